@@ -1,0 +1,11 @@
+//! apnsd: a self-hosted push-notification daemon.
+//!
+//! The modules in reading order; `ARCHITECTURE.md` has the way of a notification through them and the layer table:
+//!
+//! - [`domain`]: the words of the product: apps, tokens, batches, outcomes. No IO, no async, no clock.
+//! - [`clock`]: the only place that reads the time.
+//! - [`shutdown`]: the one owner of every task: stop, drain, deadline.
+
+pub mod clock;
+pub mod domain;
+pub mod shutdown;
