@@ -5,7 +5,9 @@
 //! - [`domain`]: the words of the product: apps, tokens, batches, outcomes. No IO, no async, no clock.
 //! - [`clock`]: the only place that reads the time.
 //! - [`shutdown`]: the one owner of every task: stop, drain, deadline.
+//! - [`telemetry`]: logs: how they look, how much of them there is.
 
 pub mod clock;
 pub mod domain;
 pub mod shutdown;
+pub mod telemetry;
