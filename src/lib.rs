@@ -6,8 +6,10 @@
 //! - [`clock`]: the only place that reads the time.
 //! - [`shutdown`]: the one owner of every task: stop, drain, deadline.
 //! - [`telemetry`]: logs: how they look, how much of them there is.
+//! - [`xmlrpc`]: XML-RPC as bytes and values; pure.
 
 pub mod clock;
 pub mod domain;
 pub mod shutdown;
 pub mod telemetry;
+pub mod xmlrpc;
