@@ -7,8 +7,10 @@
 //! - [`shutdown`]: the one owner of every task: stop, drain, deadline.
 //! - [`telemetry`]: logs: how they look, how much of them there is.
 //! - [`xmlrpc`]: XML-RPC as bytes and values; pure.
+//! - [`credentials`]: what an app authenticates with: parsed, judged, never shown.
 
 pub mod clock;
+pub mod credentials;
 pub mod domain;
 pub mod shutdown;
 pub mod telemetry;

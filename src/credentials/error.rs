@@ -1,0 +1,143 @@
+//! Why credentials are refused, in words that name the cure. Never quotes what was given.
+
+use thiserror::Error;
+
+use crate::domain::time::Timestamp;
+
+/// Why credentials cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CredentialsError {
+    /// Nothing was given, or an empty file.
+    #[error(
+        "the credentials are empty: pass the PEM text of certificate and key, or the absolute path of such a \
+         file"
+    )]
+    Empty,
+    /// Neither PEM text nor an absolute path.
+    #[error("neither PEM text nor an absolute path: pass the PEM text of certificate and key, or a path from `/` on")]
+    NotAnArgument,
+    /// A path outside the allowed directories, a missing file and an unreadable one, told alike so that nobody can
+    /// explore the daemon's file system with it.
+    #[error(
+        "certificate path is not under certificate_dirs ({dirs}), or not readable: pass the PEM text or add the \
+         directory"
+    )]
+    PathRefused {
+        /// The allowed directories as they were configured.
+        dirs: String,
+    },
+    /// A file that the operator named, which may say why.
+    #[error("`{path}` cannot be read: {cause}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// The operating system's word.
+        cause: String,
+    },
+    /// More than a credentials file can reasonably have.
+    #[error(
+        "more than {0} bytes: certificate, chain and key in PEM take a few thousand; check that this is the right \
+         file"
+    )]
+    TooLarge(u64),
+    /// Content that is nothing known.
+    #[error("not PEM: the text needs blocks `-----BEGIN CERTIFICATE-----` and `-----BEGIN PRIVATE KEY-----`")]
+    NotPem,
+    /// A PEM block without its end, or whose body is not base64.
+    #[error("the PEM block `{0}` is cut off or damaged: copy all of it, from `-----BEGIN` to `-----END … -----`")]
+    BrokenBlock(String),
+    /// A PKCS#12 file (`.p12`, `.pfx`).
+    #[error(
+        "a PKCS#12 file (.p12), which this version does not read: convert it with `openssl pkcs12 -in FILE.p12 \
+         -nodes -out FILE.pem`"
+    )]
+    Pkcs12,
+    /// A certificate in DER (`.cer`), which holds no key.
+    #[error(
+        "a certificate alone, in DER (.cer): convert it with `openssl x509 -inform der -in FILE.cer` and append its \
+         private key in PEM"
+    )]
+    DerCertificate,
+    /// A Google service account.
+    #[error(
+        "JSON, such as a Google service account, which this version does not read: pass a push certificate in \
+         PEM"
+    )]
+    Json,
+    /// A token signing key (`.p8`).
+    #[error("a token signing key (.p8), which this version does not use: pass a push certificate and its key in PEM")]
+    SigningKey,
+    /// A key protected by a passphrase.
+    #[error(
+        "the private key is encrypted: decrypt it with `openssl pkey -in FILE.pem -out KEY.pem` and pass \
+         certificate and decrypted key"
+    )]
+    EncryptedKey,
+    /// A certificate signing request.
+    #[error(
+        "a certificate signing request: upload it to Apple's developer account and pass the certificate made from it"
+    )]
+    SigningRequest,
+    /// No certificate beside the key.
+    #[error("no certificate: append the push certificate in PEM to the key")]
+    NoCertificate,
+    /// No key beside the certificate.
+    #[error("no private key: append the key that the certificate was made for, in PEM")]
+    NoKey,
+    /// A key that TLS cannot sign with.
+    #[error(
+        "a private key of a kind that TLS cannot use: RSA of 2048 to 8192 bits, ECDSA (P-256, P-384, P-521) and \
+         Ed25519 work"
+    )]
+    UnusableKey,
+    /// A certificate that does not parse.
+    #[error("a certificate does not parse as X.509: export it again")]
+    BadCertificate,
+    /// No certificate belongs to the key.
+    #[error("the private key does not belong to the certificate `{subject}`: pass the key that it was made for")]
+    KeyMismatch {
+        /// Common name of the first certificate.
+        subject: String,
+    },
+    /// Valid only later.
+    #[error("certificate `{subject}` is not valid before {from}: check the clock of this machine")]
+    NotYetValid {
+        /// Common name.
+        subject: String,
+        /// Start of its validity.
+        from: Timestamp,
+    },
+    /// Not valid any more.
+    #[error(
+        "certificate `{subject}` expired on {until}: renew it in Apple's developer account (Certificates, \
+         Identifiers & Profiles) and provision again"
+    )]
+    Expired {
+        /// Common name.
+        subject: String,
+        /// End of its validity.
+        until: Timestamp,
+    },
+    /// Made for Apple's other environment.
+    #[error(
+        "certificate `{subject}` is not for Apple's {wanted} gateway, which environment `{environment}` is: \
+         provision it for the other environment, or renew it as a certificate for both"
+    )]
+    WrongEnvironment {
+        /// Common name.
+        subject: String,
+        /// `sandbox` or `production`: what the gateway is.
+        wanted: &'static str,
+        /// The environment's name in the config.
+        environment: String,
+    },
+    /// Not a push certificate, for one of Apple's gateways.
+    #[error(
+        "certificate `{subject}` is not a push certificate: make one of type Apple Push Notification service SSL in \
+         Apple's developer account"
+    )]
+    NotPush {
+        /// Common name.
+        subject: String,
+    },
+}

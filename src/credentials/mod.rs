@@ -1,0 +1,110 @@
+//! What an app authenticates with: parsed, judged, never shown.
+//!
+//! Told by content and never by file name. PEM now; PKCS#12, `.p8` keys and service accounts are further variants.
+
+mod certificate;
+pub mod error;
+mod pem;
+pub mod source;
+#[cfg(test)]
+mod tests;
+
+use memchr::memmem;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use self::error::CredentialsError;
+use crate::domain::time::Timestamp;
+
+/// What an app authenticates with.
+#[derive(Debug)]
+pub enum Credentials {
+    /// A TLS client certificate with its key.
+    Certificate(Identity),
+}
+
+/// A TLS client certificate with its chain and key.
+pub struct Identity {
+    /// Leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The leaf's private key.
+    pub key: PrivateKeyDer<'static>,
+    /// SHA-256 over leaf certificate and key: equal exactly when both are.
+    pub fingerprint: [u8; 32],
+    /// What the leaf says about itself.
+    pub certificate: CertificateFacts,
+}
+
+/// What a push certificate says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// Common name: `Apple Push Services: com.example.app`.
+    pub subject: String,
+    /// Subject UID (0.9.2342.19200300.100.1.1): the bundle id, the topic where no other is named.
+    pub uid: Option<String>,
+    /// Topics of extension 1.2.840.113635.100.6.3.6, else the UID alone.
+    pub topics: Vec<String>,
+    /// Organisational unit: the team id.
+    pub team: Option<String>,
+    /// Valid from.
+    pub not_before: Timestamp,
+    /// Valid until.
+    pub not_after: Timestamp,
+    /// Extension 1.2.840.113635.100.6.3.1: usable with the sandbox. A certificate with neither this nor the next
+    /// extension, but with a list of topics, is usable with both.
+    pub development: bool,
+    /// Extension 1.2.840.113635.100.6.3.2: usable with production.
+    pub production: bool,
+}
+
+impl Credentials {
+    /// Equal exactly when certificate and key are.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        match self {
+            Self::Certificate(identity) => identity.fingerprint,
+        }
+    }
+
+    /// What the certificate says about itself.
+    pub fn facts(&self) -> &CertificateFacts {
+        match self {
+            Self::Certificate(identity) => &identity.certificate,
+        }
+    }
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Identity").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
+/// Reads credentials of any supported kind, told by their content.
+///
+/// What is recognised but not supported yet is refused by its name, with what to do.
+pub fn parse(bytes: &[u8]) -> Result<Credentials, CredentialsError> {
+    if memmem::find(bytes, pem::BEGIN).is_some() {
+        return pem::parse(bytes).map(Credentials::Certificate);
+    }
+    match bytes.trim_ascii_start() {
+        [] => Err(CredentialsError::Empty),
+        [b'{', ..] => Err(CredentialsError::Json),
+        _ if bytes.starts_with(DER_SEQUENCE) => Err(binary(bytes)),
+        text => match str::from_utf8(text).ok().and_then(source::decode_der) {
+            Some(der) => Err(binary(&der)),
+            None => Err(CredentialsError::NotPem),
+        },
+    }
+}
+
+/// How both PKCS#12 and a certificate begin in DER: a sequence.
+const DER_SEQUENCE: &[u8] = &[0x30];
+
+/// Both are a sequence; PKCS#12 begins with version 3 in it (RFC 7292, 4), a certificate with another sequence.
+fn binary(der: &[u8]) -> CredentialsError {
+    const PKCS7_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07];
+    match der.get(..40).unwrap_or(der) {
+        start if memmem::find(start, PKCS7_DATA).is_some() => CredentialsError::Pkcs12,
+        _ if certificate::facts(der).is_ok() => CredentialsError::DerCertificate,
+        _ => CredentialsError::NotPem,
+    }
+}
