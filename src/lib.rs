@@ -8,10 +8,12 @@
 //! - [`telemetry`]: logs: how they look, how much of them there is.
 //! - [`xmlrpc`]: XML-RPC as bytes and values; pure.
 //! - [`credentials`]: what an app authenticates with: parsed, judged, never shown.
+//! - [`store`]: records of everything that must outlive a call.
 
 pub mod clock;
 pub mod credentials;
 pub mod domain;
 pub mod shutdown;
+pub mod store;
 pub mod telemetry;
 pub mod xmlrpc;

@@ -1,0 +1,88 @@
+//! Why the store could not be opened, or could not do what was asked.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why something could not be kept or read. When it is a change, nothing of it was kept.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum StoreError {
+    /// No room: nothing more is accepted until there is. What waits is delivered meanwhile.
+    #[error(
+        "the disk of {} is full ({free} bytes free, {min_free} are kept free by store.min_free): \
+         make room, the daemon goes on by itself",
+        dir.display()
+    )]
+    Full {
+        /// The state directory.
+        dir: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that must be free.
+        min_free: u64,
+    },
+    /// The disk or the file system failed; it is tried again with the next call.
+    #[error("the store in the state directory could not be written or read ({0}): see to the disk")]
+    Io(String),
+    /// What is stored is damaged.
+    #[error(
+        "the store is damaged ({0}): stop the daemon and restore the state directory from a backup, \
+         or rescue it with `sqlite3 apnsd.db .recover`"
+    )]
+    Corrupt(String),
+    /// One call with more than a record can hold.
+    #[error("the call takes {0} bytes in the store, more than a record holds: split it")]
+    TooLarge(usize),
+    /// The store was closed: the daemon stops.
+    #[error("the store is closed, the daemon is stopping: try again later")]
+    Closed,
+}
+
+/// Why the store could not be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The directory or a file in it cannot be made, opened or read.
+    #[error("{}: {error}: the state directory must be writable by the daemon's user", path.display())]
+    Io {
+        /// What could not be used.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Another process has it open.
+    #[error("{} is in use by another apnsd: stop that one, or give this one a state_dir of its own", dir.display())]
+    Locked {
+        /// The state directory.
+        dir: PathBuf,
+    },
+    /// Written by a later version of the program.
+    #[error("{} has schema {found}, this apnsd knows up to {known}: run the newer apnsd that wrote it", path.display())]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The latest version that is known here.
+        known: u32,
+    },
+    /// Not a store, or a damaged one.
+    #[error(
+        "{path} is damaged ({problem}): restore it from a backup, rescue it with `sqlite3 {path} .recover`, \
+         or move it away to begin with an empty store",
+        path = path.display()
+    )]
+    Corrupt {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// SQLite refused for another reason.
+    #[error("{}: {problem}", path.display())]
+    Sqlite {
+        /// The database.
+        path: PathBuf,
+        /// SQLite's words.
+        problem: String,
+    },
+}

@@ -1,0 +1,233 @@
+//! The store in memory, lost when the process ends: the model that every durable kind must agree with.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::log::Log;
+use super::progress::Progress;
+use super::record::excerpt;
+use super::requests::{Turn, turn};
+use super::{Backlog, Commit, FeedbackSource, RequestKey, Settings, Stored};
+use crate::clock::Clock;
+use crate::domain::app::AppId;
+use crate::domain::batch::{Batch, BatchId, Span, Tries};
+use crate::domain::feedback::{Cursor, FeedbackEntry, Page, Rejection};
+use crate::domain::time::Timestamp;
+
+/// Everything, behind one lock that is never held across a wait.
+#[derive(Debug)]
+pub struct Memory {
+    settings: Settings,
+    clock: Clock,
+    records: Mutex<Records>,
+}
+
+#[derive(Debug, Default)]
+struct Records {
+    apps: BTreeMap<AppId, Vec<u8>>,
+    newest: u64,
+    batches: BTreeMap<BatchId, Held>,
+    requests: Requests,
+    rejections: HashMap<AppId, Log<Rejection>>,
+    feedback: HashMap<FeedbackSource, Log<FeedbackEntry>>,
+    cursors: HashMap<(AppId, FeedbackSource), Cursor>,
+}
+
+/// A batch with rows that are not settled.
+#[derive(Debug)]
+struct Held {
+    app: AppId,
+    batch: Arc<Batch>,
+    progress: Progress,
+    due: Option<Timestamp>,
+    tries: Tries,
+}
+
+/// Content of the calls that named themselves, in two generations.
+#[derive(Debug, Default)]
+struct Requests {
+    began: Timestamp,
+    present: HashMap<(AppId, [u8; 16]), [u8; 16]>,
+    previous: HashMap<(AppId, [u8; 16]), [u8; 16]>,
+}
+
+impl Memory {
+    pub(super) fn new(settings: &Settings, clock: Clock) -> Self {
+        Self { settings: settings.clone(), clock, records: Mutex::default() }
+    }
+
+    pub(super) fn put_app(&self, app: &AppId, body: Vec<u8>) {
+        self.records().apps.insert(app.clone(), body);
+    }
+
+    pub(super) fn remove_app(&self, app: &AppId) {
+        self.records().apps.remove(app);
+    }
+
+    pub(super) fn apps(&self) -> Vec<(AppId, Vec<u8>)> {
+        self.records().apps.iter().map(|(app, body)| (app.clone(), body.clone())).collect()
+    }
+
+    pub(super) fn commit_then(
+        &self,
+        app: &AppId,
+        batch: &Arc<Batch>,
+        request: Option<RequestKey>,
+        then: impl FnOnce(BatchId),
+    ) -> Commit {
+        let now = self.clock.timestamp();
+        let mut records = self.records();
+        if let Some(request) = request
+            && let Some(before) = records.requests.enter(app, request, now)
+        {
+            return if before == request.content { Commit::Repeated } else { Commit::Conflict };
+        }
+        let id = records.hold(app, Arc::clone(batch), None, Tries::default());
+        then(id);
+        Commit::Accepted(id)
+    }
+
+    pub(super) fn settle(&self, span: &Span) {
+        self.records().settle(span);
+    }
+
+    pub(super) fn requeue(&self, app: &AppId, span: &Span, due: Option<Timestamp>) -> Span {
+        let batch = Arc::new(excerpt(&span.batch, span.rows.clone()));
+        let mut records = self.records();
+        records.settle(span);
+        let id = records.hold(app, Arc::clone(&batch), due, span.tries);
+        Span { id, rows: 0..batch.rows(), batch, tries: span.tries }
+    }
+
+    pub(super) fn load(&self, app: &AppId, after: BatchId, bytes_max: usize) -> Vec<Stored> {
+        let mut bytes = 0;
+        let mut stored = Vec::new();
+        let records = self.records();
+        let later = records.batches.range(BatchId(after.0.saturating_add(1))..);
+        for (id, held) in later.filter(|(_, held)| held.app == *app) {
+            let Held { batch, progress, due, tries, .. } = held;
+            stored.push(Stored {
+                id: *id,
+                batch: Arc::clone(batch),
+                rows: progress.unsettled(),
+                due: *due,
+                tries: *tries,
+            });
+            bytes += batch.memory();
+            if bytes >= bytes_max {
+                break;
+            }
+        }
+        stored
+    }
+
+    pub(super) fn backlogs(&self) -> Vec<Backlog> {
+        let mut backlogs: BTreeMap<AppId, Backlog> = BTreeMap::new();
+        for held in self.records().batches.values() {
+            let app = held.app.clone();
+            let oldest = held.batch.accepted_at();
+            let backlog = backlogs.entry(app.clone()).or_insert(Backlog { app, rows: 0, oldest });
+            backlog.rows += u64::from(held.progress.left());
+            backlog.oldest = backlog.oldest.min(oldest);
+        }
+        backlogs.into_values().collect()
+    }
+
+    pub(super) fn append_rejections(&self, rejections: Vec<Rejection>) {
+        let now = self.clock.timestamp();
+        let mut records = self.records();
+        for rejection in rejections {
+            let log = records.rejections.entry(rejection.app.clone());
+            log.or_insert_with(|| Log::new(self.settings.rejections_max, self.settings.first_cursor))
+                .append(now, rejection);
+        }
+    }
+
+    pub(super) fn rejections_after(&self, app: &AppId, cursor: Cursor, limit: usize) -> Page<Rejection> {
+        let mut records = self.records();
+        page(records.rejections.get_mut(app), self.cutoff(self.settings.rejections_age), cursor, limit)
+    }
+
+    pub(super) fn append_feedback(&self, source: &FeedbackSource, entries: Vec<FeedbackEntry>) {
+        let now = self.clock.timestamp();
+        let mut records = self.records();
+        let log = records.feedback.entry(source.clone());
+        let log = log.or_insert_with(|| Log::new(self.settings.feedback_max, self.settings.first_cursor));
+        entries.into_iter().for_each(|entry| log.append(now, entry));
+    }
+
+    pub(super) fn feedback_after(&self, source: &FeedbackSource, cursor: Cursor, limit: usize) -> Page<FeedbackEntry> {
+        let mut records = self.records();
+        page(records.feedback.get_mut(source), self.cutoff(self.settings.feedback_age), cursor, limit)
+    }
+
+    pub(super) fn feedback_cursor(&self, app: &AppId, source: &FeedbackSource) -> Cursor {
+        let records = self.records();
+        records.cursors.get(&(app.clone(), source.clone())).copied().unwrap_or_default()
+    }
+
+    pub(super) fn move_feedback_cursor(&self, app: &AppId, source: &FeedbackSource, cursor: Cursor) {
+        self.records().cursors.insert((app.clone(), source.clone()), cursor);
+    }
+
+    fn cutoff(&self, age: Duration) -> Timestamp {
+        self.clock.timestamp().minus(age)
+    }
+
+    /// A panic elsewhere leaves the records whole: every change is one statement.
+    fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Records {
+    /// Keeps a batch behind all others. One without rows is done at once.
+    fn hold(&mut self, app: &AppId, batch: Arc<Batch>, due: Option<Timestamp>, tries: Tries) -> BatchId {
+        self.newest += 1;
+        let id = BatchId(self.newest);
+        let progress = Progress::new(batch.rows());
+        if progress.left() > 0 {
+            self.batches.insert(id, Held { app: app.clone(), batch, progress, due, tries });
+        }
+        id
+    }
+
+    fn settle(&mut self, span: &Span) {
+        let Some(held) = self.batches.get_mut(&span.id) else { return };
+        held.progress.settle(span.rows.clone());
+        if held.progress.left() == 0 {
+            self.batches.remove(&span.id);
+        }
+    }
+}
+
+impl Requests {
+    /// Remembers a call; the content of the one that had its name before, if there was one.
+    fn enter(&mut self, app: &AppId, request: RequestKey, now: Timestamp) -> Option<[u8; 16]> {
+        match turn(self.began, now) {
+            Turn::Keep => (),
+            Turn::Rotate => {
+                self.previous = std::mem::take(&mut self.present);
+                self.began = now;
+            }
+            Turn::Drop => *self = Self { began: now, ..Self::default() },
+        }
+        let key = (app.clone(), request.id);
+        let before = self.present.get(&key).or_else(|| self.previous.get(&key)).copied();
+        if before.is_none() {
+            self.present.insert(key, request.content);
+        }
+        before
+    }
+}
+
+fn page<T: Clone>(log: Option<&mut Log<T>>, cutoff: Timestamp, cursor: Cursor, limit: usize) -> Page<T> {
+    match log {
+        None => Page { entries: Vec::new(), next: Cursor::default() },
+        Some(log) => {
+            log.trim(cutoff);
+            log.after(cursor, limit)
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Records of everything that must outlive a call: apps, batches and their progress, rejections, feedback. Knows
+//! nothing of delivery.
+//!
+//! Two kinds: SQLite in the state directory, and memory, which is lost when the process ends and is the model that
+//! every durable kind must agree with (`tests/` runs the same suite over both).
+//!
+//! A batch is committed once, under an id that grows with every commit, and leaves row by row: [`Store::settle`] for
+//! rows that are done, [`Store::defer`] and [`Store::readmit`] for rows that go on in a new, small batch. A batch whose
+//! last row left is gone.
+
+mod error;
+mod log;
+mod memory;
+mod progress;
+mod record;
+mod requests;
+mod settings;
+mod sqlite;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+pub use self::error::{OpenError, StoreError};
+use self::memory::Memory;
+pub use self::requests::RequestKey;
+pub use self::settings::{Durability, Kind, Settings};
+use self::sqlite::Sqlite;
+use crate::clock::Clock;
+use crate::domain::app::AppId;
+use crate::domain::batch::{Batch, BatchId, Span, Tries};
+use crate::domain::feedback::{Cursor, FeedbackEntry, Page, Rejection};
+use crate::domain::time::Timestamp;
+
+/// Whose feedback it is: apps with the same environment and topic share it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FeedbackSource {
+    /// Name of the environment.
+    pub environment: Arc<str>,
+    /// Topic of the credentials.
+    pub topic: Arc<str>,
+}
+
+/// What became of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// The batch is kept under this id.
+    Accepted(BatchId),
+    /// The same call was accepted before; nothing was kept.
+    Repeated,
+    /// A call with the same `request_id` and other content was accepted before; nothing was kept.
+    Conflict,
+}
+
+/// A batch as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its id.
+    pub id: BatchId,
+    /// Its content, settled rows included.
+    pub batch: Arc<Batch>,
+    /// The rows that are not settled, in order; never empty.
+    pub rows: Vec<Range<u32>>,
+    /// When it may be tried again; `None` at once.
+    pub due: Option<Timestamp>,
+    /// What happened to its rows before.
+    pub tries: Tries,
+}
+
+/// How much waits for an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// Whose rows they are.
+    pub app: AppId,
+    /// Rows that are not settled.
+    pub rows: u64,
+    /// When the oldest batch among them was accepted.
+    pub oldest: Timestamp,
+}
+
+/// The store. Cheap to clone; clones are the same store.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// In memory only.
+    Memory(Arc<Memory>),
+    /// In a file of the state directory.
+    Sqlite(Arc<Sqlite>),
+}
+
+impl Store {
+    /// Opens the store that the settings name. Reads and writes the disk: call it before the daemon serves.
+    pub fn open(settings: &Settings, clock: Clock) -> Result<Self, OpenError> {
+        match settings.kind {
+            Kind::Memory => Ok(Self::Memory(Arc::new(Memory::new(settings, clock)))),
+            Kind::Sqlite => Ok(Self::Sqlite(Arc::new(Sqlite::open(settings, clock)?))),
+        }
+    }
+
+    /// An empty store in memory, on the machine's clock.
+    pub fn memory(settings: &Settings) -> Self {
+        Self::Memory(Arc::new(Memory::new(settings, Clock::system())))
+    }
+
+    /// Writes what is still buffered and closes the files. Whatever is asked for later fails with
+    /// [`StoreError::Closed`]. An error says that settled rows may be sent again after the next start.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Sqlite(sqlite) => sqlite.close().await,
+        }
+    }
+
+    /// Why progress cannot be written at present; `None` while all is well. Rows that are sent meanwhile are sent again
+    /// after a crash, so sending should pause.
+    pub fn trouble(&self) -> Option<StoreError> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Sqlite(sqlite) => sqlite.trouble(),
+        }
+    }
+
+    /// Keeps an app under its id, in place of what was kept before. The body means nothing to the store.
+    pub async fn put_app(&self, app: &AppId, body: Vec<u8>) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(memory) => memory.put_app(app, body),
+            Self::Sqlite(sqlite) => return sqlite.put_app(app, body).await,
+        }
+        Ok(())
+    }
+
+    /// Forgets an app. Its batches, rejections and feedback cursors stay.
+    pub async fn remove_app(&self, app: &AppId) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(memory) => memory.remove_app(app),
+            Self::Sqlite(sqlite) => return sqlite.remove_app(app).await,
+        }
+        Ok(())
+    }
+
+    /// All apps with their bodies, by id.
+    pub async fn apps(&self) -> Result<Vec<(AppId, Vec<u8>)>, StoreError> {
+        match self {
+            Self::Memory(memory) => Ok(memory.apps()),
+            Self::Sqlite(sqlite) => sqlite.apps().await,
+        }
+    }
+
+    /// Makes a batch durable; when this returns [`Commit::Accepted`], it is. A call with a request key has no second
+    /// effect for at least 15 minutes; while the first commits, the second waits.
+    pub async fn commit(
+        &self,
+        app: &AppId,
+        batch: &Arc<Batch>,
+        request: Option<RequestKey>,
+    ) -> Result<Commit, StoreError> {
+        self.commit_then(app, batch, request, |_| ()).await
+    }
+
+    /// As [`Store::commit`], and calls `then` with the id once the batch is durable, before this returns, also when the
+    /// caller has gone away meanwhile. Batches are announced this way one by one in the order of their ids. `then` runs
+    /// between commits: it must be short, and call nothing of the store that waits.
+    pub async fn commit_then(
+        &self,
+        app: &AppId,
+        batch: &Arc<Batch>,
+        request: Option<RequestKey>,
+        then: impl FnOnce(BatchId) + Send + 'static,
+    ) -> Result<Commit, StoreError> {
+        match self {
+            Self::Memory(memory) => Ok(memory.commit_then(app, batch, request, then)),
+            Self::Sqlite(sqlite) => sqlite.commit_then(app, batch, request, Box::new(then)).await,
+        }
+    }
+
+    /// Rows that are done for good. Kept in memory at first and written together, at most `settle_flush` later.
+    pub fn settle(&self, span: &Span) {
+        match self {
+            Self::Memory(memory) => memory.settle(span),
+            Self::Sqlite(sqlite) => sqlite.settle(span),
+        }
+    }
+
+    /// Moves rows into a batch of their own, due at a time, with the span's tries: in one step, so that they are in
+    /// exactly one place at any time. Answers with that batch; the old span is done with.
+    pub async fn defer(&self, app: &AppId, span: &Span, due: Timestamp) -> Result<Span, StoreError> {
+        self.requeue(app, span, Some(due)).await
+    }
+
+    /// Takes rows back that were settled too early: as [`Store::defer`], due at once. Their batch may be gone, so they
+    /// come back in a new one, which is the last by its id but, having been tried, goes first.
+    pub async fn readmit(&self, app: &AppId, span: &Span) -> Result<Span, StoreError> {
+        self.requeue(app, span, None).await
+    }
+
+    async fn requeue(&self, app: &AppId, span: &Span, due: Option<Timestamp>) -> Result<Span, StoreError> {
+        match self {
+            Self::Memory(memory) => Ok(memory.requeue(app, span, due)),
+            Self::Sqlite(sqlite) => sqlite.requeue(app, span, due).await,
+        }
+    }
+
+    /// An app's batches with ids beyond `after`, in the order of ids: as many as fit `bytes_max` bytes of memory
+    /// ([`Batch::memory`]), the last one beyond it, and one at least. What was settled before this call is left out.
+    pub async fn load(&self, app: &AppId, after: BatchId, bytes_max: usize) -> Result<Vec<Stored>, StoreError> {
+        match self {
+            Self::Memory(memory) => Ok(memory.load(app, after, bytes_max)),
+            Self::Sqlite(sqlite) => sqlite.load(app, after, bytes_max).await,
+        }
+    }
+
+    /// How much waits for each app that has something waiting, by app id. What was settled before this call is not
+    /// counted.
+    pub async fn backlogs(&self) -> Result<Vec<Backlog>, StoreError> {
+        match self {
+            Self::Memory(memory) => Ok(memory.backlogs()),
+            Self::Sqlite(sqlite) => sqlite.backlogs().await,
+        }
+    }
+
+    /// Keeps rejections, in order, for the apps that they belong to.
+    pub async fn append_rejections(&self, rejections: Vec<Rejection>) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(memory) => memory.append_rejections(rejections),
+            Self::Sqlite(sqlite) => return sqlite.append_rejections(rejections).await,
+        }
+        Ok(())
+    }
+
+    /// An app's rejections after a cursor, at most `limit` of them.
+    pub async fn rejections_after(
+        &self,
+        app: &AppId,
+        cursor: Cursor,
+        limit: usize,
+    ) -> Result<Page<Rejection>, StoreError> {
+        match self {
+            Self::Memory(memory) => Ok(memory.rejections_after(app, cursor, limit)),
+            Self::Sqlite(sqlite) => sqlite.rejections_after(app, cursor, limit).await,
+        }
+    }
+
+    /// Whether an app has rejections, also one that is provisioned no more.
+    pub async fn has_rejections(&self, app: &AppId) -> Result<bool, StoreError> {
+        Ok(!self.rejections_after(app, Cursor::default(), 1).await?.entries.is_empty())
+    }
+
+    /// Keeps feedback, in order.
+    pub async fn append_feedback(
+        &self,
+        source: &FeedbackSource,
+        entries: Vec<FeedbackEntry>,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(memory) => memory.append_feedback(source, entries),
+            Self::Sqlite(sqlite) => return sqlite.append_feedback(source, entries).await,
+        }
+        Ok(())
+    }
+
+    /// A source's feedback after a cursor, at most `limit` entries.
+    pub async fn feedback_after(
+        &self,
+        source: &FeedbackSource,
+        cursor: Cursor,
+        limit: usize,
+    ) -> Result<Page<FeedbackEntry>, StoreError> {
+        match self {
+            Self::Memory(memory) => Ok(memory.feedback_after(source, cursor, limit)),
+            Self::Sqlite(sqlite) => sqlite.feedback_after(source, cursor, limit).await,
+        }
+    }
+
+    /// How far an app has read a source with plain `feedback` calls.
+    pub async fn feedback_cursor(&self, app: &AppId, source: &FeedbackSource) -> Result<Cursor, StoreError> {
+        match self {
+            Self::Memory(memory) => Ok(memory.feedback_cursor(app, source)),
+            Self::Sqlite(sqlite) => sqlite.feedback_cursor(app, source).await,
+        }
+    }
+
+    /// Remembers how far an app has read a source; written as lazily as [`Store::settle`].
+    pub fn move_feedback_cursor(&self, app: &AppId, source: &FeedbackSource, cursor: Cursor) {
+        match self {
+            Self::Memory(memory) => memory.move_feedback_cursor(app, source, cursor),
+            Self::Sqlite(sqlite) => sqlite.move_feedback_cursor(app, source, cursor),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

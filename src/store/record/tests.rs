@@ -1,0 +1,187 @@
+//! Stored bytes against literals, and properties of the codec.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+
+fn message(payload: &str) -> Message {
+    Message { payload: payload.as_bytes().into(), options: PushOptions::default() }
+}
+
+fn tokens(all: &[&[u8]]) -> Tokens {
+    let mut tokens = Tokens::default();
+    all.iter().for_each(|token| tokens.push(token));
+    tokens
+}
+
+/// A broadcast of `{}` to two tokens of 32 bytes, accepted at 0x0102 ms.
+const BROADCAST_1: &[u8] = b"\x01\x02\x01\0\0\0\0\0\0\x01\x02{}\0\x02\0\x20\
+    aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+/// Two messages, the second with all options, on tokens of 1 and 2 bytes; accepted 1 ms before 1970.
+const PAIRED_1: &[u8] = b"\x01\xff\xff\xff\xff\xff\xff\xff\xff\x02\x02{}\0\x07{\"a\":1}\x1f\
+    \x04\x03\x02\x01\x0a\x01c\x05alert\x03com\x02\x01\0\x01A\x02BC\x01\0";
+
+#[test]
+fn records_of_version_1_are_written_and_read_as_ever() {
+    let broadcast =
+        Batch::broadcast(Timestamp::from_millis(0x0102), tokens(&[&[b'a'; 32], &[b'b'; 32]]), message("{}"));
+    assert_eq!(encode(&broadcast), BROADCAST_1);
+    assert_eq!(decode(BROADCAST_1), Ok(broadcast));
+
+    let options = PushOptions {
+        expiration: Some(0x0102_0304),
+        priority: Some(10),
+        collapse_id: Some("c".into()),
+        push_type: Some("alert".into()),
+        topic: Some("com".into()),
+    };
+    let messages = vec![message("{}"), Message { options, ..message("{\"a\":1}") }];
+    let paired = Batch::paired(Timestamp::from_millis(-1), tokens(&[b"A", b"BC"]), messages, vec![1, 0]).unwrap();
+    assert_eq!(encode(&paired), PAIRED_1);
+    assert_eq!(decode(PAIRED_1), Ok(paired));
+}
+
+#[test]
+fn a_later_version_is_named() {
+    assert_eq!(decode(&[2, 0, 0]), Err(RecordError::Newer { found: 2 }));
+    assert!(matches!(decode(&[0, 0, 0]), Err(RecordError::Damaged(_))));
+}
+
+#[test]
+fn a_record_cut_anywhere_or_longer_than_it_says_is_an_error() {
+    for record in [BROADCAST_1, PAIRED_1] {
+        for end in 0..record.len() {
+            assert!(decode(&record[..end]).is_err(), "cut after {end} bytes");
+        }
+        let longer = [record, b"\0"].concat();
+        assert_eq!(decode(&longer), Err(RecordError::Damaged("bytes behind its end")));
+    }
+}
+
+#[test]
+fn counts_that_the_bytes_cannot_hold_allocate_nothing() {
+    let head = &BROADCAST_1[..9];
+    let many_messages = [head, b"\xff\xff\xff\xff\x0f"].concat();
+    assert_eq!(decode(&many_messages), Err(RecordError::CutOff));
+    let many_rows = [head, b"\x01\x02{}\0\xff\xff\xff\xff\x0f\0\x20"].concat();
+    assert_eq!(decode(&many_rows), Err(RecordError::CutOff));
+    let endless = [head, b"\xff\xff\xff\xff\xff\xff"].concat();
+    assert!(matches!(decode(&endless), Err(RecordError::Damaged(_))));
+}
+
+#[test]
+fn an_unknown_option_and_an_index_out_of_range_are_errors() {
+    let mut record = BROADCAST_1.to_vec();
+    record[13] = 0x20;
+    assert_eq!(decode(&record), Err(RecordError::Damaged("an option that version 1 has not")));
+    let mut record = PAIRED_1.to_vec();
+    *record.last_mut().unwrap() = 2;
+    assert_eq!(decode(&record), Err(RecordError::Damaged("a row without a message")));
+}
+
+#[test]
+fn a_token_of_32_bytes_costs_32_bytes_in_a_broadcast() {
+    let mut tokens = Tokens::default();
+    (0..100_000_u32).for_each(|n| tokens.push(&[n.to_le_bytes(); 8].concat()));
+    let batch = Batch::broadcast(Timestamp::default(), tokens, message("{}"));
+    assert!(encode(&batch).len() < 100_000 * 32 + 32);
+}
+
+#[test]
+fn tries_are_three_bytes_of_a_number() {
+    let tries = Tries { unknown: 1, alone: 2, transient: 3 };
+    assert_eq!(tries_number(tries), 0x03_0201);
+    assert_eq!(tries_of(0x03_0201), Ok(tries));
+    assert_eq!(tries_of(0x0100_0000), Err(RecordError::Damaged("tries")));
+    assert_eq!(tries_of(-1), Err(RecordError::Damaged("tries")));
+}
+
+#[test]
+fn every_reason_is_found_by_its_name_and_status() {
+    let own = ["ConnectionClosed", "AttemptsExhausted", "Expired", "EnvironmentChanged", "Deprovisioned"];
+    for name in own {
+        assert_eq!(reason_of(name, None).map(Reason::name), Ok(name));
+    }
+    for status in (0..=u8::MAX).filter(|status| !matches!(status, 0 | 10)) {
+        let reason = Reason::from_binary_status(status).unwrap();
+        assert_eq!(reason_of(reason.name(), reason.status()), Ok(reason));
+    }
+    assert_eq!(reason_of("InvalidToken", Some(8)), Ok(Reason::InvalidToken));
+    assert_eq!(reason_of("UnknownStatus", Some(8)), Ok(Reason::UnknownStatus(8)));
+    // A new reason does not compile here until it stands in one of the lists above.
+    match Reason::Expired {
+        Reason::ProcessingError | Reason::MissingDeviceToken | Reason::MissingTopic | Reason::MissingPayload => (),
+        Reason::InvalidTokenSize | Reason::InvalidTopicSize | Reason::InvalidPayloadSize => (),
+        Reason::InvalidToken | Reason::ProtocolError | Reason::UnknownStatus(_) => (),
+        Reason::ConnectionClosed | Reason::AttemptsExhausted | Reason::Expired => (),
+        Reason::EnvironmentChanged | Reason::Deprovisioned => (),
+    }
+    assert!(reason_of("InvalidToken", Some(7)).is_err());
+    assert!(reason_of("Unheard", None).is_err());
+}
+
+#[test]
+fn an_excerpt_has_the_rows_and_only_their_messages() {
+    let messages = vec![message("0"), message("1"), message("2")];
+    let all = tokens(&[b"a", b"b", b"c", b"d"]);
+    let batch = Batch::paired(Timestamp::from_secs(9), all, messages, vec![0, 2, 1, 2]).unwrap();
+    let part = excerpt(&batch, 1..4);
+    assert_eq!(part.accepted_at(), Timestamp::from_secs(9));
+    let rows: Vec<_> =
+        (0..3).map(|row| (part.notification(row).token, &*part.notification(row).message.payload)).collect();
+    assert_eq!(rows, [(&b"b"[..], &b"2"[..]), (b"c", b"1"), (b"d", b"2")]);
+    assert_eq!(part.messages().len(), 2);
+    assert_eq!(excerpt(&batch, 1..2), Batch::broadcast(Timestamp::from_secs(9), tokens(&[b"b"]), message("2")));
+}
+
+fn messages() -> impl Strategy<Value = Message> {
+    let text = || option::of("[a-zü.]{0,9}".prop_map(|text: String| Arc::<str>::from(text)));
+    let options = (option::of(any::<u32>()), option::of(any::<u8>()), text(), text(), text());
+    (vec(any::<u8>(), 0..200), options).prop_map(|(payload, (expiration, priority, collapse_id, push_type, topic))| {
+        let options = PushOptions { expiration, priority, collapse_id, push_type, topic };
+        Message { payload: payload.into(), options }
+    })
+}
+
+/// Batches whose tokens have one length or many, with up to three hundred messages.
+pub(in crate::store) fn batches() -> impl Strategy<Value = Batch> {
+    let tokens = prop_oneof![vec(vec(any::<u8>(), 32), 1..20), vec(vec(any::<u8>(), 0..300), 1..20)];
+    (any::<i64>(), tokens, vec(messages(), 1..4), 0..300_usize, vec(any::<prop::sample::Index>(), 20)).prop_map(
+        |(millis, rows, mut messages, more, indices)| {
+            let accepted_at = Timestamp::from_millis(millis);
+            let mut tokens = Tokens::default();
+            rows.iter().for_each(|token| tokens.push(token));
+            if messages.len() == 1 && more < 150 {
+                return Batch::broadcast(accepted_at, tokens, messages.remove(0));
+            }
+            messages.extend((0..more + 1).map(|n| message(&n.to_string())));
+            let indices = indices.iter().take(rows.len());
+            let message_of = indices.map(|index| u32::try_from(index.index(messages.len())).unwrap()).collect();
+            Batch::paired(accepted_at, tokens, messages, message_of).unwrap()
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(batch in batches()) {
+        prop_assert_eq!(decode(&encode(&batch)), Ok(batch));
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_panic(record in vec(any::<u8>(), 0..300)) {
+        drop(decode(&record));
+        drop(decode(&[&[1][..], &record].concat()));
+    }
+
+    #[test]
+    fn no_damage_makes_the_decoder_panic(batch in batches(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut record = encode(&batch);
+        let at = at.index(record.len());
+        record[at] = byte;
+        drop(decode(&record));
+    }
+}

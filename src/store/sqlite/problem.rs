@@ -1,0 +1,60 @@
+//! What goes wrong in SQLite and in what it holds, and what that means to a caller.
+
+use rusqlite::ErrorCode;
+use thiserror::Error;
+
+use super::disk::Disk;
+use crate::store::StoreError;
+use crate::store::record::RecordError;
+
+/// Why a transaction or a query failed.
+#[derive(Debug, Error)]
+pub(super) enum Problem {
+    /// SQLite says so.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// A record cannot be read.
+    #[error("batch {id}: {error}")]
+    Record {
+        /// Of which batch.
+        id: i64,
+        /// Why.
+        error: RecordError,
+    },
+    /// Something else cannot be what was stored.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl Problem {
+    /// What a caller is told of a failed change.
+    pub(super) fn of_change(self, disk: &Disk) -> StoreError {
+        let no_room = match self.code() {
+            Some(ErrorCode::DiskFull) => true,
+            // The memory-mapped index beside the database cannot grow either, and calls it an I/O error.
+            Some(ErrorCode::SystemIoFailure) => disk.is_exhausted(),
+            Some(_) | None => false,
+        };
+        if no_room { disk.full() } else { self.of_query() }
+    }
+
+    /// What a caller is told of a failed query.
+    pub(super) fn of_query(self) -> StoreError {
+        match (&self, self.code()) {
+            (Self::Sqlite(_), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) => {
+                StoreError::Corrupt(self.to_string())
+            }
+            (Self::Sqlite(_), Some(_)) => StoreError::Io(self.to_string()),
+            // Not from SQLite itself: a value is not what the column should hold.
+            (Self::Sqlite(_) | Self::Record { .. } | Self::Damaged(_), None) => StoreError::Corrupt(self.to_string()),
+            (Self::Record { .. } | Self::Damaged(_), Some(_)) => StoreError::Corrupt(self.to_string()),
+        }
+    }
+
+    fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Sqlite(error) => error.sqlite_error_code(),
+            Self::Record { .. } | Self::Damaged(_) => None,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The tables, their versions, and the checks that a file passes before it is used.
+
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::store::OpenError;
+use crate::store::settings::Durability;
+
+/// `apns`: marks the file as a store of this program (`PRAGMA application_id`).
+const APPLICATION_ID: i64 = 0x6170_6e73;
+
+/// Changes of the schema, in order: a file of version n (`PRAGMA user_version`) has had the first n. What was released
+/// is never changed; a new version is a new entry at the end.
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
+
+/// Files up to this size are checked whole when they are opened; greater ones would delay the start.
+const CHECKED_BYTES_MAX: i64 = 64 << 20;
+
+/// Opens the one connection that writes, makes or updates the tables, and checks the file.
+pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connection, OpenError> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let mut connection = connection.map_err(|error| open_error(path, &error))?;
+    prepare(&mut connection, path, durability)?;
+    Ok(connection)
+}
+
+/// Opens a connection that reads.
+pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.pragma_update(None, "cache_size", -512)?;
+    Ok(connection)
+}
+
+/// Deletes segments that no batch refers to, left by a call that was cut off; the first stage that is free.
+pub(super) fn clear_segments(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
+    let clear = "DELETE FROM segments WHERE stage NOT IN (SELECT stage FROM batches WHERE stage IS NOT NULL)";
+    let free = "SELECT coalesce(max(stage), 0) + 1 FROM segments";
+    let cleared = connection.execute(clear, []).and_then(|_| connection.query_row(free, [], |row| row.get(0)));
+    cleared.map_err(|error| open_error(path, &error))
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, flags)?;
+    // Somebody may look at the file with the sqlite3 shell.
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    Ok(connection)
+}
+
+fn prepare(connection: &mut Connection, path: &Path, durability: Durability) -> Result<(), OpenError> {
+    let failed = |error: rusqlite::Error| open_error(path, &error);
+    let number = |connection: &Connection, pragma: &str| {
+        connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(failed)
+    };
+    let corrupt = |problem: String| OpenError::Corrupt { path: path.to_owned(), problem };
+    let application = number(connection, "application_id")?;
+    let version = number(connection, "user_version")?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
+    if tables > 0 && application != APPLICATION_ID {
+        return Err(corrupt("it belongs to another program".to_owned()));
+    }
+    let found = u32::try_from(version).map_err(|_| corrupt(format!("schema version {version}")))?;
+    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+    if found > known {
+        return Err(OpenError::Newer { path: path.to_owned(), found, known });
+    }
+    if number(connection, "page_count")?.saturating_mul(number(connection, "page_size")?) <= CHECKED_BYTES_MAX {
+        let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
+        if verdict != "ok" {
+            return Err(corrupt(verdict));
+        }
+    }
+    set_up(connection, durability).map_err(failed)?;
+    migrate(connection, found).map_err(failed)
+}
+
+fn set_up(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
+    // Takes effect only on an empty file: free pages can then be given back to the file system bit by bit.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    let synchronous = match durability {
+        Durability::Full => "FULL",
+        Durability::Relaxed => "NORMAL",
+        Durability::None => "OFF",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "cache_size", -6144)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 1000)?;
+    connection.pragma_update(None, "journal_size_limit", 16 << 20)
+}
+
+fn migrate(connection: &mut Connection, found: u32) -> rusqlite::Result<()> {
+    for (version, migration) in (1_i64..).zip(MIGRATIONS).skip(found as usize) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", version)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+fn open_error(path: &Path, error: &rusqlite::Error) -> OpenError {
+    let problem = error.to_string();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            OpenError::Corrupt { path: path.to_owned(), problem }
+        }
+        Some(_) | None => OpenError::Sqlite { path: path.to_owned(), problem },
+    }
+}

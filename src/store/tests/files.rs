@@ -1,0 +1,139 @@
+//! The state directory: who may read it, who may use it, and files that are not what they should be.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use rusqlite::Connection;
+
+use super::*;
+
+fn mode(path: &std::path::Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn open_error(place: &Place) -> OpenError {
+    Store::open(&place.settings, place.clock.clone()).unwrap_err()
+}
+
+#[tokio::test]
+async fn nobody_else_may_read_the_directory_or_a_file_in_it() {
+    let place = Place::new();
+    let store = place.open();
+    commit(&store, &app("one"), &batch(1, "{}")).await;
+    assert_eq!(mode(&place.settings.dir), 0o700);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&place.settings.dir).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(mode(&entry.path()), 0o600, "{:?}", entry.path());
+        names.push(entry.file_name().into_string().unwrap());
+    }
+    names.sort();
+    assert_eq!(names, ["apnsd.db", "apnsd.db-shm", "apnsd.db-wal", "apnsd.lock", "apnsd.reserve"]);
+}
+
+#[tokio::test]
+async fn a_second_store_in_the_directory_is_refused_until_the_first_is_closed() {
+    let place = Place::new();
+    let store = place.open();
+    assert!(matches!(open_error(&place), OpenError::Locked { .. }));
+    store.close().await.unwrap();
+    drop(place.open());
+    drop(place.open());
+}
+
+#[tokio::test]
+async fn every_durability_keeps_what_was_answered() {
+    for durability in [Durability::Full, Durability::Relaxed, Durability::None] {
+        let mut place = Place::new();
+        place.settings.durability = durability;
+        let store = place.open();
+        commit(&store, &app("one"), &batch(1, "{}")).await;
+        drop(store);
+        let store = place.open();
+        assert_eq!(all(&store, &app("one")).await.len(), 1, "{durability:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_closed_store_says_so() {
+    let place = Place::new();
+    let store = place.open();
+    let batch = batch(1, "{}");
+    let id = commit(&store, &app("one"), &batch).await;
+    store.close().await.unwrap();
+    store.close().await.unwrap();
+    assert_eq!(store.commit(&app("one"), &batch, None).await, Err(StoreError::Closed));
+    assert_eq!(store.load(&app("one"), BatchId(0), 1).await, Err(StoreError::Closed));
+    assert_eq!(store.apps().await, Err(StoreError::Closed));
+    store.settle(&span(id, &batch, 0..1));
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_by_its_number() {
+    let place = Place::new();
+    drop(place.open());
+    let file = Connection::open(place.settings.dir.join("apnsd.db")).unwrap();
+    file.pragma_update(None, "user_version", 99).unwrap();
+    drop(file);
+    let error = open_error(&place);
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 1, .. }), "{error}");
+}
+
+#[test]
+fn a_file_that_is_no_database_or_of_another_program_is_refused() {
+    let place = Place::new();
+    fs::create_dir_all(&place.settings.dir).unwrap();
+    let path = place.settings.dir.join("apnsd.db");
+    fs::write(&path, [b'x'; 9000]).unwrap();
+    assert!(matches!(open_error(&place), OpenError::Corrupt { .. }));
+    fs::remove_file(&path).unwrap();
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
+    assert!(matches!(open_error(&place), OpenError::Corrupt { .. }));
+}
+
+#[tokio::test]
+async fn a_database_with_garbage_at_its_end_or_cut_off_is_refused() {
+    for cut in [false, true] {
+        let place = Place::new();
+        let store = place.open();
+        for _ in 0..50 {
+            commit(&store, &app("one"), &batch(100, "{}")).await;
+        }
+        store.close().await.unwrap();
+        drop(store);
+        let path = place.settings.dir.join("apnsd.db");
+        let mut bytes = fs::read(&path).unwrap();
+        let tail = bytes.len() - 3 * 4096;
+        if cut {
+            bytes.truncate(tail)
+        } else {
+            bytes[tail..].fill(0xa5)
+        }
+        fs::write(&path, bytes).unwrap();
+        let error = open_error(&place);
+        assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
+        assert!(error.to_string().contains("restore it from a backup"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_record_is_named() {
+    let place = Place::new();
+    let store = place.open();
+    commit(&store, &app("one"), &batch(1, "{}")).await;
+    drop(store);
+    let file = Connection::open(place.settings.dir.join("apnsd.db")).unwrap();
+    file.execute("UPDATE batches SET record = x'0100'", []).unwrap();
+    drop(file);
+    let error = place.open().load(&app("one"), BatchId(0), 1).await.unwrap_err();
+    assert_eq!(error, StoreError::Corrupt("batch 1: the record is cut off".to_owned()));
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    let mut place = Place::new();
+    fs::write(place.dir.path().join("file"), "").unwrap();
+    place.settings.dir = place.dir.path().join("file/state");
+    let error = open_error(&place);
+    assert!(matches!(&error, OpenError::Io { path, .. } if *path == place.settings.dir), "{error}");
+}
