@@ -9,10 +9,12 @@
 //! - [`xmlrpc`]: XML-RPC as bytes and values; pure.
 //! - [`credentials`]: what an app authenticates with: parsed, judged, never shown.
 //! - [`store`]: records of everything that must outlive a call.
+//! - [`queue`]: what waits, what is due, who holds it.
 
 pub mod clock;
 pub mod credentials;
 pub mod domain;
+pub mod queue;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
