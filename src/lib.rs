@@ -10,10 +10,12 @@
 //! - [`credentials`]: what an app authenticates with: parsed, judged, never shown.
 //! - [`store`]: records of everything that must outlive a call.
 //! - [`queue`]: what waits, what is due, who holds it.
+//! - [`gateway`]: one provider's protocol: connects, sends spans, answers with outcomes.
 
 pub mod clock;
 pub mod credentials;
 pub mod domain;
+pub mod gateway;
 pub mod queue;
 pub mod shutdown;
 pub mod store;
