@@ -11,9 +11,11 @@
 //! - [`store`]: records of everything that must outlive a call.
 //! - [`queue`]: what waits, what is due, who holds it.
 //! - [`gateway`]: one provider's protocol: connects, sends spans, answers with outcomes.
+//! - [`delivery`]: one worker per app: leases rows, hands them to the gateway, settles outcomes.
 
 pub mod clock;
 pub mod credentials;
+pub mod delivery;
 pub mod domain;
 pub mod gateway;
 pub mod queue;

@@ -1,0 +1,190 @@
+//! One worker per app: leases rows, hands them to the app's gateway, turns outcomes into settlements.
+//!
+//! The only place that turns an outcome into a queue change. An app never waits for another: each worker is a task of
+//! its own with its own queue, gateway and back-off.
+
+mod books;
+pub mod feedback_poller;
+mod state;
+mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::books::Books;
+use self::worker::Worker;
+use crate::clock::Clock;
+use crate::domain::outcome::Reason;
+use crate::domain::time::Timestamp;
+use crate::gateway::{Gateway, Route, RouteError};
+use crate::queue::AppQueue;
+use crate::shutdown::Shutdown;
+use crate::store::Store;
+
+/// Commands that may wait for one worker.
+const COMMANDS_MAX: usize = 16;
+
+/// What the delivery of all apps shares. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// For gateways.
+    pub gateway: crate::gateway::Settings,
+    /// Where rejections are kept.
+    pub store: Store,
+    /// Reads the time.
+    pub clock: Clock,
+    /// Owns the workers.
+    pub shutdown: Shutdown,
+}
+
+/// A worker from outside: commands in, status out. Dropping it does not stop the worker.
+#[derive(Clone, Debug)]
+pub struct WorkerHandle {
+    commands: mpsc::Sender<Command>,
+    status: watch::Receiver<WorkerStatus>,
+}
+
+/// What a worker is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerStatus {
+    /// One word: `connected`, `connecting`, `waiting`, `idle`, `paused`.
+    pub state: &'static str,
+    /// What stands in the way, in words; empty when nothing does.
+    pub cause: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether `notify` is to be refused because of the cause.
+    pub refuses: bool,
+}
+
+/// Outcomes of one app since the daemon started.
+#[derive(Debug, Default)]
+pub struct Counters {
+    delivered: AtomicU64,
+    rejected: AtomicU64,
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CommandError {
+    /// The gateway refused the new credentials by name; the old ones stay.
+    #[error("the gateway refused the new credentials ({0}); the app keeps its old ones")]
+    Refused(String),
+    /// The worker has ended.
+    #[error("the app is being removed, or the daemon stops")]
+    Stopped,
+}
+
+#[derive(Debug)]
+enum Command {
+    Replace(Box<Replacement>),
+    Pause(oneshot::Sender<()>),
+    Resume(oneshot::Sender<()>),
+    Remove(oneshot::Sender<()>),
+    ConnectTimeout(Duration, oneshot::Sender<()>),
+}
+
+#[derive(Debug)]
+struct Replacement {
+    gateway: Gateway,
+    environment: Arc<str>,
+    done: oneshot::Sender<Result<(), CommandError>>,
+}
+
+impl Delivery {
+    /// Starts an app's worker. Errors when the route cannot be prepared; nothing is started then.
+    pub fn start(&self, route: Route, queue: AppQueue, counters: Arc<Counters>) -> Result<WorkerHandle, RouteError> {
+        let app = route.app.clone();
+        let environment = Arc::clone(&route.environment.name);
+        let gateway = Gateway::new(route, &self.gateway, self.clock.clone())?;
+        let (commands, mailbox) = mpsc::channel(COMMANDS_MAX);
+        let books = Books {
+            app,
+            queue,
+            store: self.store.clone(),
+            counters,
+            clock: self.clock.clone(),
+            attempts_max: self.gateway.max_attempts,
+        };
+        let (worker, status) = Worker::new(gateway, environment, books, mailbox, self.shutdown.clone());
+        self.shutdown.spawn(worker.run());
+        Ok(WorkerHandle { commands, status })
+    }
+
+    /// Gives an app other credentials or another environment. The new connection is tried first: a refusal by name is
+    /// an error and leaves everything as it was; otherwise the old connection is drained and the new one takes over.
+    pub async fn replace(&self, worker: &WorkerHandle, route: Route) -> Result<Result<(), CommandError>, RouteError> {
+        let environment = Arc::clone(&route.environment.name);
+        let gateway = Gateway::new(route, &self.gateway, self.clock.clone())?;
+        let (done, answer) = oneshot::channel();
+        let command = Command::Replace(Box::new(Replacement { gateway, environment, done }));
+        if worker.commands.send(command).await.is_err() {
+            return Ok(Err(CommandError::Stopped));
+        }
+        Ok(answer.await.unwrap_or(Err(CommandError::Stopped)))
+    }
+}
+
+impl WorkerHandle {
+    /// What the worker is doing.
+    pub fn status(&self) -> WorkerStatus {
+        self.status.borrow().clone()
+    }
+
+    /// Closes the connection as planned and sends no more until [`WorkerHandle::resume`].
+    pub async fn pause(&self) -> Result<(), CommandError> {
+        self.command(Command::Pause).await
+    }
+
+    /// Tries again at once, whatever stood in the way.
+    pub async fn resume(&self) -> Result<(), CommandError> {
+        self.command(Command::Resume).await
+    }
+
+    /// Closes the connection as planned, rejects what still waits, and ends the worker.
+    pub async fn remove(&self) -> Result<(), CommandError> {
+        self.command(Command::Remove).await
+    }
+
+    /// Bounds later connection attempts.
+    pub async fn set_connect_timeout(&self, timeout: Duration) -> Result<(), CommandError> {
+        self.command(|done| Command::ConnectTimeout(timeout, done)).await
+    }
+
+    async fn command(&self, command: impl FnOnce(oneshot::Sender<()>) -> Command) -> Result<(), CommandError> {
+        let (done, answer) = oneshot::channel();
+        self.commands.send(command(done)).await.map_err(|_| CommandError::Stopped)?;
+        answer.await.map_err(|_| CommandError::Stopped)
+    }
+}
+
+impl Counters {
+    /// Rows that the provider accepted, or presumably did.
+    pub fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// Rows that were rejected or expired.
+    pub fn rejected(&self) -> u64 {
+        self.rejected.load(Ordering::Relaxed)
+    }
+
+    fn add_delivered(&self, rows: u32) {
+        self.delivered.fetch_add(u64::from(rows), Ordering::Relaxed);
+    }
+
+    fn take_back_delivered(&self, rows: u32) {
+        self.delivered.fetch_sub(u64::from(rows), Ordering::Relaxed);
+    }
+
+    fn add_rejected(&self, rows: u32) {
+        self.rejected.fetch_add(u64::from(rows), Ordering::Relaxed);
+    }
+}
+
+/// Why waiting rows of an app can never be sent.
+const REMOVED: Reason = Reason::Deprovisioned;

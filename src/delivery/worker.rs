@@ -1,0 +1,381 @@
+//! The task of one app: performs what [`State`] says, and tells it what happened.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{info, warn};
+
+use super::books::{Books, News};
+use super::state::{State, Step};
+use super::{Command, CommandError, REMOVED, Replacement, WorkerStatus};
+use crate::clock::Instant;
+use crate::domain::outcome::{Outcome, Reason, Retry, Settled};
+use crate::gateway::{CloseCause, Closed, Event, Gateway};
+use crate::shutdown::Shutdown;
+
+/// How often a stopping worker looks whether its gateway has sent what it holds.
+const SENT_LOOK: Duration = Duration::from_millis(10);
+
+/// One app's worker.
+#[derive(Debug)]
+pub(super) struct Worker {
+    gateway: Gateway,
+    environment: Arc<str>,
+    books: Books,
+    state: State,
+    /// A gateway with new credentials, tried beside the present one.
+    candidate: Option<Replacement>,
+    /// The gateway before the present one, as long as it has rows without an outcome.
+    draining: Option<Draining>,
+    /// What comes after `candidate` and `draining`.
+    next_replacement: Option<Replacement>,
+    /// Corrected outcomes, until those of the rows behind them are known too.
+    revised: Vec<Settled>,
+    mailbox: mpsc::Receiver<Command>,
+    status: watch::Sender<WorkerStatus>,
+    ending: Option<Ending>,
+    /// Whether the gateway has no connection and makes none.
+    is_closed: bool,
+    shutdown: Shutdown,
+}
+
+#[derive(Debug)]
+struct Draining {
+    gateway: Gateway,
+    /// What rows that come back from it are rejected for, where they may not be sent by its successor.
+    instead: Option<Reason>,
+    revised: Vec<Settled>,
+}
+
+/// Why the worker ends once its gateways are closed.
+#[derive(Debug)]
+enum Ending {
+    /// The daemon stops; what waits goes out first, as long as the daemon lives.
+    Shutdown,
+    /// The app is removed; what waits is rejected.
+    Removed(oneshot::Sender<()>),
+}
+
+impl Worker {
+    pub(super) fn new(
+        gateway: Gateway,
+        environment: Arc<str>,
+        books: Books,
+        mailbox: mpsc::Receiver<Command>,
+        shutdown: Shutdown,
+    ) -> (Self, watch::Receiver<WorkerStatus>) {
+        let state = State::new(books.clock.now());
+        let (status, watched) = watch::channel(WorkerStatus {
+            state: state.word(),
+            cause: String::new(),
+            since: books.clock.timestamp(),
+            refuses: false,
+        });
+        let worker = Self {
+            gateway,
+            environment,
+            books,
+            state,
+            candidate: None,
+            draining: None,
+            next_replacement: None,
+            revised: Vec::new(),
+            mailbox,
+            status,
+            ending: None,
+            is_closed: true,
+            shutdown,
+        };
+        (worker, watched)
+    }
+
+    pub(super) async fn run(mut self) {
+        while !self.has_ended() {
+            let wake_at = self.act().await;
+            self.publish();
+            tokio::select! {
+                event = self.gateway.event() => self.on_event(event).await,
+                event = candidate_event(&mut self.candidate) => self.on_candidate(event).await,
+                event = draining_event(&mut self.draining) => self.on_draining(event).await,
+                Some(command) = self.mailbox.recv() => self.on_command(command),
+                () = self.books.queue.changed() => (),
+                () = self.books.clock.sleep_until(wake_at) => (),
+                () = self.shutdown.requested(), if self.ending.is_none() => self.end(Ending::Shutdown),
+            }
+        }
+        if let Some(Ending::Removed(done)) = self.ending.take() {
+            self.books.queue.close();
+            self.books.reject_all(REMOVED).await;
+            // Whoever asked may have gone; the app is removed all the same.
+            let _ = done.send(());
+        }
+    }
+
+    /// Carries out the next steps until there is something to wait for; when to look again at the latest.
+    async fn act(&mut self) -> Option<Instant> {
+        loop {
+            let now = self.books.clock.now();
+            if self.ending.is_some() && !self.drains() {
+                return self.retire_to_end(now);
+            }
+            // A row that the gateway before this one still holds may not be overtaken.
+            let rows_due = self.draining.is_none() && self.books.queue.is_ready(now);
+            match self.state.step(now, rows_due) {
+                Step::Connect => {
+                    self.state.connecting(now);
+                    self.is_closed = false;
+                    self.gateway.connect();
+                }
+                Step::Send => {
+                    self.send().await;
+                    if self.ending.is_none() || self.drains() {
+                        return self.next_due(now);
+                    }
+                }
+                Step::Retire => self.retire(),
+                Step::Wait(until) => return earliest(until, self.next_due(now)),
+            }
+        }
+    }
+
+    /// When rows become due that are not yet. Those that are wait for the connection, not for time.
+    fn next_due(&self, now: Instant) -> Option<Instant> {
+        self.books.queue.next_due().filter(|due| *due > now)
+    }
+
+    /// Begins a planned close. What has not left yet is the queue's again at once.
+    fn retire(&mut self) {
+        self.state.retiring();
+        self.books.queue.give_back(self.gateway.take_unsent());
+        self.gateway.retire();
+    }
+
+    /// Hands rows to the gateway until it has no room or nothing is due.
+    async fn send(&mut self) {
+        while let room @ 1.. = self.gateway.room() {
+            let Some(span) = self.books.lease(room).await else { return };
+            if let Some(rest) = self.gateway.send(span) {
+                return self.books.queue.give_back(vec![rest]);
+            }
+        }
+    }
+
+    async fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Connected { peer } => {
+                info!(app = %self.books.app, environment = %self.environment, %peer, "connected");
+                self.state.connected(self.books.clock.now());
+            }
+            Event::Room => (),
+            Event::Settled(settled) => self.enter(settled).await,
+            Event::Revised(settled) => self.revised = settled,
+            Event::Closed(closed) => self.on_closed(closed).await,
+        }
+    }
+
+    async fn on_closed(&mut self, closed: Closed) {
+        self.log_closed(&closed.cause);
+        self.is_closed = true;
+        let sent = was_sent(&closed.settled);
+        let now = self.books.clock.now();
+        self.state.closed(&closed.cause, sent, now, fastrand::f64());
+        self.enter(closed.settled).await;
+        // They were sent before the others, so they go to the front last.
+        self.books.revise(std::mem::take(&mut self.revised), None).await;
+    }
+
+    async fn enter(&mut self, settled: Vec<Settled>) {
+        for news in self.books.enter(settled, None).await {
+            match news {
+                News::Delivered => self.state.delivered(),
+                News::Rejected(reason, rows) => self.state.rejected(reason, rows, self.books.clock.now()),
+            }
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        let done = match command {
+            Command::Replace(replacement) => return self.on_replace(*replacement),
+            Command::Remove(done) => return self.end(Ending::Removed(done)),
+            Command::Pause(done) => {
+                self.state.pause();
+                done
+            }
+            Command::ConnectTimeout(timeout, done) => {
+                self.gateway.set_connect_timeout(timeout);
+                done
+            }
+            Command::Resume(done) => {
+                self.state.resume(self.books.clock.now());
+                done
+            }
+        };
+        // Whoever asked may have gone; the command is carried out all the same.
+        let _ = done.send(());
+    }
+
+    /// Tries new credentials, after those before them have taken over for good.
+    fn on_replace(&mut self, mut replacement: Replacement) {
+        if self.ending.is_some() {
+            let _ = replacement.done.send(Err(CommandError::Stopped));
+        } else if self.candidate.is_some() || self.draining.is_some() {
+            self.next_replacement = Some(replacement);
+        } else {
+            replacement.gateway.connect();
+            self.candidate = Some(replacement);
+        }
+    }
+
+    async fn on_candidate(&mut self, event: Event) {
+        let Some(replacement) = self.candidate.take() else { return };
+        match event {
+            Event::Connected { .. } => self.take_over(replacement, true).await,
+            Event::Closed(Closed { cause: CloseCause::Refused(alert), .. }) => {
+                warn!(app = %self.books.app, "new credentials refused ({alert}), the old ones stay");
+                let _ = replacement.done.send(Err(CommandError::Refused(alert)));
+            }
+            Event::Closed(Closed { cause, .. }) => {
+                self.log_closed(&cause);
+                self.take_over(replacement, false).await;
+            }
+            // Nothing was sent on it.
+            Event::Room | Event::Settled(_) | Event::Revised(_) => self.candidate = Some(replacement),
+        }
+    }
+
+    /// The new gateway becomes the present one; the old one is drained. What waits for another environment's gateway
+    /// is never sent to this one.
+    async fn take_over(&mut self, replacement: Replacement, connected: bool) {
+        let Replacement { gateway, environment, done } = replacement;
+        let now = self.books.clock.now();
+        let mut old = std::mem::replace(&mut self.gateway, gateway);
+        let moved = self.environment != environment;
+        self.environment = environment;
+        self.state = self.state.renewed(now);
+        self.is_closed = !connected;
+        if connected {
+            self.state.connecting(now);
+            self.state.connected(now);
+        }
+        info!(app = %self.books.app, environment = %self.environment, connected, "credentials replaced");
+        let instead = moved.then_some(Reason::EnvironmentChanged);
+        self.books.queue.give_back(old.take_unsent());
+        if let Some(reason) = instead {
+            self.books.reject_all(reason).await;
+        }
+        old.retire();
+        self.draining = Some(Draining { gateway: old, instead, revised: std::mem::take(&mut self.revised) });
+        let _ = done.send(Ok(()));
+    }
+
+    async fn on_draining(&mut self, event: Event) {
+        let Some(draining) = &mut self.draining else { return };
+        let instead = draining.instead;
+        match event {
+            Event::Connected { .. } | Event::Room => (),
+            Event::Settled(settled) => drop(self.books.enter(settled, instead).await),
+            Event::Revised(settled) => draining.revised = settled,
+            Event::Closed(closed) => {
+                let revised = std::mem::take(&mut draining.revised);
+                self.draining = None;
+                self.log_closed(&closed.cause);
+                self.books.enter(closed.settled, instead).await;
+                self.books.revise(revised, instead).await;
+                if let Some(next) = self.next_replacement.take() {
+                    self.on_replace(next);
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        self.ending = Some(ending);
+        self.candidate = None;
+        self.next_replacement = None;
+    }
+
+    /// Whether a stopping worker goes on sending: what waits may still go out.
+    fn drains(&self) -> bool {
+        let is_shutdown = matches!(self.ending, Some(Ending::Shutdown));
+        is_shutdown && !self.state.is_paused() && self.books.queue.depth().waiting > 0
+    }
+
+    /// Closes the gateway as planned, once, and after it has sent what it holds where that is still wanted.
+    fn retire_to_end(&mut self, now: Instant) -> Option<Instant> {
+        let sends = matches!(self.ending, Some(Ending::Shutdown)) && !self.state.is_paused();
+        if sends && self.gateway.is_connected() && self.gateway.has_unsent() && !self.state.is_retiring() {
+            return Some(now + SENT_LOOK);
+        }
+        if !self.is_closed && !self.state.is_retiring() {
+            self.retire();
+        }
+        None
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ending.is_some() && self.is_closed && self.draining.is_none() && !self.drains()
+    }
+
+    /// Shows the state outside, and says in the log when the app stops sending and when it goes on.
+    fn publish(&self) {
+        let state = self.state.word();
+        let (was_paused, is_paused) = (self.status.borrow().state == "paused", state == "paused");
+        match (was_paused, is_paused, self.state.refuses()) {
+            (false, true, true) => warn!(app = %self.books.app, "paused: {}", self.state.cause()),
+            (false, true, false) => info!(app = %self.books.app, "paused: {}", self.state.cause()),
+            (true, false, _) => info!(app = %self.books.app, "sends again"),
+            (true, true, _) | (false, false, _) => (),
+        }
+        let since = self.books.clock.timestamp();
+        self.status.send_if_modified(|status| {
+            let refuses = self.state.refuses();
+            let changed = (status.state, status.cause.as_str(), status.refuses) != (state, self.state.cause(), refuses);
+            if changed {
+                let since = if status.state == state { status.since } else { since };
+                *status = WorkerStatus { state, cause: self.state.cause().to_owned(), since, refuses };
+            }
+            changed
+        });
+    }
+
+    fn log_closed(&self, cause: &CloseCause) {
+        let (app, environment) = (&self.books.app, &self.environment);
+        match cause {
+            CloseCause::Error(_) | CloseCause::Shutdown | CloseCause::Retired { .. } => {
+                info!(%app, %environment, "closed: {cause}");
+            }
+            CloseCause::Unreachable(_)
+            | CloseCause::Untrusted(_)
+            | CloseCause::Refused(_)
+            | CloseCause::Silent { .. }
+            | CloseCause::Dead(_) => warn!(%app, %environment, "closed: {cause}"),
+        }
+    }
+}
+
+async fn candidate_event(candidate: &mut Option<Replacement>) -> Event {
+    match candidate {
+        Some(candidate) => candidate.gateway.event().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn draining_event(draining: &mut Option<Draining>) -> Event {
+    match draining {
+        Some(draining) => draining.gateway.event().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether any of the rows that a connection held at its end had gone out.
+fn was_sent(settled: &[Settled]) -> bool {
+    settled.iter().any(|settled| settled.outcome != Outcome::Retry(Retry::NotProcessed))
+}
+
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}
+
+#[cfg(test)]
+mod tests;
