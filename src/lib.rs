@@ -12,6 +12,7 @@
 //! - [`queue`]: what waits, what is due, who holds it.
 //! - [`gateway`]: one provider's protocol: connects, sends spans, answers with outcomes.
 //! - [`delivery`]: one worker per app: leases rows, hands them to the gateway, settles outcomes.
+//! - [`service`]: the verbs, below any wire format.
 
 pub mod clock;
 pub mod credentials;
@@ -19,6 +20,7 @@ pub mod delivery;
 pub mod domain;
 pub mod gateway;
 pub mod queue;
+pub mod service;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

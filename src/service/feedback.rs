@@ -1,0 +1,109 @@
+//! `feedback`: dead tokens, handed out once to callers of the plain verb, again and again to those with a cursor.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::apps::Entry;
+use super::error::ServiceError;
+use super::{App, PAGE_MAX, PushService};
+use crate::domain::feedback::{Cursor, FeedbackEntry, Page};
+
+/// How often the feedback service is asked in the background, once a caller has asked for an app.
+const POLL_INTERVAL: Duration = Duration::from_secs(15 * 60);
+
+/// Feedback that is about to be handed to a caller. Dropped without its receipt being confirmed, it stays unread:
+/// the next call gets it again. Holds the app's turn: one plain `feedback` call per app at a time.
+#[derive(Debug)]
+pub struct FeedbackHandout {
+    entries: Vec<FeedbackEntry>,
+    receipt: Receipt,
+}
+
+impl FeedbackHandout {
+    /// The entries, oldest first, and the receipt that must be confirmed once the whole answer has left the process.
+    pub fn into_parts(self) -> (Vec<FeedbackEntry>, Receipt) {
+        (self.entries, self.receipt)
+    }
+}
+
+/// Confirms that an answer with feedback has left the process.
+pub struct Receipt(Option<Box<dyn FnOnce() + Send>>);
+
+impl Receipt {
+    fn new(confirm: impl FnOnce() + Send + 'static) -> Self {
+        Self(Some(Box::new(confirm)))
+    }
+
+    /// The whole answer has left the process: these entries are not handed out again.
+    pub fn handed_out(mut self) {
+        if let Some(confirm) = self.0.take() {
+            confirm();
+        }
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Receipt")
+    }
+}
+
+impl PushService {
+    /// Takes the app's turn, asks the feedback service, and collects what was not handed out before. What is stored is
+    /// handed out even when the service is out of reach; an error only when there is nothing then.
+    pub async fn feedback(&self, app: &App) -> Result<FeedbackHandout, ServiceError> {
+        let entry = &app.0;
+        let turn = Arc::clone(&entry.feedback_turn).lock_owned().await;
+        let (route, source) = entry.provisioned().ok_or(ServiceError::UnknownApp)?.route(&entry.id)?;
+        let polled = self.0.delivery.poll_feedback(&route, &source).await;
+        self.poll_in_background(entry);
+        let store = self.0.store.clone();
+        let cursor = store.feedback_cursor(&entry.id, &source).await.map_err(ServiceError::try_later)?;
+        let page = store.feedback_after(&source, cursor, usize::MAX).await.map_err(ServiceError::try_later)?;
+        if let (Err(error), true) = (polled, page.entries.is_empty()) {
+            return Err(ServiceError::TryLater(format!("Connection to the APNS server could not be made. {error}")));
+        }
+        let id = entry.id.clone();
+        let receipt = Receipt::new(move || {
+            store.move_feedback_cursor(&id, &source, page.next);
+            drop(turn);
+        });
+        Ok(FeedbackHandout { entries: page.entries, receipt })
+    }
+
+    /// Feedback after a cursor; changes nothing.
+    pub async fn feedback_after(&self, app: &App, cursor: Cursor) -> Result<Page<FeedbackEntry>, ServiceError> {
+        let (_, source) = app.0.provisioned().ok_or(ServiceError::UnknownApp)?.route(app.id())?;
+        self.poll_in_background(&app.0);
+        self.0.store.feedback_after(&source, cursor, PAGE_MAX).await.map_err(ServiceError::try_later)
+    }
+
+    /// Asks the app's feedback service from now on, until the app is removed or the daemon stops.
+    fn poll_in_background(&self, entry: &Arc<Entry>) {
+        if entry.polled.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (service, entry) = (self.clone(), Arc::clone(entry));
+        self.0.delivery.shutdown.spawn(async move {
+            let shutdown = service.0.delivery.shutdown.clone();
+            loop {
+                tokio::select! {
+                    () = service.0.clock.sleep(POLL_INTERVAL) => (),
+                    () = shutdown.requested() => return,
+                }
+                let Some(provisioned) = entry.provisioned() else { return };
+                let Ok((route, source)) = provisioned.route(&entry.id) else { continue };
+                tokio::select! {
+                    polled = service.0.delivery.poll_feedback(&route, &source) => {
+                        if let Err(error) = polled {
+                            tracing::warn!(app = %entry.id, "feedback service: {error}");
+                        }
+                    }
+                    () = shutdown.requested() => return,
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,39 @@
+//! What an app looks like from outside.
+
+use crate::domain::app::{AppId, Protocol};
+use crate::domain::time::Timestamp;
+
+/// One app at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppStatus {
+    /// The app.
+    pub app_id: AppId,
+    /// The environment that it was provisioned for.
+    pub environment: String,
+    /// The protocol of that environment's gateway.
+    pub protocol: Protocol,
+    /// Address of that gateway.
+    pub gateway: String,
+    /// One word: `connected`, `connecting`, `idle`, `waiting`, `paused`, `refused`.
+    pub state: &'static str,
+    /// Why it cannot send, in words with the cure; empty when it can.
+    pub cause: String,
+    /// Since when it is in this state.
+    pub since: Timestamp,
+    /// Notifications accepted and not yet handed to the gateway.
+    pub waiting: u64,
+    /// Notifications handed to the gateway and without an outcome yet.
+    pub in_flight: u64,
+    /// When the oldest waiting notification was accepted.
+    pub oldest: Option<Timestamp>,
+    /// Notifications that callers were told are accepted, since the daemon started.
+    pub accepted: u64,
+    /// Of those: delivered (accepted by the provider or presumed so).
+    pub delivered: u64,
+    /// Of those: rejected or expired.
+    pub rejected: u64,
+    /// What the certificate says it is for; empty where the app has none.
+    pub subject: String,
+    /// When the credentials end.
+    pub expires: Option<Timestamp>,
+}
