@@ -13,12 +13,14 @@
 //! - [`gateway`]: one provider's protocol: connects, sends spans, answers with outcomes.
 //! - [`delivery`]: one worker per app: leases rows, hands them to the gateway, settles outcomes.
 //! - [`service`]: the verbs, below any wire format.
+//! - [`listener`]: sockets, HTTP/1 connections and their limits.
 
 pub mod clock;
 pub mod credentials;
 pub mod delivery;
 pub mod domain;
 pub mod gateway;
+pub mod listener;
 pub mod queue;
 pub mod service;
 pub mod shutdown;

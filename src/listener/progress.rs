@@ -1,0 +1,283 @@
+//! Where a connection stands, as its socket and its requests see it. Pure: no socket, no clock.
+//!
+//! ```text
+//!           first bytes           head complete            answer written and flushed
+//!   Idle ───────────────► Head ───────────────► Exchange ───────────────────────────────► Idle
+//!     └────────────────────┴───────── the server closes its side ─────┴──► Closing
+//! ```
+//!
+//! While bytes of an answer wait for a peer that takes none, the connection counts as stuck, whatever its phase.
+//!
+//! Bytes of a next request that arrive together with an earlier one are with the HTTP layer and not seen here: until
+//! more of them arrive, the connection counts as idle.
+
+use std::fmt;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Longest head of a request, in bytes: 431 beyond.
+pub(super) const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Between requests.
+    #[default]
+    Idle,
+    /// Part of a request's head has arrived.
+    Head,
+    /// A request is being read, executed or answered.
+    Exchange,
+    /// Bytes of an answer wait for the peer to take some.
+    Stuck,
+    /// Our side is closed; what the peer still sends is read and dropped.
+    Closing,
+}
+
+/// What runs once an answer has left.
+type Action = Box<dyn FnOnce() + Send>;
+
+/// One connection's progress, and the actions that wait for it.
+#[derive(Default)]
+pub(super) struct Progress {
+    phase: Phase,
+    stuck: bool,
+    /// Grows with every change, so that whoever holds the timer notices.
+    step: u64,
+    /// What was read since the connection was last idle, as far as a head can reach.
+    head: Vec<u8>,
+    /// Number of the request that is being answered.
+    request: u64,
+    /// The request's body was not read to its end.
+    body_unread: bool,
+    /// The last request whose whole answer is with the HTTP layer, but not yet with the kernel. A next request may
+    /// have begun meanwhile.
+    answered: Option<u64>,
+    /// Actions of the request that is being answered.
+    registered: Vec<Action>,
+    /// Actions of answers that are complete: they run at the next flush.
+    due: Vec<Action>,
+    /// The socket is gone: nothing runs any more.
+    gone: bool,
+}
+
+impl Progress {
+    /// What the connection is doing, and a number that grows when that changes or anything moves.
+    pub(super) fn phase(&self) -> (Phase, u64) {
+        (if self.stuck { Phase::Stuck } else { self.phase }, self.step)
+    }
+
+    /// Bytes have arrived.
+    pub(super) fn read(&mut self, bytes: &[u8]) {
+        match self.phase {
+            Phase::Idle => self.enter(Phase::Head),
+            Phase::Head => {}
+            Phase::Exchange | Phase::Stuck | Phase::Closing => return,
+        }
+        let room = HEAD_BYTES_MAX.saturating_sub(self.head.len());
+        self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// A request's head is complete. The request's number.
+    pub(super) fn request_begins(&mut self, has_body: bool) -> u64 {
+        self.enter(Phase::Exchange);
+        self.head.clear();
+        self.request += 1;
+        self.body_unread = has_body;
+        self.request
+    }
+
+    /// Whether the head that just arrived names a `Content-Length`. The HTTP layer hides it where there is also a
+    /// `Transfer-Encoding`. A head that arrived together with an earlier request is not seen here.
+    pub(super) fn head_names_length(&self) -> bool {
+        let start = self.head.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(self.head.len());
+        self.head[start..]
+            .split(|byte| *byte == b'\n')
+            .take_while(|line| !matches!(line, [] | [b'\r']))
+            .filter_map(|line| line.split(|byte| *byte == b':').next())
+            .any(|name| name.eq_ignore_ascii_case(b"content-length"))
+    }
+
+    /// The request's body was read to its end.
+    pub(super) fn body_ends(&mut self) {
+        self.body_unread = false;
+    }
+
+    /// Whether some of the request's body is still to be read.
+    pub(super) fn is_body_unread(&self) -> bool {
+        self.body_unread
+    }
+
+    /// The HTTP layer has the whole answer.
+    pub(super) fn answer_ends(&mut self) {
+        self.answered = Some(self.request);
+        let mut registered = mem::take(&mut self.registered);
+        self.due.append(&mut registered);
+    }
+
+    /// Everything that the HTTP layer had is with the kernel. What is to run now.
+    #[must_use]
+    pub(super) fn flushed(&mut self) -> Vec<Action> {
+        let Some(answered) = self.answered.take() else {
+            return Vec::new();
+        };
+        if self.phase == Phase::Exchange && self.request == answered {
+            self.enter(Phase::Idle);
+        }
+        mem::take(&mut self.due)
+    }
+
+    /// The peer takes nothing, or something again.
+    pub(super) fn write(&mut self, blocked: bool) {
+        if self.stuck != blocked {
+            self.stuck = blocked;
+            self.step += 1;
+        }
+    }
+
+    /// The server closes its side. Whether the peer may still be sending, and would lose the answer to a reset if the
+    /// socket were closed at once.
+    pub(super) fn closing(&mut self) -> bool {
+        let sending = self.body_unread || self.phase == Phase::Head;
+        self.enter(Phase::Closing);
+        sending
+    }
+
+    /// The socket is gone.
+    #[must_use = "actions are dropped outside of the lock"]
+    pub(super) fn gone(&mut self) -> Vec<Action> {
+        self.gone = true;
+        self.due.append(&mut self.registered);
+        mem::take(&mut self.due)
+    }
+
+    /// Keeps an action for a request; gives it back if that request's answer can no longer run it.
+    pub(super) fn register(&mut self, request: u64, action: Action) -> Option<Action> {
+        let open = !self.gone && self.phase == Phase::Exchange;
+        if !open || self.request != request || self.answered == Some(request) {
+            return Some(action);
+        }
+        self.registered.push(action);
+        None
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.step += 1;
+    }
+}
+
+/// A connection's progress, shared by its socket, its requests and its timer.
+#[derive(Clone, Default)]
+pub(super) struct SharedProgress(Arc<Mutex<Progress>>);
+
+impl SharedProgress {
+    /// Locks it for one step.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for SharedProgress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "SharedProgress({:?})", self.lock().phase())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn phase(progress: &Progress) -> Phase {
+        progress.phase().0
+    }
+
+    #[test]
+    fn a_connection_is_idle_again_only_when_the_whole_answer_is_flushed() {
+        let mut progress = Progress::default();
+        assert_eq!(phase(&progress), Phase::Idle);
+        progress.read(b"POST / HT");
+        assert_eq!(phase(&progress), Phase::Head);
+        progress.request_begins(false);
+        assert!(progress.flushed().is_empty());
+        assert_eq!(phase(&progress), Phase::Exchange);
+        progress.answer_ends();
+        assert_eq!(phase(&progress), Phase::Exchange);
+        assert!(progress.flushed().is_empty());
+        assert_eq!(phase(&progress), Phase::Idle);
+    }
+
+    #[test]
+    fn actions_are_due_when_the_answer_is_complete_and_flushed() {
+        let mut progress = Progress::default();
+        let request = progress.request_begins(false);
+        assert!(progress.register(request, Box::new(|| {})).is_none());
+        assert!(progress.flushed().is_empty());
+        progress.answer_ends();
+        assert_eq!(progress.flushed().len(), 1);
+        assert!(progress.flushed().is_empty());
+    }
+
+    #[test]
+    fn actions_of_another_request_or_after_the_answer_are_refused() {
+        let mut progress = Progress::default();
+        let first = progress.request_begins(false);
+        progress.answer_ends();
+        assert!(progress.register(first, Box::new(|| {})).is_some());
+        assert!(progress.flushed().is_empty());
+        let second = progress.request_begins(false);
+        assert!(progress.register(first, Box::new(|| {})).is_some());
+        assert!(progress.register(second, Box::new(|| {})).is_none());
+        assert_eq!(progress.gone().len(), 1);
+        assert!(progress.register(second, Box::new(|| {})).is_some());
+    }
+
+    #[test]
+    fn a_request_that_begins_before_the_last_answer_is_flushed_stays_begun() {
+        let mut progress = Progress::default();
+        let first = progress.request_begins(true);
+        assert!(progress.register(first, Box::new(|| {})).is_none());
+        progress.answer_ends();
+        progress.request_begins(false);
+        assert_eq!(progress.flushed().len(), 1);
+        assert_eq!(phase(&progress), Phase::Exchange);
+    }
+
+    #[test]
+    fn a_length_is_found_in_the_head_and_not_behind_it() {
+        let names_length = |head: &[u8]| {
+            let mut progress = Progress::default();
+            progress.read(head);
+            progress.head_names_length()
+        };
+        assert!(names_length(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\ncontent-LENGTH: 3\r\n\r\n"));
+        assert!(names_length(b"\r\nPOST / HTTP/1.1\nContent-Length:3\n\n"));
+        assert!(!names_length(b"POST / HTTP/1.1\r\nX: Content-Length: 3\r\n\r\nContent-Length: 3\r\n"));
+        assert!(!names_length(b""));
+    }
+
+    #[test]
+    fn a_peer_that_may_still_be_sending_is_known_at_the_end() {
+        let mut progress = Progress::default();
+        assert!(!progress.closing());
+        progress.request_begins(true);
+        assert!(progress.closing());
+        progress.body_ends();
+        assert!(!progress.closing());
+        let mut progress = Progress::default();
+        progress.read(b"junk");
+        assert!(progress.closing());
+    }
+
+    #[test]
+    fn every_movement_of_a_stuck_answer_is_a_step() {
+        let mut progress = Progress::default();
+        progress.request_begins(false);
+        progress.write(true);
+        let (phase, first) = progress.phase();
+        assert_eq!(phase, Phase::Stuck);
+        progress.write(false);
+        progress.write(true);
+        assert!(progress.phase().1 > first);
+    }
+}
