@@ -14,6 +14,7 @@
 //! - [`delivery`]: one worker per app: leases rows, hands them to the gateway, settles outcomes.
 //! - [`service`]: the verbs, below any wire format.
 //! - [`listener`]: sockets, HTTP/1 connections and their limits.
+//! - [`rpc`]: XML-RPC over HTTP in front of the verbs: methods, arguments, faults.
 
 pub mod clock;
 pub mod credentials;
@@ -22,6 +23,7 @@ pub mod domain;
 pub mod gateway;
 pub mod listener;
 pub mod queue;
+pub mod rpc;
 pub mod service;
 pub mod shutdown;
 pub mod store;

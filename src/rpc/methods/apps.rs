@@ -1,0 +1,97 @@
+//! `apnsd.apps` and `apnsd.status`: what the apps look like from outside.
+
+use super::{Caller, Method};
+use crate::rpc::fault::bad_argument;
+use crate::rpc::values::{count, date_time, structure};
+use crate::service::status::AppStatus;
+use crate::xmlrpc::value::{Fault, Value};
+
+pub(super) const APPS: Method = Method {
+    name: "apnsd.apps",
+    signatures: &[&["array"]],
+    help: "apnsd.apps(): the status of every app, by name; see apnsd.status.",
+    run: |caller, _| Box::pin(async { Ok(Value::Array(caller.service.apps().iter().map(status).collect())) }),
+};
+
+pub(super) const STATUS: Method = Method {
+    name: "apnsd.status",
+    signatures: &[&["struct", "string"]],
+    help: "apnsd.status(app_id): a struct with app_id, environment, protocol, gateway; state (connected, connecting, \
+           idle, waiting, paused, refused), cause (why it cannot send, in words) and since; waiting, in_flight, oldest \
+           (when the oldest waiting notification was accepted); accepted, delivered, rejected (since the daemon \
+           started); subject and expires of the certificate. What there is not is left out.",
+    run: |caller, params| Box::pin(one(caller, params)),
+};
+
+async fn one(caller: &Caller<'_>, params: &[Value<'_>]) -> Result<Value<'static>, Fault> {
+    let [app] = params else { return Err(bad_argument("apnsd.status takes 1 argument")) };
+    Ok(status(&caller.service.status(&caller.app(app)?)?))
+}
+
+fn status(app: &AppStatus) -> Value<'static> {
+    let subject = Some(&app.subject).filter(|subject| !subject.is_empty());
+    structure([
+        ("app_id", Some(Value::string(app.app_id.to_string()))),
+        ("environment", Some(Value::string(app.environment.clone()))),
+        ("protocol", Some(Value::string(app.protocol.name()))),
+        ("gateway", Some(Value::string(app.gateway.clone()))),
+        ("state", Some(Value::string(app.state))),
+        ("cause", Some(Value::string(app.cause.clone()))),
+        ("since", Some(date_time(app.since))),
+        ("waiting", Some(count(app.waiting))),
+        ("in_flight", Some(count(app.in_flight))),
+        ("oldest", app.oldest.map(date_time)),
+        ("accepted", Some(count(app.accepted))),
+        ("delivered", Some(count(app.delivered))),
+        ("rejected", Some(count(app.rejected))),
+        ("subject", subject.map(|subject| Value::string(subject.clone()))),
+        ("expires", app.expires.map(date_time)),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::app::{AppId, Protocol};
+    use crate::domain::time::Timestamp;
+    use crate::xmlrpc::encode::encode_response;
+
+    #[test]
+    fn a_status_tells_what_there_is() {
+        let mut app = AppStatus {
+            app_id: AppId::parse("myapp").unwrap(),
+            environment: "sandbox".into(),
+            protocol: Protocol::Binary,
+            gateway: "binary://gateway.sandbox.push.apple.com:2195".into(),
+            state: "paused",
+            cause: "certificate expired".into(),
+            since: Timestamp::from_secs(1_300_000_000),
+            waiting: 3,
+            in_flight: 0,
+            oldest: Some(Timestamp::from_secs(1_300_000_000)),
+            accepted: 5_000_000_000,
+            delivered: 2,
+            rejected: 1,
+            subject: "Apple Push Services: com.example.app".into(),
+            expires: Some(Timestamp::from_secs(1_300_000_000)),
+        };
+        let text = encode_response(&status(&app));
+        for member in [
+            "<name>app_id</name>\n<value><string>myapp</string></value>",
+            "<name>protocol</name>\n<value><string>binary</string></value>",
+            "<name>since</name>\n<value><dateTime.iso8601>20110313T07:06:40</dateTime.iso8601></value>",
+            "<name>waiting</name>\n<value><int>3</int></value>",
+            "<name>accepted</name>\n<value><double>5000000000.0</double></value>",
+            "<name>oldest</name>",
+            "<name>subject</name>",
+            "<name>expires</name>",
+        ] {
+            assert!(text.contains(member), "{member} in {text}");
+        }
+        app = AppStatus { oldest: None, subject: String::new(), expires: None, ..app };
+        let text = encode_response(&status(&app));
+        for absent in ["oldest", "subject", "expires"] {
+            assert!(!text.contains(absent), "{absent} in {text}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The methods that callers can call: one file each, and the table that dispatch and introspection read.
+
+mod apps;
+mod configure;
+mod feedback;
+mod lists;
+mod notify;
+mod provision;
+mod steer;
+mod system;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+
+use tracing::{Instrument, debug, debug_span};
+
+use super::Settings;
+use super::arguments::app_id;
+use super::fault::{bad_argument, unknown_method};
+use crate::domain::app::AppId;
+use crate::service::feedback::Receipt;
+use crate::service::{App, PushService};
+use crate::xmlrpc::value::{Fault, Value};
+
+/// A method: all that dispatch and introspection know of it.
+pub(super) struct Method {
+    /// As callers write it.
+    name: &'static str,
+    /// Each way to call it: the type of the answer, then those of the arguments.
+    signatures: &'static [&'static [&'static str]],
+    /// What it does, for callers.
+    help: &'static str,
+    /// Gets as many arguments as one of the signatures has.
+    run: Run,
+}
+
+type Run = for<'a> fn(&'a Caller<'a>, &'a [Value<'a>]) -> Answer<'a>;
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<Value<'static>, Fault>> + Send + 'a>>;
+
+/// All methods, in the order of `system.listMethods`.
+static METHODS: [&Method; 16] = [
+    &configure::CONFIGURE,
+    &provision::PROVISION,
+    &notify::NOTIFY,
+    &feedback::FEEDBACK,
+    &lists::REJECTIONS,
+    &lists::FEEDBACK,
+    &apps::APPS,
+    &apps::STATUS,
+    &steer::DEPROVISION,
+    &steer::PAUSE,
+    &steer::RESUME,
+    &system::LIST_METHODS,
+    &system::METHOD_HELP,
+    &system::METHOD_SIGNATURE,
+    &system::MULTICALL,
+    &system::CAPABILITIES,
+];
+
+/// What stands before the dot in names of methods.
+const PREFIXES: [&str; 2] = ["apnsd", "system"];
+
+/// What the methods of one request work with.
+pub(super) struct Caller<'a> {
+    service: &'a PushService,
+    settings: &'a Settings,
+    /// Confirms the feedback in the answer once that has left.
+    handed_out: Mutex<Option<Receipt>>,
+}
+
+impl<'a> Caller<'a> {
+    pub(super) fn new(service: &'a PushService, settings: &'a Settings) -> Self {
+        Self { service, settings, handed_out: Mutex::default() }
+    }
+
+    /// What is to be confirmed once the answer has left.
+    pub(super) fn into_receipt(self) -> Option<Receipt> {
+        self.handed_out.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls a method. The life of the span is the duration of the call.
+    pub(super) async fn call(&self, name: &str, params: &[Value<'_>]) -> Result<Value<'static>, Fault> {
+        let method = find(name)?;
+        let span = debug_span!("call", method = method.name, app = app_of(name, params).as_deref());
+        async {
+            let answer = match method.check_count(params.len()) {
+                Ok(()) => (method.run)(self, params).await,
+                Err(fault) => Err(fault),
+            };
+            match &answer {
+                Ok(_) => debug!(outcome = "ok", "answered"),
+                Err(fault) => debug!(outcome = "fault", code = fault.code, "answered"),
+            }
+            answer
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// The app that an argument names.
+    fn app(&self, argument: &Value<'_>) -> Result<App, Fault> {
+        Ok(self.service.app(&app_id(argument)?)?)
+    }
+}
+
+/// Finds a method by its name.
+fn find(name: &str) -> Result<&'static Method, Fault> {
+    METHODS.iter().copied().find(|method| method.name == name).ok_or_else(|| unknown_method(name, &PREFIXES))
+}
+
+impl Method {
+    fn check_count(&self, given: usize) -> Result<(), Fault> {
+        let counts = || self.signatures.iter().map(|types| types.len() - 1);
+        let (min, max) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
+        if (min..=max).contains(&given) {
+            return Ok(());
+        }
+        let takes = match (min, max) {
+            (0, 0) => "no arguments".to_owned(),
+            (1, 1) => "1 argument".to_owned(),
+            (min, max) if min == max => format!("{max} arguments"),
+            (min, max) if min + 1 == max => format!("{min} or {max} arguments"),
+            (min, max) => format!("{min} to {max} arguments"),
+        };
+        Err(bad_argument(format!("{} takes {takes}, {given} given", self.name)))
+    }
+}
+
+/// The app id of a call, for the log.
+fn app_of(name: &str, params: &[Value<'_>]) -> Option<String> {
+    let first = params.first().filter(|_| !name.starts_with("system."))?;
+    app_id(first).ok().filter(|text| AppId::parse(text).is_ok()).map(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_is_described_and_found() {
+        for method in METHODS {
+            assert!(std::ptr::eq(find(method.name).unwrap(), method), "{}", method.name);
+            assert!(!method.help.is_empty() && !method.signatures.is_empty(), "{}", method.name);
+            assert!(method.signatures.iter().all(|types| !types.is_empty()), "{}", method.name);
+            let prefix = method.name.split_once('.').map(|(prefix, _)| prefix);
+            assert!(prefix.is_none_or(|prefix| PREFIXES.contains(&prefix)), "{}", method.name);
+        }
+    }
+
+    #[test]
+    fn a_wrong_number_of_arguments_is_told() {
+        let told = |name, given| find(name).unwrap().check_count(given).unwrap_err().text;
+        assert_eq!(told("notify", 2), "notify takes 3 or 4 arguments, 2 given");
+        assert_eq!(told("provision", 6), "provision takes 3 to 5 arguments, 6 given");
+        assert_eq!(told("feedback", 0), "feedback takes 1 argument, 0 given");
+        assert_eq!(told("apnsd.apps", 1), "apnsd.apps takes no arguments, 1 given");
+        assert_eq!(told("apnsd.rejections", 3), "apnsd.rejections takes 1 or 2 arguments, 3 given");
+        assert!(find("notify").unwrap().check_count(4).is_ok());
+    }
+
+    #[test]
+    fn only_methods_of_apps_are_logged_with_one() {
+        assert_eq!(app_of("notify", &[Value::Int(7)]).as_deref(), Some("7"));
+        assert_eq!(app_of("system.methodHelp", &[Value::string("notify")]), None);
+        assert_eq!(app_of("notify", &[Value::string("a\nb")]), None);
+        assert_eq!(app_of("apnsd.apps", &[]), None);
+    }
+}

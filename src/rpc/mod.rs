@@ -1,0 +1,49 @@
+//! XML-RPC over HTTP: what callers see. Decodes calls for the verbs and encodes their answers; decides nothing.
+//!
+//! - [`server`]: HTTP: which requests are calls, and the answers that are not XML-RPC.
+//! - `intake`: request bodies: their sizes, their time, their compression.
+//! - `call`: from the text of a call to the text of its answer.
+//! - `methods`: one file per method, and the table of them all.
+//! - `arguments`, `options`: from values to what the verbs take. `json`, `payloads`: notifications as JSON.
+//! - [`fault`]: what callers are told when a call fails.
+
+mod arguments;
+mod call;
+pub mod fault;
+mod intake;
+mod json;
+mod methods;
+mod options;
+mod payloads;
+pub mod server;
+mod values;
+
+use std::time::Duration;
+
+/// Limits of calls (`[limits]` and `http.body_timeout` in the config file).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Longest body in bytes, as it is sent and as it is after decompression alike.
+    pub body_max: usize,
+    /// Bytes that all bodies over 256 KiB may take at once; further ones wait. Taken as twice `body_max` if it is less,
+    /// so that one compressed body always fits. A decoded body takes up to four times its size besides.
+    pub bodies_max: usize,
+    /// Longest time for a body to arrive, and for which it may wait for room.
+    pub body_timeout: Duration,
+    /// How deep arrays and structs may be nested.
+    pub depth_max: usize,
+    /// Most device tokens in one `notify`.
+    pub tokens_per_call: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            body_max: 64 << 20,
+            bodies_max: 256 << 20,
+            body_timeout: Duration::from_secs(60),
+            depth_max: 64,
+            tokens_per_call: 100_000,
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! How notifications are to be delivered: the options of `notify`, and their defaults in `provision`.
+
+use std::sync::Arc;
+
+use super::arguments::{Problem, at, members, wrong_type};
+use super::fault::bad_argument;
+use crate::service::request::{NotifyOptions, PerRow};
+use crate::xmlrpc::value::{Fault, Value};
+
+/// Names of the options that `provision` can give defaults for. (`topic`, which it can too, is the app's own there.)
+pub(super) const DEFAULTS: [&str; 4] = ["expiration", "priority", "collapse_id", "push_type"];
+const NAMES: [&str; 6] = ["expiration", "priority", "collapse_id", "push_type", "topic", "request_id"];
+
+/// Longest collapse id, in bytes (HTTP/2 provider API, `apns-collapse-id`).
+const COLLAPSE_ID_MAX: usize = 64;
+/// Longest of the other texts, in bytes.
+const TEXT_MAX: usize = 255;
+
+/// The fourth argument of `notify`, for a call with so many tokens.
+pub(super) fn of_notify(value: &Value<'_>, rows: usize) -> Result<NotifyOptions, Fault> {
+    let mut options = NotifyOptions::default();
+    for (name, value) in members(value, "options", &NAMES)? {
+        match name {
+            "request_id" => options.request_id = Some(request_id(value).map_err(at("options.request_id"))?),
+            name => set(&mut options, name, value, Rows::Count(rows))?,
+        }
+    }
+    Ok(options)
+}
+
+/// Sets one of [`DEFAULTS`], the same for all rows.
+pub(super) fn set_default(options: &mut NotifyOptions, name: &str, value: &Value<'_>) -> Result<(), Fault> {
+    set(options, name, value, Rows::All)
+}
+
+/// Whether an option may be an array, and of which length.
+#[derive(Clone, Copy)]
+enum Rows {
+    All,
+    Count(usize),
+}
+
+fn set(options: &mut NotifyOptions, name: &str, value: &Value<'_>, rows: Rows) -> Result<(), Fault> {
+    match name {
+        "expiration" => options.expiration = per_row(name, value, rows, |value, _| expiration(value))?,
+        "priority" => options.priority = per_row(name, value, rows, |value, _| priority(value))?,
+        "collapse_id" => {
+            options.collapse_id = per_row(name, value, rows, |value, last| word(value, last, COLLAPSE_ID_MAX))?
+        }
+        "push_type" => options.push_type = per_row(name, value, rows, |value, last| word(value, last, TEXT_MAX))?,
+        "topic" => options.topic = per_row(name, value, rows, |value, last| word(value, last, TEXT_MAX))?,
+        other => return Err(bad_argument(format!("options.{other}: unknown"))),
+    }
+    Ok(())
+}
+
+/// Reads a scalar or an array of them; `read` also gets the element before.
+fn per_row<T>(
+    name: &str,
+    value: &Value<'_>,
+    rows: Rows,
+    read: impl Fn(&Value<'_>, Option<&T>) -> Result<T, Problem>,
+) -> Result<PerRow<T>, Fault> {
+    let place = |index: Option<usize>| match index {
+        Some(index) => format!("options.{name}[{index}]"),
+        None => format!("options.{name}"),
+    };
+    match (value, rows) {
+        (Value::Array(values), Rows::Count(rows)) if values.len() == rows => {
+            let mut each = Vec::with_capacity(rows);
+            for (index, value) in values.iter().enumerate() {
+                each.push(read(value, each.last()).map_err(at(&place(Some(index))))?);
+            }
+            Ok(PerRow::Each(each))
+        }
+        (Value::Array(values), Rows::Count(rows)) => {
+            let problem = format!("an array as long as the tokens ({rows}) is needed, not one of {}", values.len());
+            Err(at(&place(None))(problem))
+        }
+        (scalar, _) => read(scalar, None).map(PerRow::All).map_err(at(&place(None))),
+    }
+}
+
+/// Unix seconds, or a date, which counts as UTC.
+fn expiration(value: &Value<'_>) -> Result<u32, Problem> {
+    let seconds = match value {
+        Value::Int(seconds) => *seconds,
+        Value::DateTime(time) => {
+            time.to_zoned(jiff::tz::TimeZone::UTC).map_err(|error| error.to_string())?.timestamp().as_second()
+        }
+        other => return Err(wrong_type("an int (Unix seconds) or a dateTime.iso8601 (UTC)", other)),
+    };
+    u32::try_from(seconds).map_err(|_| format!("Unix seconds from 0 to {} are needed, not {seconds}", u32::MAX))
+}
+
+fn priority(value: &Value<'_>) -> Result<u8, Problem> {
+    match value {
+        Value::Int(10) => Ok(10),
+        Value::Int(5) => Ok(5),
+        Value::Int(1) => Ok(1),
+        Value::Int(other) => Err(format!("10, 5 or 1 is needed, not {other}")),
+        other => Err(wrong_type("an int (10, 5 or 1)", other)),
+    }
+}
+
+/// A short text that can stand in an HTTP header. Equal neighbours share one allocation.
+fn word(value: &Value<'_>, last: Option<&Arc<str>>, bytes_max: usize) -> Result<Arc<str>, Problem> {
+    let Value::String(text) = value else {
+        return Err(wrong_type("a string", value));
+    };
+    match last {
+        Some(last) if **last == **text => Ok(last.clone()),
+        _ if text.is_empty() || text.len() > bytes_max => {
+            Err(format!("1 to {bytes_max} bytes are needed, this text has {}", text.len()))
+        }
+        _ if text.chars().any(char::is_control) => Err("control characters are not allowed".to_owned()),
+        _ => Ok(Arc::from(text.as_ref())),
+    }
+}
+
+fn request_id(value: &Value<'_>) -> Result<String, Problem> {
+    match value {
+        Value::String(text) if (1..=TEXT_MAX).contains(&text.len()) => Ok(text.as_ref().to_owned()),
+        Value::String(text) => Err(format!("1 to {TEXT_MAX} bytes are needed, this text has {}", text.len())),
+        Value::Int(number) => Ok(number.to_string()),
+        other => Err(wrong_type("a string or an int, the same for all tokens,", other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    fn options(name: &'static str, value: Value<'static>, rows: usize) -> Result<NotifyOptions, String> {
+        let value = Value::Struct(vec![(name.into(), value)]);
+        of_notify(&value, rows).map_err(|fault| {
+            assert_eq!(fault.code, 8002);
+            fault.text
+        })
+    }
+
+    fn strings(texts: &[&'static str]) -> Value<'static> {
+        Value::Array(texts.iter().copied().map(Value::string).collect())
+    }
+
+    #[test]
+    fn a_scalar_is_for_all_rows_and_an_array_for_each() {
+        assert_eq!(options("priority", Value::Int(5), 3).unwrap().priority, PerRow::All(5));
+        let each = Value::Array(vec![Value::Int(10), Value::Int(1)]);
+        assert_eq!(options("priority", each.clone(), 2).unwrap().priority, PerRow::Each(vec![10, 1]));
+        let error = options("priority", each, 3).unwrap_err();
+        assert_eq!(error, "options.priority: an array as long as the tokens (3) is needed, not one of 2");
+        let options = options("collapse_id", strings(&["a", "a", "b"]), 3).unwrap();
+        assert_eq!(options.collapse_id, PerRow::Each(vec!["a".into(), "a".into(), "b".into()]));
+    }
+
+    #[test]
+    fn nil_is_as_good_as_nothing() {
+        assert_eq!(options("expiration", Value::Nil, 1).unwrap(), NotifyOptions::default());
+        assert_eq!(of_notify(&Value::Struct(vec![]), 1).unwrap(), NotifyOptions::default());
+    }
+
+    #[test]
+    fn an_expiration_is_unix_seconds_or_a_date_in_utc() {
+        let when = Value::DateTime(date(2020, 1, 1).at(0, 0, 0, 0));
+        assert_eq!(options("expiration", when, 1).unwrap().expiration, PerRow::All(0x5e0b_e100));
+        assert_eq!(options("expiration", Value::Int(0), 1).unwrap().expiration, PerRow::All(0));
+        let error = options("expiration", Value::Int(-1), 1).unwrap_err();
+        assert_eq!(error, "options.expiration: Unix seconds from 0 to 4294967295 are needed, not -1");
+        assert!(options("expiration", Value::Int(1 << 32), 1).is_err());
+        assert!(options("expiration", Value::DateTime(date(1969, 12, 31).at(0, 0, 0, 0)), 1).is_err());
+    }
+
+    #[test]
+    fn bad_values_are_named_with_their_place() {
+        let error = options("priority", Value::Array(vec![Value::Int(10), Value::Int(7)]), 2).unwrap_err();
+        assert_eq!(error, "options.priority[1]: 10, 5 or 1 is needed, not 7");
+        let error = options("collapse_id", Value::string("x".repeat(65)), 1).unwrap_err();
+        assert_eq!(error, "options.collapse_id: 1 to 64 bytes are needed, this text has 65");
+        let error = options("topic", Value::string("a\r\nb"), 1).unwrap_err();
+        assert_eq!(error, "options.topic: control characters are not allowed");
+        let error = options("request_id", strings(&["a"]), 1).unwrap_err();
+        assert_eq!(error, "options.request_id: a string or an int, the same for all tokens, is needed, not array");
+        let error = options("sound", Value::string("x"), 1).unwrap_err();
+        let known = "expiration, priority, collapse_id, push_type, topic, request_id";
+        assert_eq!(error, format!("options.sound: unknown; there are {known}"));
+    }
+
+    #[test]
+    fn a_request_id_is_a_short_string_or_an_int() {
+        assert_eq!(options("request_id", Value::Int(42), 1).unwrap().request_id.as_deref(), Some("42"));
+        assert_eq!(options("request_id", Value::string("a b"), 1).unwrap().request_id.as_deref(), Some("a b"));
+        assert!(options("request_id", Value::string(""), 1).is_err());
+        assert!(options("request_id", Value::string("x".repeat(256)), 1).is_err());
+    }
+
+    #[test]
+    fn defaults_are_scalars() {
+        let mut options = NotifyOptions::default();
+        set_default(&mut options, "priority", &Value::Int(5)).unwrap();
+        assert_eq!(options.priority, PerRow::All(5));
+        let fault = set_default(&mut options, "priority", &Value::Array(vec![Value::Int(5)])).unwrap_err();
+        assert_eq!(fault.text, "options.priority: an int (10, 5 or 1) is needed, not array");
+    }
+}
