@@ -15,6 +15,7 @@
 //! - [`service`]: the verbs, below any wire format.
 //! - [`listener`]: sockets, HTTP/1 connections and their limits.
 //! - [`rpc`]: XML-RPC over HTTP in front of the verbs: methods, arguments, faults.
+//! - [`simulator`]: Apple's gateways on loopback, with faults on command.
 
 pub mod clock;
 pub mod credentials;
@@ -26,6 +27,7 @@ pub mod queue;
 pub mod rpc;
 pub mod service;
 pub mod shutdown;
+pub mod simulator;
 pub mod store;
 pub mod telemetry;
 pub mod xmlrpc;

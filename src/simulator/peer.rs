@@ -1,0 +1,69 @@
+//! What a client's certificate says about it.
+
+use rustls_pki_types::CertificateDer;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::oid_registry::{Oid, asn1_rs::oid};
+
+const DEVELOPMENT: Oid<'static> = oid!(1.2.840.113635.100.6.3.1);
+const PRODUCTION: Oid<'static> = oid!(1.2.840.113635.100.6.3.2);
+const TOPICS: Oid<'static> = oid!(1.2.840.113635.100.6.3.6);
+const UID: Oid<'static> = oid!(0.9.2342.19200300.100.1.1);
+
+/// The environment that the gateway plays. A certificate that is not made for it passes the handshake and is then
+/// closed at once, as Apple did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GatewayEnvironment {
+    /// The sandbox: extension 1.2.840.113635.100.6.3.1 is needed.
+    Development,
+    /// Production: extension 1.2.840.113635.100.6.3.2 is needed.
+    Production,
+    /// Either will do.
+    #[default]
+    Both,
+}
+
+/// Who connected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// Common name.
+    pub(super) subject: String,
+    /// Bundle id.
+    pub(super) uid: String,
+    /// Which connections belong together: all with the same leaf.
+    pub(super) leaf: Vec<u8>,
+    development: bool,
+    production: bool,
+}
+
+impl Peer {
+    /// Reads the leaf of a chain that was verified; what it lacks stays empty.
+    pub(super) fn of(leaf: &CertificateDer<'_>) -> Self {
+        let Ok((_, certificate)) = x509_parser::parse_x509_certificate(leaf) else { return Self::default() };
+        let (development, production) = (has(&certificate, &DEVELOPMENT), has(&certificate, &PRODUCTION));
+        // With a topic list but neither of the two, it is taken for universal.
+        let universal = has(&certificate, &TOPICS) && !development && !production;
+        let subject = certificate.subject();
+        let common_name = subject.iter_common_name().next().and_then(|name| name.as_str().ok());
+        let uid = subject.iter_by_oid(&UID).next().and_then(|uid| uid.as_str().ok());
+        Self {
+            subject: common_name.unwrap_or_default().to_owned(),
+            uid: uid.unwrap_or_default().to_owned(),
+            leaf: leaf.to_vec(),
+            development: development || universal,
+            production: production || universal,
+        }
+    }
+
+    /// Whether its certificate is made for an environment.
+    pub(super) fn suits(&self, environment: GatewayEnvironment) -> bool {
+        match environment {
+            GatewayEnvironment::Development => self.development,
+            GatewayEnvironment::Production => self.production,
+            GatewayEnvironment::Both => self.development || self.production,
+        }
+    }
+}
+
+fn has(certificate: &X509Certificate<'_>, extension: &Oid<'_>) -> bool {
+    certificate.extensions().iter().any(|found| found.oid == *extension)
+}

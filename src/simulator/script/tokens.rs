@@ -1,0 +1,82 @@
+//! Device tokens that make the gateway do something: its table of known and unknown devices. For people it stands in
+//! `help.md`, section "Device tokens", and a test holds both equal.
+
+/// What the gateway does with a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::simulator) enum TokenRule {
+    Accept,
+    Reject(u8),
+    Shutdown,
+    Reset,
+    Close,
+    Lose,
+    Unregistered,
+}
+
+impl TokenRule {
+    /// The rule for a token; see the table above.
+    pub(in crate::simulator) fn of(token: &[u8]) -> Self {
+        let [first, second, rest @ ..] = token else { return Self::Accept };
+        match (first, second) {
+            (0xde, 0xad) => Self::Unregistered,
+            (0xba, 0xd0) => Self::of_bad(0),
+            (0xba, second @ 0xd1..=0xde) => Self::of_bad(second & 0x0f),
+            (0xba, 0xdf) if rest.first().is_some_and(|third| third >> 4 == 0xf) => Self::Reject(255),
+            _ => Self::Accept,
+        }
+    }
+
+    fn of_bad(digit: u8) -> Self {
+        match digit {
+            0 | 8 => Self::Reject(8),
+            1..=7 => Self::Reject(digit),
+            0xa => Self::Shutdown,
+            0xb => Self::Reset,
+            0xc => Self::Close,
+            0xd => Self::Lose,
+            0xe => Self::Reject(128),
+            _ => Self::Accept,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rules of the help text, by the hex digits with which a token begins.
+    fn documented() -> Vec<(&'static str, TokenRule)> {
+        let rows = include_str!("../help.md").lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |"));
+        let rows = rows
+            .filter_map(|row| row.split_once(" | "))
+            .filter(|(prefixes, _)| !prefixes.contains([' ', '{']) || prefixes.contains("`, `"));
+        let mut rules = Vec::new();
+        for (prefixes, text) in rows {
+            let rule = match text.split_once("status ") {
+                _ if text.contains("shuts down") => TokenRule::Shutdown,
+                Some((_, status)) => TokenRule::Reject(status.split(',').next().unwrap().parse().unwrap()),
+                None if text.starts_with("resets") => TokenRule::Reset,
+                None if text.starts_with("closes") => TokenRule::Close,
+                None if text.contains("forgets") => TokenRule::Lose,
+                None if text.contains("feedback") => TokenRule::Unregistered,
+                None => continue,
+            };
+            rules.extend(prefixes.trim_end_matches('`').split("`, `").map(|prefix| (prefix, rule)));
+        }
+        rules
+    }
+
+    #[test]
+    fn the_table_is_as_documented() {
+        let documented = documented();
+        assert_eq!(documented.len(), 16);
+        for prefix in 0..=u16::MAX {
+            let token = [prefix.to_be_bytes(), [0xf0, 0x00]].concat();
+            let digits = format!("{prefix:04x}f000");
+            let expected = documented.iter().find(|(prefix, _)| digits.starts_with(prefix)).map(|(_, rule)| *rule);
+            assert_eq!(TokenRule::of(&token), expected.unwrap_or(TokenRule::Accept), "{digits}");
+        }
+        assert_eq!(TokenRule::of(&[0xba, 0xdf, 0x0f]), TokenRule::Accept);
+        assert_eq!(TokenRule::of(&[0xba]), TokenRule::Accept);
+    }
+}
