@@ -15,9 +15,13 @@
 //! - [`service`]: the verbs, below any wire format.
 //! - [`listener`]: sockets, HTTP/1 connections and their limits.
 //! - [`rpc`]: XML-RPC over HTTP in front of the verbs: methods, arguments, faults.
+//! - [`client`]: the XML-RPC client behind the command line.
 //! - [`simulator`]: Apple's gateways on loopback, with faults on command.
+//! - [`config`]: one file and the environment, every key and its default.
 
+pub mod client;
 pub mod clock;
+pub mod config;
 pub mod credentials;
 pub mod delivery;
 pub mod domain;

@@ -1,0 +1,189 @@
+//! The configuration: one TOML file, overridden by environment variables, both read as a whole before anything starts.
+//!
+//! Every key has a default; `config/apnsd.toml` lists them all. Problems are collected and reported together, each with
+//! its place and the cure. Knows nothing of the command line.
+
+mod app;
+mod environments;
+mod problem;
+mod reader;
+mod sections;
+mod value;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub use self::app::AppSection;
+pub use self::environments::Environments;
+pub use self::problem::{Place, Problem, Refused, Warning};
+use self::reader::Reader;
+
+pub use self::sections::{
+    DeliverySection, Durability, HttpSection, LimitsSection, ProvisionSection, RetentionSection, ShutdownSection,
+    StoreKind, StoreSection, Unknown,
+};
+pub use self::value::parse_duration;
+use self::value::{parsed, path};
+use crate::domain::time::Timestamp;
+use crate::listener::address::ListenAddress;
+use crate::telemetry;
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where the daemon listens.
+    pub listen: Vec<ListenAddress>,
+    /// Where it keeps what must survive it.
+    pub state_dir: PathBuf,
+    /// `[limits]`.
+    pub limits: LimitsSection,
+    /// `[http]`.
+    pub http: HttpSection,
+    /// `[store]`.
+    pub store: StoreSection,
+    /// `[provision]`.
+    pub provision: ProvisionSection,
+    /// `[delivery]`.
+    pub delivery: DeliverySection,
+    /// `[shutdown]`.
+    pub shutdown: ShutdownSection,
+    /// `[retention]`.
+    pub retention: RetentionSection,
+    /// `[log]`.
+    pub log: telemetry::Settings,
+    /// `[environments.*]`, merged over the built-in rows.
+    pub environments: Environments,
+    /// `[[app]]`, in the order of the file.
+    pub apps: Vec<AppSection>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: vec![ListenAddress::Tcp { host: LISTEN_HOST.to_owned(), port: LISTEN_PORT }],
+            state_dir: STATE_DIR_DEFAULT.into(),
+            limits: LimitsSection::default(),
+            http: HttpSection::default(),
+            store: StoreSection::default(),
+            provision: ProvisionSection::default(),
+            delivery: DeliverySection::default(),
+            shutdown: ShutdownSection::default(),
+            retention: RetentionSection::default(),
+            log: telemetry::Settings::default(),
+            environments: environments::built_in(),
+            apps: Vec::new(),
+        }
+    }
+}
+
+/// Only from this machine.
+const LISTEN_HOST: &str = "127.0.0.1";
+/// The port of pyapns, where its clients call without being told.
+const LISTEN_PORT: u16 = 7077;
+
+/// Where the file system hierarchy standard wants a service's state.
+const STATE_DIR_DEFAULT: &str = "/var/lib/apnsd";
+
+impl Config {
+    /// Reads the file, if one is given, and the variables whose names begin with `APNSD__`.
+    ///
+    /// Relative paths in it start at the directory of the file. Files that it names are looked into: one that cannot
+    /// be used, as a certificate that has expired by `now`, is a warning.
+    pub fn load(
+        file: Option<&Path>,
+        variables: impl Iterator<Item = (String, String)>,
+        now: Timestamp,
+    ) -> Result<(Self, Vec<Warning>), Refused> {
+        let unreadable = |path: &Path, cause: std::io::Error| {
+            let text = format!("cannot be read: {cause}");
+            let problem = Problem { place: Place::File(path.to_owned()), key: String::new(), text };
+            Refused { problems: vec![problem], warnings: Vec::new() }
+        };
+        let text = file.map(|path| fs::read_to_string(path).map_err(|cause| unreadable(path, cause))).transpose()?;
+        let mut reader = Reader::new(variables);
+        if let (Some(path), Some(text)) = (file, &text) {
+            reader.file(path, text);
+        }
+        let mut config = Self::default();
+        config.read(now, &mut reader);
+        reader.finish().map(|warnings| (config, warnings))
+    }
+
+    fn read(&mut self, now: Timestamp, reader: &mut Reader<'_>) {
+        reader.read_list("listen", &mut self.listen, parsed);
+        for (at, address) in self.listen.iter().enumerate() {
+            if self.listen[..at].contains(address) {
+                reader.refuse("listen", format!("`{address}` is there twice: remove one"));
+            }
+        }
+        if self.listen.is_empty() {
+            reader.refuse("listen", "is empty: name at least one place to listen, as in [\"127.0.0.1:7077\"]");
+        }
+        if reader.read("state_dir", &mut self.state_dir, path) {
+            self.state_dir = reader.resolve(&self.state_dir);
+        }
+        self.limits.read(reader);
+        self.http.read(reader);
+        self.store.read(reader);
+        self.provision.read(reader);
+        self.delivery.read(reader);
+        self.shutdown.read(reader);
+        self.retention.read(reader);
+        sections::read_log(&mut self.log, reader);
+        environments::read(&mut self.environments, reader);
+        self.apps = app::read(&self.environments, now, reader);
+        for section in ["auth", "tls"] {
+            if reader.skip_section(section) {
+                reader.warn(section, "has no effect in this version");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The shipped file with its keys uncommented.
+    fn shipped() -> String {
+        let text = include_str!("../../config/apnsd.toml");
+        let uncomment = |line: &str| match line.strip_prefix('#') {
+            Some(rest) if !rest.starts_with(' ') => rest.to_owned(),
+            _ => line.to_owned(),
+        };
+        text.lines().map(uncomment).collect::<Vec<_>>().join("\n")
+    }
+
+    fn read(text: &str) -> (Config, Reader<'_>) {
+        let mut reader = Reader::new(std::iter::empty());
+        reader.file(Path::new("/etc/apnsd/apnsd.toml"), text);
+        let mut config = Config::default();
+        config.read(Timestamp::from_secs(0), &mut reader);
+        (config, reader)
+    }
+
+    #[test]
+    fn the_shipped_file_is_the_default() {
+        let text = shipped();
+        let (config, reader) = read(&text);
+        let warned: Vec<String> = reader.finish().unwrap().into_iter().map(|Warning(problem)| problem.key).collect();
+        assert_eq!(warned, ["store.kind", "store.durability", "store.min_free"]);
+        assert_eq!(config, Config::default());
+    }
+
+    #[test]
+    fn every_key_is_in_the_shipped_file() {
+        let text = shipped();
+        let (_, reader) = read(&text);
+        let unset: Vec<&str> = reader.unset().collect();
+        let optional = |key: &&str| {
+            let row = key.starts_with("environments.");
+            (row && (key.ends_with(".ca") || key.ends_with(".proxy"))) || *key == "environments.fcm.feedback"
+        };
+        let missing: Vec<&str> = unset.into_iter().filter(|key| !optional(key)).collect();
+        assert_eq!(missing, ["app", "auth", "tls"]);
+        for example in ["ca", "proxy", "app_id", "certificate", "environment", "timeout"] {
+            assert!(text.contains(&format!("#     {example} = ")), "{example}");
+        }
+    }
+}

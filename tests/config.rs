@@ -1,0 +1,498 @@
+//! The configuration as an operator meets it: a file, variables, and what is said about them.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use apnsd::config::{Config, Durability, StoreKind, Warning};
+use apnsd::domain::app::Protocol;
+use apnsd::domain::time::Timestamp;
+use apnsd::service::Repeat;
+use tempfile::TempDir;
+
+/// 2027-01-01.
+const NOW: Timestamp = Timestamp::from_secs(1_798_761_600);
+
+/// A config file in a directory of its own.
+struct File {
+    directory: TempDir,
+}
+
+impl File {
+    fn new(text: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("apnsd.toml"), text).unwrap();
+        Self { directory }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The configuration with its warnings, or problems and warnings.
+    fn load(&self, variables: &[(&str, &str)]) -> Result<(Config, Vec<String>), Vec<String>> {
+        let variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        let loaded = Config::load(Some(&self.path("apnsd.toml")), variables, NOW);
+        let place = format!("{}/", self.directory.path().display());
+        let show = |warning: &Warning| warning.to_string().replace(&place, "");
+        match loaded {
+            Ok((config, warnings)) => Ok((config, warnings.iter().map(show).collect())),
+            Err(refused) => Err(refused.to_string().replace(&place, "").lines().map(str::to_owned).collect()),
+        }
+    }
+}
+
+fn load(text: &str) -> Config {
+    let (config, warnings) = File::new(text).load(&[]).unwrap();
+    assert_eq!(warnings, [""; 0]);
+    config
+}
+
+fn warnings(text: &str) -> Vec<String> {
+    File::new(text).load(&[]).unwrap().1
+}
+
+fn problems(text: &str) -> Vec<String> {
+    File::new(text).load(&[]).unwrap_err()
+}
+
+#[test]
+fn without_a_file_everything_has_its_default() {
+    let (config, warnings) = Config::load(None, std::iter::empty(), NOW).unwrap();
+    assert_eq!((config, warnings), (Config::default(), Vec::new()));
+    assert_eq!(load(""), Config::default());
+}
+
+#[test]
+fn defaults_are_those_of_the_documentation() {
+    let config = Config::default();
+    assert_eq!(config.listen[0].to_string(), "127.0.0.1:7077");
+    assert_eq!(config.state_dir, PathBuf::from("/var/lib/apnsd"));
+    assert_eq!((config.limits.body, config.limits.depth), (67_108_864, 64));
+    assert_eq!((config.limits.tokens_per_call, config.limits.queued), (100_000, 10_000_000));
+    assert_eq!(config.limits.memory, 33_554_432);
+    assert_eq!(config.http.header_timeout, Duration::from_secs(10));
+    assert_eq!(config.http.body_timeout, Duration::from_secs(60));
+    assert_eq!(config.http.keep_alive, Duration::from_secs(75));
+    assert_eq!((config.store.kind, config.store.durability), (StoreKind::Sqlite, Durability::Full));
+    assert_eq!(config.store.min_free, 268_435_456);
+    assert_eq!(config.provision.certificate_dirs, ["/etc/apnsd/certs", "$CREDENTIALS_DIRECTORY"].map(PathBuf::from));
+    assert_eq!((config.provision.strict, config.provision.repeat), (false, Repeat::Replace));
+    assert_eq!(config.delivery.gateway.settle_after, Duration::from_secs(5));
+    assert_eq!(config.delivery.gateway.idle_after, Duration::from_secs(1_800));
+    assert_eq!(config.delivery.gateway.max_attempts, 5);
+    assert_eq!(config.delivery.max_age, Duration::from_secs(86_400));
+    assert_eq!(config.delivery.connect_timeout, Duration::from_secs(15));
+    assert_eq!(config.delivery.request_deadline, Duration::from_secs(30));
+    assert_eq!(config.delivery.goaway_drain, Duration::from_secs(30));
+    assert_eq!(config.shutdown.deadline, Duration::from_secs(30));
+    assert_eq!(config.retention.rejections, Duration::from_secs(2_592_000));
+    assert_eq!(config.retention.feedback, Duration::from_secs(7_776_000));
+    assert_eq!(config.log.level.to_string(), "info");
+}
+
+#[test]
+fn keys_replace_defaults() {
+    let config = load(
+        r#"
+        listen = ["127.0.0.1:8088", "unix:/run/apnsd.sock"]
+        [limits]
+        body = "1MiB"
+        [delivery]
+        settle_after = "250ms"
+        [provision]
+        repeat = "ignore"
+        [log]
+        level = "warn,apnsd::gateway=debug"
+        "#,
+    );
+    let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(listen, ["127.0.0.1:8088", "unix:/run/apnsd.sock"]);
+    assert_eq!(config.limits.body, 1_048_576);
+    assert_eq!(config.delivery.gateway.settle_after, Duration::from_millis(250));
+    assert_eq!(config.provision.repeat, Repeat::Ignore);
+    assert_eq!(config.log.level.to_string(), "warn,apnsd::gateway=debug");
+}
+
+#[test]
+fn all_problems_are_reported_at_once_with_line_key_and_cure() {
+    let found = problems(
+        r#"listen = ["0.0.0.0:7077"]
+[limits]
+depht = 32
+body = "64MB"
+
+[delivery]
+settle_after = 5
+max_attempts = 300
+request_deadline = "soon"
+[delivry]
+max_age = "1h"
+connect_timeout = "5s"
+"#,
+    );
+    assert_eq!(
+        found,
+        [
+            "apnsd.toml:1: listen: `0.0.0.0:7077` is neither loopback nor a unix socket and needs [auth], which this \
+             version does not have: listen on 127.0.0.1 and put a proxy that authenticates in front",
+            "apnsd.toml:3: limits.depht: is not known; did you mean `limits.depth`?",
+            "apnsd.toml:4: limits.body: `MB` is not a unit of size: write a number with a unit (B, KiB, MiB, GiB), as \
+             in \"64MiB\"",
+            "apnsd.toml:7: delivery.settle_after: `5` has no unit: write a number with a unit (ms, s, m, h, d), as in \
+             \"30s\"",
+            "apnsd.toml:8: delivery.max_attempts: 300 is too large",
+            "apnsd.toml:9: delivery.request_deadline: `soon` is not a duration: write a number with a unit (ms, s, m, \
+             h, d), as in \"30s\"",
+            "apnsd.toml:10: delivry: is not known; did you mean `delivery`?",
+        ]
+    );
+}
+
+#[test]
+fn unknown_keys_are_pointed_to_where_they_belong() {
+    assert_eq!(
+        problems("settle_after = \"5s\"\nxyzzy = 1\nlog = 5\n[delivery.max_age]\nhours = 5\n[foo]\n"),
+        [
+            "apnsd.toml:1: settle_after: is not known; did you mean `delivery.settle_after`?",
+            "apnsd.toml:2: xyzzy: is not known",
+            "apnsd.toml:3: log: is a section, not a key",
+            "apnsd.toml:4: delivery.max_age: is a key, not a section",
+            "apnsd.toml:6: foo: is not known",
+        ]
+    );
+}
+
+#[test]
+fn broken_lines_do_not_hide_other_problems() {
+    let found = problems("[limits]\nbody = \ndepth = 0\nqueued = 1\nqueued = 2\n= 3\n");
+    assert_eq!(
+        found,
+        [
+            "apnsd.toml:2: not TOML: string values must be quoted, expected literal string",
+            "apnsd.toml:3: limits.depth: needs a whole number from 1 on",
+            "apnsd.toml:5: not TOML: duplicate key",
+            "apnsd.toml:6: not TOML: unquoted keys cannot be empty, expected letters, numbers, `-`, `_`",
+        ]
+    );
+}
+
+#[test]
+fn a_list_that_is_not_closed_is_the_only_problem() {
+    assert_eq!(problems("listen = [\n"), ["apnsd.toml:1: not TOML: unclosed array, expected `]`"]);
+    let rest = "state_dir = \"/x\"\n[limits]\ndepht = 3\n[[app]]\nenvironment = \"mine\"\n";
+    assert_eq!(
+        problems(&format!("[[app]]\nx = 1\n[provision]\ncertificate_dirs = [\n  \"/certs\"\n{rest}")),
+        ["apnsd.toml:6: not TOML: missing comma between array elements, expected `,` (within \
+             `provision.certificate_dirs`, from line 4 on: is its end missing?)"]
+    );
+}
+
+#[test]
+fn a_broken_head_or_value_does_not_make_others_look_wrong() {
+    assert_eq!(
+        problems(
+            "[limits\nbody = \"64\"\n[environments.mine]\ngateway = \n[[app]]\napp_id = \"one\"\nenvironment = \
+             \"mine\"\n"
+        ),
+        [
+            "apnsd.toml:1: not TOML: unclosed table, expected `]`",
+            "apnsd.toml:4: not TOML: string values must be quoted, expected literal string",
+        ]
+    );
+    let app = "[[app]]\napp_id = \"one\"\ncertificate = \"/dev/null\"\nenvironment = \"mine\"\n";
+    assert_eq!(
+        problems(&format!("[environments.mine]\ngateway = \"nonsense\"\n{app}")),
+        [
+            "apnsd.toml:2: environments.mine.gateway: `nonsense` does not begin with `binary://`, `https://` or `fcm://`",
+            "warning: apnsd.toml:5: app[0].certificate: `/dev/null` cannot be read: not a regular file",
+        ]
+    );
+}
+
+#[test]
+fn every_bad_entry_of_a_list_is_a_problem() {
+    let syntax = "is not an address to listen on: write `127.0.0.1:7077`, `[::1]:7077` or `unix:/run/apnsd/apnsd.sock`";
+    assert_eq!(
+        problems("listen = [\"0.0.0.0:7077\",\"foo\",\"127.0.0.1:99999\"]\n"),
+        [
+            "apnsd.toml:1: listen: `0.0.0.0:7077` is neither loopback nor a unix socket and needs [auth], which this \
+             version does not have: listen on 127.0.0.1 and put a proxy that authenticates in front"
+                .to_owned(),
+            format!("apnsd.toml:1: listen: `foo` {syntax}"),
+            format!("apnsd.toml:1: listen: `127.0.0.1:99999` {syntax}"),
+        ]
+    );
+    assert_eq!(
+        problems("listen = [\"127.0.0.1:7077\", \"localhost:7077\", \"foo\", \"127.0.0.1:7077\"]\n"),
+        [
+            format!("apnsd.toml:1: listen: `foo` {syntax}"),
+            "apnsd.toml:1: listen: `127.0.0.1:7077` is there twice: remove one".to_owned(),
+        ]
+    );
+    assert_eq!(problems("listen = [\"foo\"]\n"), [format!("apnsd.toml:1: listen: `foo` {syntax}")]);
+    assert_eq!(
+        problems("[provision]\ncertificate_dirs = [\"\", 5]\n"),
+        [
+            "apnsd.toml:2: provision.certificate_dirs: needs a path",
+            "apnsd.toml:2: provision.certificate_dirs: needs text in quotes, not integer",
+        ]
+    );
+}
+
+#[test]
+fn sizes_need_a_unit() {
+    const FORM: &str = "has no unit: write a number with a unit (B, KiB, MiB, GiB), as in \"64MiB\"";
+    assert_eq!(
+        problems("[limits]\nbody = 64\nmemory = \"32\"\n"),
+        [format!("apnsd.toml:2: limits.body: `64` {FORM}"), format!("apnsd.toml:3: limits.memory: `32` {FORM}"),]
+    );
+}
+
+#[test]
+fn files_that_cannot_be_used_are_warnings() {
+    let file = File::new(
+        r#"[environments.mine]
+gateway = "binary://127.0.0.1:1"
+ca = "missing.pem"
+[environments.yours]
+gateway = "binary://127.0.0.1:1"
+ca = "apnsd.toml"
+[[app]]
+app_id = "one"
+certificate = "missing.pem"
+environment = "mine"
+[[app]]
+app_id = "two"
+certificate = "apnsd.toml"
+environment = "mine"
+[[app]]
+app_id = "three"
+certificate = "good.pem"
+environment = "mine"
+"#,
+    );
+    let good = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/credentials/rsa-pkcs8.pem");
+    fs::copy(good, file.path("good.pem")).unwrap();
+    let (config, warnings) = file.load(&[]).unwrap();
+    let place = format!("{}/", file.directory.path().display());
+    assert_eq!(config.apps.len(), 3);
+    assert_eq!(
+        warnings,
+        [
+            "apnsd.toml:3: environments.mine.ca: `missing.pem` cannot be read: No such file or directory (os error 2)",
+            "apnsd.toml:6: environments.yours.ca: `apnsd.toml` holds no PEM certificate",
+            "apnsd.toml:9: app[0].certificate: `missing.pem` cannot be read: No such file or directory (os error 2)",
+            "apnsd.toml:13: app[1].certificate: `apnsd.toml`: not PEM: the text needs blocks `-----BEGIN CERTIFICATE-----` \
+             and `-----BEGIN PRIVATE KEY-----`",
+        ]
+    );
+
+    let later = Timestamp::from_secs(40_000_000_000);
+    let (_, warnings) = Config::load(Some(&file.path("apnsd.toml")), std::iter::empty(), later).unwrap();
+    let expired = warnings.last().unwrap().to_string().replace(&place, "");
+    let expected = "apnsd.toml:17: app[2].certificate: `good.pem`: certificate `";
+    assert!(expired.starts_with(expected) && expired.contains("` expired on "), "{expired}");
+}
+
+#[test]
+fn warnings_stand_beside_problems() {
+    assert_eq!(
+        problems("[auth]\n[limits]\ndepth = 0\n"),
+        [
+            "apnsd.toml:3: limits.depth: needs a whole number from 1 on",
+            "warning: apnsd.toml:1: auth: has no effect in this version",
+        ]
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_problem() {
+    let refused = Config::load(Some("/nonexistent/apnsd.toml".as_ref()), std::iter::empty(), NOW).unwrap_err();
+    assert_eq!(refused.to_string(), "/nonexistent/apnsd.toml: cannot be read: No such file or directory (os error 2)");
+}
+
+#[test]
+fn variables_override_the_file() {
+    let file = File::new("[delivery]\nsettle_after = \"1s\"\n");
+    let variables = [
+        ("PATH", "/bin"),
+        ("APNSD_URL", "http://127.0.0.1"),
+        ("APNSD__DELIVERY__SETTLE_AFTER", "2s"),
+        ("APNSD__LISTEN", "127.0.0.1:1, 127.0.0.1:2"),
+        ("APNSD__PROVISION__STRICT", "true"),
+        ("APNSD__LIMITS__QUEUED", "7"),
+        ("APNSD__ENVIRONMENTS__SANDBOX_BINARY__GATEWAY", "binary://127.0.0.1:2195"),
+        ("APNSD__ENVIRONMENTS__STAGING__GATEWAY", "binary://127.0.0.1:2197"),
+    ];
+    let (config, warnings) = file.load(&variables).unwrap();
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!(config.delivery.gateway.settle_after, Duration::from_secs(2));
+    assert_eq!((config.listen.len(), config.provision.strict, config.limits.queued), (2, true, 7));
+    assert_eq!(config.environments["sandbox-binary"].gateway.port, 2195);
+    assert_eq!(config.environments["staging"].gateway.port, 2197);
+}
+
+#[test]
+fn problems_of_variables_name_them() {
+    let file = File::new("");
+    let variables = [("APNSD__DELIVERY__SETTLE_AFTR", "1s"), ("APNSD__HTTP__KEEP_ALIVE", "75")];
+    assert_eq!(
+        file.load(&variables).unwrap_err(),
+        [
+            "APNSD__HTTP__KEEP_ALIVE: http.keep_alive: `75` has no unit: write a number with a unit (ms, s, m, h, d), \
+             as in \"30s\"",
+            "APNSD__DELIVERY__SETTLE_AFTR: delivery.settle_aftr: is not known; did you mean `delivery.settle_after`?",
+        ]
+    );
+}
+
+#[test]
+fn what_comes_later_is_accepted_with_a_warning() {
+    const LATER: &str = "has no effect in this version; the default holds";
+    let found = warnings(
+        r#"[store]
+kind = "memory"
+durability = "full"
+min_free = "256MiB"
+[delivery]
+unknown = "reject"
+[retention]
+feedback = "1d"
+[auth]
+tokens = ["secret"]
+[environments.sandbox]
+gateway = "https://api.sandbox.push.apple.com"
+proxy = "http://proxy:3128"
+"#,
+    );
+    const IN_MEMORY: &str = "has no effect yet: this version keeps everything in memory";
+    let expected = [
+        format!("apnsd.toml:2: store.kind: {IN_MEMORY}"),
+        format!("apnsd.toml:3: store.durability: {IN_MEMORY}"),
+        format!("apnsd.toml:4: store.min_free: {IN_MEMORY}"),
+        format!("apnsd.toml:6: delivery.unknown: {LATER}"),
+        format!("apnsd.toml:8: retention.feedback: {LATER}"),
+        "apnsd.toml:9: auth: has no effect in this version".to_owned(),
+        "apnsd.toml:12: environments.sandbox.gateway: http2 gateways come in a later version; apps cannot use this one \
+         yet"
+        .to_owned(),
+        format!("apnsd.toml:13: environments.sandbox.proxy: {LATER}"),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn rows_of_environments_merge_over_the_built_in_ones() {
+    let file = File::new(
+        r#"
+        [environments.sandbox]
+        ca = "simulator/ca.pem"
+        [environments.production]
+        gateway = "binary://127.0.0.1:2195"
+        [environments.staging]
+        gateway = "binary://[::1]:2195"
+        feedback = "binary://127.0.0.1:2196"
+        "#,
+    );
+    let (config, _) = file.load(&[]).unwrap();
+    let row = |name: &str| config.environments[name].clone();
+    assert_eq!(config.environments.len(), 6);
+    assert_eq!(row("sandbox").gateway.host, "gateway.sandbox.push.apple.com");
+    assert_eq!(row("sandbox").feedback.as_ref().unwrap().host, "feedback.sandbox.push.apple.com");
+    assert_eq!(row("sandbox").ca, Some(file.path("simulator/ca.pem")));
+    assert_eq!((row("production").gateway.port, &row("production").feedback), (2195, &None));
+    assert_eq!(row("staging").feedback.as_ref().unwrap().port, 2196);
+    assert_eq!(&*row("staging").name, "staging");
+    assert_eq!(row("fcm").gateway.protocol, Protocol::Fcm);
+}
+
+#[test]
+fn bad_environments_are_refused() {
+    assert_eq!(
+        problems(
+            "[environments.a]\nca = \"ca.pem\"\n[environments.b]\ngateway = \"http://x\"\n[environments.sandbox]\n\
+             feedback = \"https://x\"\n"
+        ),
+        [
+            "apnsd.toml:1: environments.a: has no gateway: add gateway = \"binary://HOST:2195\"",
+            "apnsd.toml:4: environments.b.gateway: `http://x` does not begin with `binary://`, `https://` or `fcm://`",
+            "apnsd.toml:6: environments.sandbox.feedback: `https://x:443` is no feedback service: its address begins \
+             with `binary://`",
+            "warning: apnsd.toml:2: environments.a.ca: `ca.pem` cannot be read: No such file or directory (os error 2)",
+        ]
+    );
+}
+
+#[test]
+fn apps_are_read_in_order_with_paths_from_the_files_directory() {
+    let file = File::new(
+        r#"
+        [[app]]
+        app_id = "one"
+        certificate = "certs/one.pem"
+        environment = "sandbox"
+        timeout = "3s"
+        [[app]]
+        app_id = "two"
+        certificate = "/srv/two.pem"
+        environment = "production"
+        "#,
+    );
+    let (config, _) = file.load(&[]).unwrap();
+    let [one, two] = config.apps.as_slice() else { panic!("two apps") };
+    assert_eq!((one.app_id.as_str(), one.environment.as_str()), ("one", "sandbox"));
+    assert_eq!((&one.certificate, one.timeout), (&file.path("certs/one.pem"), Some(Duration::from_secs(3))));
+    assert_eq!((&two.certificate, two.timeout), (&PathBuf::from("/srv/two.pem"), None));
+}
+
+#[test]
+fn bad_apps_are_refused() {
+    let found = problems(
+        r#"[[app]]
+app_id = "one"
+certificate = """
+-----BEGIN PRIVATE KEY-----
+secret"""
+environment = "sandbox"
+[[app]]
+app_id = "two"
+certificate = "two.pem"
+environment = "sandboks"
+colour = "red"
+[[app]]
+app_id = "two"
+certificate = "two.pem"
+environment = "sandbox"
+[[app]]
+app_id = ""
+"#,
+    );
+    assert_eq!(
+        found,
+        [
+            "apnsd.toml:3: app[0].certificate: needs the path of a PEM file: put the text into a file of its own",
+            "apnsd.toml:10: app[1].environment: `sandboks` is not an environment: use one of `fcm`, `production`, \
+             `production-binary`, `sandbox`, `sandbox-binary`, or add its section",
+            "apnsd.toml:11: app[1].colour: is not known",
+            "apnsd.toml:13: app[2].app_id: `two` is there twice: an app has one entry",
+            "apnsd.toml:16: app[3]: has no certificate: every [[app]] needs app_id, certificate and environment",
+            "apnsd.toml:16: app[3]: has no environment: every [[app]] needs app_id, certificate and environment",
+            "apnsd.toml:17: app[3].app_id: an app id has at least one character",
+            "warning: apnsd.toml:9: app[1].certificate: `two.pem` cannot be read: No such file or directory (os error 2)",
+            "warning: apnsd.toml:14: app[2].certificate: `two.pem` cannot be read: No such file or directory (os error 2)",
+        ]
+    );
+    let single = problems("[app]\napp_id = \"one\"\n");
+    assert_eq!(single, ["apnsd.toml:1: app: is a list of sections: head each of them [[app]], with two brackets"]);
+}
+
+#[test]
+fn certificate_directories_start_at_the_files_directory() {
+    let file = File::new("[provision]\ncertificate_dirs = [\".\", \"/srv\", \"$CREDENTIALS_DIRECTORY/apns\"]\n");
+    let (config, _) = file.load(&[]).unwrap();
+    let expected = [file.path("."), "/srv".into(), "$CREDENTIALS_DIRECTORY/apns".into()];
+    assert_eq!(config.provision.certificate_dirs, expected);
+}
