@@ -18,11 +18,15 @@
 //! - [`client`]: the XML-RPC client behind the command line.
 //! - [`simulator`]: Apple's gateways on loopback, with faults on command.
 //! - [`config`]: one file and the environment, every key and its default.
+//! - [`daemon`]: builds and stops everything: the whole wiring in one place.
+//! - [`cli`]: the command line.
 
+pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
 pub mod credentials;
+pub mod daemon;
 pub mod delivery;
 pub mod domain;
 pub mod gateway;

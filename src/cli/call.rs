@@ -1,0 +1,64 @@
+//! What the verbs that talk to a daemon have in common: where it is, one call, its failures.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::exit::{Exit, Failure};
+use super::{output, render};
+use crate::client::{Client, ClientError};
+use crate::config::parse_duration;
+use crate::xmlrpc::value::Value;
+
+/// The daemon to call, and the form of its answer.
+#[derive(Debug, Args)]
+pub(super) struct Daemon {
+    /// Where the daemon listens
+    #[arg(long, env = "APNSD_URL", default_value = "http://127.0.0.1:7077", value_name = "URL")]
+    url: String,
+    /// How long to wait for its answer
+    #[arg(long, default_value = "60s", value_name = "DURATION", value_parser = parse_duration)]
+    timeout: Duration,
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Daemon {
+    /// Calls a method, and prints its result: as JSON, or as `show` puts it.
+    pub(super) fn call(
+        &self,
+        method: &str,
+        params: Vec<Value<'_>>,
+        show: impl FnOnce(&Value<'_>) -> String,
+    ) -> Result<(), Failure> {
+        let client = Client::new(&self.url, self.timeout).map_err(failure)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
+        let result = runtime.block_on(client.call(method, params)).map_err(failure)?;
+        output::print(&if self.json { render::json(&result) } else { show(&result) })
+    }
+}
+
+/// What to do about fault 404.
+const UNKNOWN_APP: &str = "`apnsd apps` lists what is provisioned; this version forgets its apps at a restart unless \
+    they are in the configuration ([[app]])";
+
+fn failure(error: ClientError) -> Failure {
+    let message = error.to_string();
+    match error {
+        ClientError::Url(_) => Failure::new(Exit::Usage, message),
+        ClientError::Connect { .. } => Failure::new(
+            Exit::Unreachable,
+            format!("{message}; start the daemon with `apnsd serve`, or name the right one with --url"),
+        ),
+        ClientError::Timeout { .. } | ClientError::Broken { .. } => Failure::new(Exit::Unreachable, message),
+        // A daemon says these itself: a body too slow or too large, no room for it.
+        ClientError::Http(408 | 413 | 503, _) => Failure::new(Exit::Unreachable, message),
+        ClientError::Http(..) | ClientError::Decode(_) => {
+            Failure::new(Exit::Unreachable, format!("{message}; is this the URL of an apnsd? check --url"))
+        }
+        ClientError::Fault(404, _) => Failure::new(Exit::Fault, format!("{message}\n{UNKNOWN_APP}")),
+        ClientError::Fault(..) => Failure::new(Exit::Fault, message),
+    }
+}

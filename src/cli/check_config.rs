@@ -1,0 +1,80 @@
+//! `check-config`, and how every verb that has a configuration loads it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::exit::{Exit, Failure};
+use super::output;
+use crate::clock::Clock;
+use crate::config::{Config, Place, Problem, Refused, Warning};
+
+/// Report all problems of a configuration, and do nothing else
+///
+/// The file and the variables APNSD__SECTION__KEY are read exactly as `serve` reads them.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  apnsd check-config --config /etc/apnsd/apnsd.toml")]
+pub(super) struct CheckConfig {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+pub(super) struct ConfigFile {
+    /// The configuration file; without it every key has its default
+    #[arg(long, env = "APNSD_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    /// Loads it, with the variables of this process.
+    pub(super) fn load(&self) -> Result<(Config, Vec<Warning>), Refused> {
+        // A variable that is not UTF-8 is none of ours, or its value is refused for what became of it.
+        let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        let variables = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
+        Config::load(self.config.as_deref(), variables, Clock::system().timestamp())
+    }
+}
+
+/// All findings as the failure of a verb that cannot go on.
+pub(super) fn refuse(refused: &Refused) -> Failure {
+    Failure::new(Exit::Config, format!("the configuration has problems\n{refused}"))
+}
+
+/// Prints all findings; the exit code says whether the daemon would start.
+pub(super) fn run(args: &CheckConfig) -> Result<(), Failure> {
+    let (problems, warnings) = match args.file.load() {
+        Ok((_, warnings)) => (Vec::new(), warnings),
+        Err(Refused { problems, warnings }) => (problems, warnings),
+    };
+    let warnings: Vec<Problem> = warnings.into_iter().map(|Warning(finding)| finding).collect();
+    output::print(&if args.json { as_json(&problems, &warnings) } else { as_text(&problems, &warnings) })?;
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(Exit::Config, "")),
+    }
+}
+
+fn as_text(problems: &[Problem], warnings: &[Problem]) -> String {
+    let warnings_only = warnings.iter().map(|warning| format!("warning: {warning}\n"));
+    let mut text: String = problems.iter().map(|problem| format!("{problem}\n")).chain(warnings_only).collect();
+    if problems.is_empty() {
+        text.push_str("no problems\n");
+    }
+    text
+}
+
+fn as_json(problems: &[Problem], warnings: &[Problem]) -> String {
+    let finding = |Problem { place, key, text }: &Problem| match place {
+        Place::Line(file, line) => json!({"file": file.to_string_lossy(), "line": line, "key": key, "text": text}),
+        Place::File(file) => json!({"file": file.to_string_lossy(), "key": key, "text": text}),
+        Place::Variable(name) => json!({"variable": name, "key": key, "text": text}),
+    };
+    let list = |findings: &[Problem]| findings.iter().map(finding).collect::<serde_json::Value>();
+    format!("{:#}\n", json!({"problems": list(problems), "warnings": list(warnings)}))
+}

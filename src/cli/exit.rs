@@ -1,0 +1,75 @@
+//! How the program ends: its exit codes, and the failures behind them.
+
+use std::process::ExitCode;
+
+/// The exit codes of every verb.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It is done.
+    Done,
+    /// It failed; the message says why.
+    Failed,
+    /// The command line makes no sense (clap's own code).
+    Usage,
+    /// No answer from the daemon.
+    Unreachable,
+    /// The daemon refused the call.
+    Fault,
+    /// The configuration has problems (`EX_CONFIG` of sysexits.h): starting again does not help.
+    Config,
+}
+
+impl Exit {
+    const ALL: [Self; 6] = [Self::Done, Self::Failed, Self::Usage, Self::Unreachable, Self::Fault, Self::Config];
+
+    /// The number that the shell sees.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Unreachable => 3,
+            Self::Fault => 4,
+            Self::Config => 78,
+        }
+    }
+
+    const fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed; the message says why",
+            Self::Usage => "the command line is wrong",
+            Self::Unreachable => "the daemon cannot be reached, or does not answer as one",
+            Self::Fault => "the daemon refused the call",
+            Self::Config => "the configuration has problems",
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+/// The list of exit codes, for the end of the help.
+pub(super) fn help() -> String {
+    let lines: Vec<String> = Exit::ALL.iter().map(|exit| format!("  {:>2}  {}", exit.code(), exit.meaning())).collect();
+    format!("Exit codes:\n{}", lines.join("\n"))
+}
+
+/// A verb that did not do what it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// How the program ends.
+    pub(super) exit: Exit,
+    /// What is said on standard error; nothing where it is empty.
+    pub(super) message: String,
+}
+
+impl Failure {
+    /// A failure with its message.
+    pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into() }
+    }
+}

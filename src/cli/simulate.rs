@@ -1,0 +1,91 @@
+//! `simulate`: Apple on loopback.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::exit::{Exit, Failure};
+use super::output;
+use super::running::{self, StopSignals};
+use crate::clock::Clock;
+use crate::shutdown::Shutdown;
+use crate::simulator::{Settings, Simulator};
+
+/// Run a gateway and feedback service to try things with, without an Apple account
+///
+/// Writes a CA, certificates and a ready apnsd.toml into DIR, keeps a journal of everything that it receives, and
+/// serves the journal and commands for faults as JSON on the control port.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  apnsd simulate --dir simulator --binary 127.0.0.1:2195")]
+pub(super) struct Simulate {
+    /// Where certificates and apnsd.toml are written; created if missing
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Address of the binary gateway; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2195")]
+    binary: SocketAddr,
+    /// Address of the feedback service
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2196")]
+    feedback: SocketAddr,
+    /// Address of the journal and the fault commands
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2199")]
+    control: SocketAddr,
+    /// Only count what is received; for measuring
+    #[arg(long)]
+    count_only: bool,
+    /// Makes everything that is chosen by chance the same every time
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+}
+
+/// Runs the simulator until it is told to stop.
+pub(super) fn run(args: Simulate) -> Result<(), Failure> {
+    let settings = Settings {
+        binary: args.binary,
+        feedback: args.feedback,
+        control: args.control,
+        count_only: args.count_only,
+        seed: args.seed.unwrap_or_default(),
+        ..Settings::new(args.dir)
+    };
+    running::block_on(async {
+        let mut signals = StopSignals::listen()?;
+        let shutdown = Shutdown::new();
+        let simulator = Simulator::start(settings, Clock::system(), &shutdown).await;
+        let simulator = simulator.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+        output::print(&introduction(&simulator))?;
+        signals.next().await;
+        signals.unless_repeated(shutdown.finish(STOP_DEADLINE)).await?;
+        output::print(&summary(&simulator))
+    })
+}
+
+/// How long open connections may take to end.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+
+fn introduction(simulator: &Simulator) -> String {
+    let config = simulator.config_file().display();
+    let certificate = simulator.certificates().good.path.display();
+    format!(
+        "binary gateway    binary://{}\n\
+         feedback service  binary://{}\n\
+         control port      http://{}/  (journal, faults; open it for help)\n\
+         configuration     {config}\n\
+         certificate       {certificate}\n\n\
+         Start a daemon on it:   apnsd serve --config {config}\n\
+         and give it an app:     apnsd provision myapp {certificate} sandbox\n",
+        simulator.binary_address(),
+        simulator.feedback_address(),
+        simulator.control_address(),
+    )
+}
+
+fn summary(simulator: &Simulator) -> String {
+    let summary = simulator.journal().summary();
+    format!(
+        "\nreceived {} notifications on {} connections: {} accepted, {} rejected, {} discarded\n",
+        summary.packets, summary.connections, summary.accepted, summary.rejected, summary.discarded
+    )
+}

@@ -1,0 +1,161 @@
+//! The composition root: builds everything from a config, serves, and stops in order.
+
+use std::time::Duration;
+
+use axum::Router;
+use thiserror::Error;
+use tracing::{error, info, warn};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::delivery::Delivery;
+use crate::domain::feedback::Cursor;
+use crate::listener::address::LocalAddress;
+use crate::listener::bind::{BindError, Listeners};
+use crate::queue::Queue;
+use crate::rpc::server::Server;
+use crate::service::PushService;
+use crate::service::request::Provision;
+use crate::shutdown::Shutdown;
+use crate::store::Store;
+use crate::{listener, queue, rpc, service, store};
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Daemon {
+    service: PushService,
+    addresses: Vec<LocalAddress>,
+    clock: Clock,
+    /// Listeners and connections of callers.
+    intake: Shutdown,
+    /// Workers and pollers.
+    work: Shutdown,
+    deadline: Duration,
+}
+
+/// Why a daemon does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// It cannot listen where it should.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+/// How a daemon stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Whether every task ended within the deadline.
+    pub in_time: bool,
+    /// Notifications that were accepted and had no outcome yet; lost, because the store is in memory.
+    pub lost: u64,
+}
+
+impl Daemon {
+    /// Builds everything, provisions the apps of the config file, and serves. Sockets are bound first: when two daemons
+    /// are started, the second one changes nothing.
+    pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
+        let listeners = Listeners::bind(&config.listen).await?;
+        let addresses = listeners.local_addresses();
+        let (intake, work) = (Shutdown::new(), Shutdown::new());
+        let store = Store::memory(&store_settings(&clock));
+        let queue = Queue::new(store.clone(), queue_settings(config));
+        let gateway = config.delivery.gateway.clone();
+        let delivery = Delivery { gateway, store, clock: clock.clone(), shutdown: work.clone() };
+        let service = PushService::new(config.environments.clone(), queue, delivery, service_settings(config));
+        provision_configured(config, &service).await;
+        let router = Server::new(service.clone(), rpc_settings(config)).router(Router::new());
+        listeners.serve(router, listener_settings(config), &intake);
+        info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), apps = config.apps.len(), "started");
+        info!("accepted means: checked and queued in memory; what waits is lost when this process dies");
+        Ok(Self { service, addresses, clock, intake, work, deadline: config.shutdown.deadline })
+    }
+
+    /// Where it listens, with the ports that were really taken.
+    pub fn addresses(&self) -> &[LocalAddress] {
+        &self.addresses
+    }
+
+    /// Its verbs, for programs that run a daemon within themselves.
+    pub fn service(&self) -> &PushService {
+        &self.service
+    }
+
+    /// Stops in order: no more calls, then what waits is sent as far as gateways take it, then connections are closed
+    /// with a sentinel. At most until the configured deadline.
+    pub async fn stop(self) -> Stopped {
+        let began = self.clock.now();
+        let left = || self.deadline.saturating_sub(self.clock.now().since(began));
+        info!(deadline = ?self.deadline, "stopping: no more calls are taken");
+        let callers_answered = self.intake.finish(left()).await;
+        let workers_ended = self.work.finish(left()).await;
+        let stopped = Stopped { in_time: callers_answered && workers_ended, lost: self.service.unsettled() };
+        if stopped.lost > 0 {
+            error!(lost = stopped.lost, "stopped with notifications that were not delivered; they are lost");
+        }
+        match stopped.in_time {
+            true => info!("stopped"),
+            false => warn!("stopped at the deadline: not every task had ended"),
+        }
+        stopped
+    }
+}
+
+/// Apps of the config file. One that cannot be used is refused and visible; it keeps nobody else from starting.
+async fn provision_configured(config: &Config, service: &PushService) {
+    for app in &config.apps {
+        let request = Provision {
+            app_id: app.app_id.to_string(),
+            certificate: app.certificate.display().to_string(),
+            environment: app.environment.clone(),
+            timeout: app.timeout,
+            options: None,
+        };
+        if let Err(problem) = service.provision_configured(request).await {
+            error!(app = %app.app_id, "not provisioned: {problem}");
+        }
+    }
+}
+
+/// A thousand cursors for each millisecond that passed since 1970: more than any earlier life can have used.
+fn store_settings(clock: &Clock) -> store::Settings {
+    let millis = u64::try_from(clock.timestamp().as_millis()).unwrap_or_default();
+    store::Settings { first_cursor: Cursor(millis.saturating_mul(1000)), ..store::Settings::default() }
+}
+
+fn queue_settings(config: &Config) -> queue::Settings {
+    queue::Settings {
+        queued_max: config.limits.queued,
+        memory_max: config.limits.memory,
+        max_age: config.delivery.max_age,
+    }
+}
+
+fn service_settings(config: &Config) -> service::Settings {
+    service::Settings {
+        certificate_dirs: config.provision.certificate_dirs.clone(),
+        strict: config.provision.strict,
+        repeat: config.provision.repeat,
+        connect_timeout: config.delivery.connect_timeout,
+        max_age: config.delivery.max_age,
+        tokens_per_call: config.limits.tokens_per_call,
+    }
+}
+
+fn listener_settings(config: &Config) -> listener::Settings {
+    listener::Settings {
+        header_timeout: config.http.header_timeout,
+        body_timeout: config.http.body_timeout,
+        keep_alive: config.http.keep_alive,
+        ..listener::Settings::default()
+    }
+}
+
+fn rpc_settings(config: &Config) -> rpc::Settings {
+    rpc::Settings {
+        body_max: config.limits.body,
+        depth_max: config.limits.depth,
+        body_timeout: config.http.body_timeout,
+        tokens_per_call: config.limits.tokens_per_call,
+        ..rpc::Settings::default()
+    }
+}
