@@ -36,5 +36,6 @@ docs:
 # A minute for each decoder; needs `cargo install cargo-fuzz --locked`.
 fuzz:
 	@for target in $$(cd fuzz && $(CARGO) fuzz list); do \
-		(cd fuzz && $(CARGO) fuzz run -s none $$target -- -max_total_time=60) || exit 1; \
+		mkdir -p fuzz/corpus/$$target && \
+		$(CARGO) fuzz run -s none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=60 || exit 1; \
 	done
