@@ -109,6 +109,22 @@ async fn a_shutdown_of_the_gateway_loses_and_doubles_nothing() {
     assert_eq!(world.rejections_now().await, []);
 }
 
+/// The packet about the first row comes when all six of its call are presumed delivered and five more are on the wire:
+/// it is rejected after all, and the ten that the gateway discarded go out again in their order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_packet_later_than_settle_after_revises_what_was_presumed_and_keeps_the_order() {
+    let world = World::start(settle_after(Duration::from_millis(300))).await;
+    world.simulator.script().command(Command::next([ErrorFault::Delay(Delay::FixedMs(450))])).unwrap();
+    world.provision(&world.simulator.certificates().good.pem).await.unwrap();
+    let tokens: Vec<String> = (0..11).map(|number| token(if number == 0 { "bad8" } else { "aa" }, number)).collect();
+    world.notify(&tokens[..6]).await.unwrap();
+    world.wait_until_an_outcome().await;
+    world.notify(&tokens[6..]).await.unwrap();
+    world.wait_until_arrived(&tokens[1..]).await;
+    assert_eq!(world.accepted(), tokens[1..]);
+    assert_eq!(world.rejections(1).await, [(tokens[0].clone(), "InvalidToken".to_owned())]);
+}
+
 /// A hundred thousand with one in a hundred bad: every good one is accepted, none that came before a reported one twice,
 /// every bad one is reported exactly once.
 #[tokio::test(flavor = "multi_thread")]

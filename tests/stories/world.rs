@@ -153,16 +153,26 @@ impl World {
 
     /// Waits until the app is in a state; its status then.
     pub(crate) async fn wait_until_state(&self, wanted: &str) -> Value<'static> {
+        self.wait_until_status(|status| text(status, "state") == wanted).await
+    }
+
+    /// Waits until something counts as delivered or rejected.
+    pub(crate) async fn wait_until_an_outcome(&self) {
+        let is_none = |status: &Value<'static>, name: &str| member(status, name) == &Value::Int(0);
+        self.wait_until_status(|status| !is_none(status, "delivered") || !is_none(status, "rejected")).await;
+    }
+
+    async fn wait_until_status(&self, wanted: impl Fn(&Value<'static>) -> bool) -> Value<'static> {
         let found = tokio::time::timeout(PATIENCE, async {
             loop {
                 let status = self.client.call("apnsd.status", vec![Value::string(APP)]).await.unwrap();
-                if text(&status, "state") == wanted {
+                if wanted(&status) {
                     return status;
                 }
                 self.clock.sleep(Duration::from_millis(20)).await;
             }
         });
-        found.await.unwrap_or_else(|_| panic!("the app was never {wanted}"))
+        found.await.expect("the status never came")
     }
 }
 
