@@ -30,8 +30,6 @@ pub(super) struct Worker {
     draining: Option<Draining>,
     /// What comes after `candidate` and `draining`.
     next_replacement: Option<Replacement>,
-    /// Corrected outcomes, until those of the rows behind them are known too.
-    revised: Vec<Settled>,
     mailbox: mpsc::Receiver<Command>,
     status: watch::Sender<WorkerStatus>,
     ending: Option<Ending>,
@@ -45,7 +43,6 @@ struct Draining {
     gateway: Gateway,
     /// What rows that come back from it are rejected for, where they may not be sent by its successor.
     instead: Option<Reason>,
-    revised: Vec<Settled>,
 }
 
 /// Why the worker ends once its gateways are closed.
@@ -80,7 +77,6 @@ impl Worker {
             candidate: None,
             draining: None,
             next_replacement: None,
-            revised: Vec::new(),
             mailbox,
             status,
             ending: None,
@@ -169,7 +165,6 @@ impl Worker {
             }
             Event::Room => (),
             Event::Settled(settled) => self.enter(settled).await,
-            Event::Revised(settled) => self.revised = settled,
             Event::Closed(closed) => self.on_closed(closed).await,
         }
     }
@@ -182,7 +177,7 @@ impl Worker {
         self.state.closed(&closed.cause, sent, now, fastrand::f64());
         self.enter(closed.settled).await;
         // They were sent before the others, so they go to the front last.
-        self.books.revise(std::mem::take(&mut self.revised), None).await;
+        self.books.revise(closed.revised, None).await;
     }
 
     async fn enter(&mut self, settled: Vec<Settled>) {
@@ -240,7 +235,7 @@ impl Worker {
                 self.take_over(replacement, false).await;
             }
             // Nothing was sent on it.
-            Event::Room | Event::Settled(_) | Event::Revised(_) => self.candidate = Some(replacement),
+            Event::Room | Event::Settled(_) => self.candidate = Some(replacement),
         }
     }
 
@@ -265,23 +260,21 @@ impl Worker {
             self.books.reject_all(reason).await;
         }
         old.retire();
-        self.draining = Some(Draining { gateway: old, instead, revised: std::mem::take(&mut self.revised) });
+        self.draining = Some(Draining { gateway: old, instead });
         let _ = done.send(Ok(()));
     }
 
     async fn on_draining(&mut self, event: Event) {
-        let Some(draining) = &mut self.draining else { return };
+        let Some(draining) = &self.draining else { return };
         let instead = draining.instead;
         match event {
             Event::Connected { .. } | Event::Room => (),
             Event::Settled(settled) => drop(self.books.enter(settled, instead).await),
-            Event::Revised(settled) => draining.revised = settled,
             Event::Closed(closed) => {
-                let revised = std::mem::take(&mut draining.revised);
                 self.draining = None;
                 self.log_closed(&closed.cause);
                 self.books.enter(closed.settled, instead).await;
-                self.books.revise(revised, instead).await;
+                self.books.revise(closed.revised, instead).await;
                 if let Some(next) = self.next_replacement.take() {
                     self.on_replace(next);
                 }

@@ -93,9 +93,6 @@ pub enum Event {
     Room,
     /// Outcomes.
     Settled(Vec<Settled>),
-    /// Corrected outcomes of rows that were settled as presumed: the gateway named one of them later than
-    /// `settle_after`, and discarded those after it. [`Event::Closed`] follows.
-    Revised(Vec<Settled>),
     /// The connection, or the attempt to make one, is over.
     Closed(Closed),
 }
@@ -105,6 +102,9 @@ pub enum Event {
 pub struct Closed {
     /// An outcome for every row that the gateway still held, in the order in which they were sent.
     pub settled: Vec<Settled>,
+    /// Corrected outcomes of rows that were settled as presumed: the gateway named one of them later than
+    /// `settle_after`, and discarded those after it. They were sent before all in `settled`.
+    pub revised: Vec<Settled>,
     /// Why it ended.
     pub cause: CloseCause,
 }

@@ -185,7 +185,7 @@ impl BinaryGateway {
             }
             Err(cause) => {
                 self.state = State::Closed;
-                self.closed(Closed { settled: Vec::new(), cause });
+                self.closed(Closed { settled: Vec::new(), revised: Vec::new(), cause });
             }
         }
     }
@@ -218,17 +218,14 @@ impl BinaryGateway {
 
     fn end(&mut self, end: End) {
         self.is_proven |= matches!(end, End::Packet(_));
-        let Ending { closed, is_late, revised } = self.window.end(end);
+        let Ending { closed, is_late } = self.window.end(end);
         if let State::Open(open) = std::mem::replace(&mut self.state, State::Closed) {
             open.connection.close();
         }
         if is_late {
-            let rows: u32 = revised.iter().map(|settled| settled.span.len()).sum();
+            let rows: u32 = closed.revised.iter().map(|settled| settled.span.len()).sum();
             let (app, environment) = (&self.app, &self.environment);
             tracing::warn!(%app, %environment, rows, "an error packet came later than settle_after; outcomes are revised");
-        }
-        if !revised.is_empty() {
-            self.events.push_back(Event::Revised(revised));
         }
         self.closed(closed);
     }

@@ -38,13 +38,11 @@ pub(crate) struct Ending {
     pub(crate) closed: Closed,
     /// Whether a packet named a row that was presumed before.
     pub(crate) is_late: bool,
-    /// Corrected outcomes of such rows, as far as they are remembered.
-    pub(crate) revised: Vec<Settled>,
 }
 
 impl Ending {
     fn new(settled: Vec<Settled>, cause: CloseCause) -> Self {
-        Self { closed: Closed { settled, cause }, is_late: false, revised: Vec::new() }
+        Self { closed: Closed { settled, revised: Vec::new(), cause }, is_late: false }
     }
 }
 
@@ -118,7 +116,7 @@ impl Window {
         }
         revised.extend(line.presumed.into_spans().map(not_processed));
         settled.extend(line.sent.into_spans().chain(line.waiting).map(not_processed));
-        Ending { closed: Closed { settled, cause }, is_late, revised }
+        Ending { closed: Closed { settled, revised, cause }, is_late }
     }
 
     /// What an error packet means for the row that it names.

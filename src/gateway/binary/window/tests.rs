@@ -151,7 +151,7 @@ fn an_error_packet_settles_every_row_by_its_place() {
         let mut expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
         expected.extend((named < 10).then(|| format!("{named}..10 not processed")));
         assert_eq!((show(&ending.closed.settled), ending.closed.cause), (expected, cause), "{bytes:?}");
-        assert_eq!((ending.revised, window.rows()), (Vec::new(), 0));
+        assert_eq!((ending.closed.revised, window.rows()), (Vec::new(), 0));
     }
 }
 
@@ -251,7 +251,7 @@ fn a_late_packet_revises_the_presumed_row_that_it_names_and_those_after_it() {
     assert_eq!(show(&window.poll(at(5000))), ["0..10 presumed"]);
     send(&mut window, span(2), 5001);
     let ending = window.end(packet([8, 8, 0, 0, 0, 4]));
-    assert_eq!(show(&ending.revised), ["3..4 rejected: InvalidToken", "4..10 not processed"]);
+    assert_eq!(show(&ending.closed.revised), ["3..4 rejected: InvalidToken", "4..10 not processed"]);
     assert_eq!(show(&ending.closed.settled), ["0..2 not processed"]);
 }
 
@@ -260,7 +260,7 @@ fn a_late_shutdown_confirms_the_row_that_it_names() {
     let mut window = sent(span(10));
     window.poll(at(5000));
     let ending = window.end(packet([8, 10, 0, 0, 0, 4]));
-    assert_eq!(show(&ending.revised), ["4..10 not processed"]);
+    assert_eq!(show(&ending.closed.revised), ["4..10 not processed"]);
 }
 
 #[test]
@@ -271,7 +271,10 @@ fn a_packet_about_a_forgotten_row_still_settles_what_came_after_it() {
     assert_eq!(window.deadline(), Some(at(10_000)));
     assert_eq!(window.poll(at(10_000)), []);
     let ending = window.end(packet([8, 8, 0, 0, 0, 4]));
-    assert_eq!((show(&ending.revised), show(&ending.closed.settled)), (vec![], vec!["0..2 not processed".into()]));
+    assert_eq!(
+        (show(&ending.closed.revised), show(&ending.closed.settled)),
+        (vec![], vec!["0..2 not processed".into()])
+    );
     assert!(ending.is_late);
 }
 
@@ -281,7 +284,7 @@ fn a_packet_about_a_row_on_the_wire_confirms_what_was_presumed() {
     window.poll(at(5000));
     send(&mut window, span(2), 5001);
     let ending = window.end(packet([8, 8, 0, 0, 0, 11]));
-    assert_eq!((show(&ending.revised)), Vec::<String>::new());
+    assert_eq!((show(&ending.closed.revised)), Vec::<String>::new());
     assert_eq!(show(&ending.closed.settled), ["0..1 rejected: InvalidToken", "1..2 not processed"]);
 }
 

@@ -62,7 +62,7 @@ fn a_row_that_was_sent_again_five_times_is_given_up_however_it_was_lost() {
     let mut window = sent(span(1).with_tries(tried(5, 0)));
     window.poll(at(5000));
     let ending = window.end(packet([8, 128, 0, 0, 0, 1]));
-    assert_eq!(show(&ending.revised), ["0..1 rejected: ProtocolError"]);
+    assert_eq!(show(&ending.closed.revised), ["0..1 rejected: ProtocolError"]);
 }
 
 #[test]

@@ -202,7 +202,7 @@ fn run(actions: Vec<Action>) {
                 let identifier = pick % (model.identifiers + 3);
                 let ending = window.end(End::Packet(ErrorPacket { status, identifier }));
                 let expected = model.end_by_packet(status, identifier);
-                assert_eq!((rows_of(&ending.closed.settled), rows_of(&ending.revised)), expected);
+                assert_eq!((rows_of(&ending.closed.settled), rows_of(&ending.closed.revised)), expected);
                 return;
             }
             Action::Silent => {
@@ -212,7 +212,7 @@ fn run(actions: Vec<Action>) {
                     State::Sent(..) => Some(UNKNOWN),
                     State::Presumed(..) => None,
                 });
-                assert_eq!((rows_of(&ending.closed.settled), rows_of(&ending.revised)), expected);
+                assert_eq!((rows_of(&ending.closed.settled), rows_of(&ending.closed.revised)), expected);
                 return;
             }
         }
