@@ -100,11 +100,14 @@ impl Books {
         self.queue.readmit(returned);
     }
 
-    /// Rejects everything that waits.
-    pub(super) async fn reject_all(&self, reason: Reason) {
+    /// Rejects everything that waits; how many rows that were.
+    pub(super) async fn reject_all(&self, reason: Reason) -> u64 {
+        let mut rows = 0;
         for span in self.queue.lease_all() {
+            rows += u64::from(span.len());
             self.reject(span, reason).await;
         }
+        rows
     }
 
     async fn reject(&self, span: Span, reason: Reason) {

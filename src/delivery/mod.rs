@@ -85,6 +85,8 @@ enum Command {
     Pause(oneshot::Sender<()>),
     Resume(oneshot::Sender<()>),
     Remove(oneshot::Sender<()>),
+    Park(oneshot::Sender<()>),
+    Purge(oneshot::Sender<u64>),
     ConnectTimeout(Duration, oneshot::Sender<()>),
 }
 
@@ -150,12 +152,22 @@ impl WorkerHandle {
         self.command(Command::Remove).await
     }
 
+    /// Closes the connection as planned, keeps what waits, and ends the worker.
+    pub async fn park(&self) -> Result<(), CommandError> {
+        self.command(Command::Park).await
+    }
+
+    /// Rejects everything that waits; how many notifications that were. What is on its way stays there.
+    pub async fn purge(&self) -> Result<u64, CommandError> {
+        self.command(Command::Purge).await
+    }
+
     /// Bounds later connection attempts.
     pub async fn set_connect_timeout(&self, timeout: Duration) -> Result<(), CommandError> {
         self.command(|done| Command::ConnectTimeout(timeout, done)).await
     }
 
-    async fn command(&self, command: impl FnOnce(oneshot::Sender<()>) -> Command) -> Result<(), CommandError> {
+    async fn command<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, CommandError> {
         let (done, answer) = oneshot::channel();
         self.commands.send(command(done)).await.map_err(|_| CommandError::Stopped)?;
         answer.await.map_err(|_| CommandError::Stopped)

@@ -52,6 +52,8 @@ enum Ending {
     Shutdown,
     /// The app is removed; what waits is rejected.
     Removed(oneshot::Sender<()>),
+    /// The app cannot send any more; what waits stays.
+    Parked(oneshot::Sender<()>),
 }
 
 impl Worker {
@@ -94,17 +96,21 @@ impl Worker {
                 event = self.gateway.event() => self.on_event(event).await,
                 event = candidate_event(&mut self.candidate) => self.on_candidate(event).await,
                 event = draining_event(&mut self.draining) => self.on_draining(event).await,
-                Some(command) = self.mailbox.recv() => self.on_command(command),
+                Some(command) = self.mailbox.recv() => self.on_command(command).await,
                 () = self.books.queue.changed() => (),
                 () = self.books.clock.sleep_until(wake_at) => (),
                 () = self.shutdown.requested(), if self.ending.is_none() => self.end(Ending::Shutdown),
             }
         }
-        if let Some(Ending::Removed(done)) = self.ending.take() {
-            self.books.queue.close();
-            self.books.reject_all(REMOVED).await;
-            // Whoever asked may have gone; the app is removed all the same.
-            let _ = done.send(());
+        // Whoever asked may have gone; it is done all the same.
+        match self.ending.take() {
+            Some(Ending::Removed(done)) => {
+                self.books.queue.close();
+                self.books.reject_all(REMOVED).await;
+                let _ = done.send(());
+            }
+            Some(Ending::Parked(done)) => drop(done.send(())),
+            Some(Ending::Shutdown) | None => (),
         }
     }
 
@@ -189,10 +195,17 @@ impl Worker {
         }
     }
 
-    fn on_command(&mut self, command: Command) {
+    async fn on_command(&mut self, command: Command) {
         let done = match command {
             Command::Replace(replacement) => return self.on_replace(*replacement),
             Command::Remove(done) => return self.end(Ending::Removed(done)),
+            Command::Park(done) => return self.end(Ending::Parked(done)),
+            Command::Purge(done) => {
+                let rows = self.books.reject_all(Reason::Purged).await;
+                info!(app = %self.books.app, rows, "rejected: {}", Reason::Purged);
+                let _ = done.send(rows);
+                return;
+            }
             Command::Pause(done) => {
                 self.state.pause();
                 done
@@ -257,7 +270,8 @@ impl Worker {
         let instead = moved.then_some(Reason::EnvironmentChanged);
         self.books.queue.give_back(old.take_unsent());
         if let Some(reason) = instead {
-            self.books.reject_all(reason).await;
+            let rows = self.books.reject_all(reason).await;
+            info!(app = %self.books.app, rows, "rejected: {reason}");
         }
         old.retire();
         self.draining = Some(Draining { gateway: old, instead });

@@ -96,6 +96,8 @@ pub enum Reason {
     EnvironmentChanged,
     /// Its app was deprovisioned while it waited.
     Deprovisioned,
+    /// An operator purged the queue while it waited.
+    Purged,
 }
 
 impl Reason {
@@ -133,7 +135,8 @@ impl Reason {
             | Self::AttemptsExhausted
             | Self::Expired
             | Self::EnvironmentChanged
-            | Self::Deprovisioned => return None,
+            | Self::Deprovisioned
+            | Self::Purged => return None,
         })
     }
 
@@ -155,6 +158,7 @@ impl Reason {
             Self::Expired => "Expired",
             Self::EnvironmentChanged => "EnvironmentChanged",
             Self::Deprovisioned => "Deprovisioned",
+            Self::Purged => "Purged",
         }
     }
 
@@ -165,7 +169,7 @@ impl Reason {
             Self::MissingPayload | Self::InvalidPayloadSize | Self::ConnectionClosed => Blame::Message,
             Self::Expired | Self::ProtocolError => Blame::Message,
             Self::MissingTopic | Self::InvalidTopicSize => Blame::App,
-            Self::EnvironmentChanged | Self::Deprovisioned => Blame::App,
+            Self::EnvironmentChanged | Self::Deprovisioned | Self::Purged => Blame::App,
             Self::ProcessingError | Self::UnknownStatus(_) | Self::AttemptsExhausted => Blame::Provider,
         }
     }
@@ -190,6 +194,7 @@ impl fmt::Display for Reason {
             Self::Expired => "expired while it waited",
             Self::EnvironmentChanged => "the app was provisioned for another environment while it waited",
             Self::Deprovisioned => "the app was deprovisioned while it waited",
+            Self::Purged => "an operator purged the queue while it waited",
         };
         match self.status() {
             Some(status) => write!(formatter, "{words} ({status})"),

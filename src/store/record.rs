@@ -157,6 +157,7 @@ pub(super) fn reason_of(name: &str, status: Option<u16>) -> Result<Reason, Recor
         Reason::Expired,
         Reason::EnvironmentChanged,
         Reason::Deprovisioned,
+        Reason::Purged,
     ];
     let numbered = status.and_then(|status| u8::try_from(status).ok());
     let numbered = numbered.and_then(|status| match name == Reason::UnknownStatus(status).name() {

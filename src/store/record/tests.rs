@@ -101,7 +101,7 @@ fn tries_are_three_bytes_of_a_number() {
 
 #[test]
 fn every_reason_is_found_by_its_name_and_status() {
-    let own = ["ConnectionClosed", "AttemptsExhausted", "Expired", "EnvironmentChanged", "Deprovisioned"];
+    let own = ["ConnectionClosed", "AttemptsExhausted", "Expired", "EnvironmentChanged", "Deprovisioned", "Purged"];
     for name in own {
         assert_eq!(reason_of(name, None).map(Reason::name), Ok(name));
     }
@@ -117,7 +117,7 @@ fn every_reason_is_found_by_its_name_and_status() {
         Reason::InvalidTokenSize | Reason::InvalidTopicSize | Reason::InvalidPayloadSize => (),
         Reason::InvalidToken | Reason::ProtocolError | Reason::UnknownStatus(_) => (),
         Reason::ConnectionClosed | Reason::AttemptsExhausted | Reason::Expired => (),
-        Reason::EnvironmentChanged | Reason::Deprovisioned => (),
+        Reason::EnvironmentChanged | Reason::Deprovisioned | Reason::Purged => (),
     }
     assert!(reason_of("InvalidToken", Some(7)).is_err());
     assert!(reason_of("Unheard", None).is_err());

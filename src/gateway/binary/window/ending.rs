@@ -142,7 +142,8 @@ impl Window {
             | Reason::AttemptsExhausted
             | Reason::Expired
             | Reason::EnvironmentChanged
-            | Reason::Deprovisioned => Outcome::Retry(Retry::Transient { reason, after: None }),
+            | Reason::Deprovisioned
+            | Reason::Purged => Outcome::Retry(Retry::Transient { reason, after: None }),
         }
     }
 
