@@ -8,7 +8,7 @@ use super::log::Log;
 use super::progress::Progress;
 use super::record::excerpt;
 use super::requests::{Turn, turn};
-use super::{Backlog, Commit, FeedbackSource, RequestKey, Settings, Stored};
+use super::{Backlog, Commit, Due, FeedbackSource, RequestKey, Settings, Stored};
 use crate::clock::Clock;
 use crate::domain::app::AppId;
 use crate::domain::batch::{Batch, BatchId, Span, Tries};
@@ -92,11 +92,12 @@ impl Memory {
         self.records().settle(span);
     }
 
-    pub(super) fn requeue(&self, app: &AppId, span: &Span, due: Option<Timestamp>) -> Span {
+    pub(super) fn requeue(&self, app: &AppId, span: &Span, due: Option<Timestamp>, then: impl FnOnce(BatchId)) -> Span {
         let batch = Arc::new(excerpt(&span.batch, span.rows.clone()));
         let mut records = self.records();
         records.settle(span);
         let id = records.hold(app, Arc::clone(&batch), due, span.tries);
+        then(id);
         Span { id, rows: 0..batch.rows(), batch, tries: span.tries }
     }
 
@@ -105,16 +106,9 @@ impl Memory {
         let mut stored = Vec::new();
         let records = self.records();
         let later = records.batches.range(BatchId(after.0.saturating_add(1))..);
-        for (id, held) in later.filter(|(_, held)| held.app == *app) {
-            let Held { batch, progress, due, tries, .. } = held;
-            stored.push(Stored {
-                id: *id,
-                batch: Arc::clone(batch),
-                rows: progress.unsettled(),
-                due: *due,
-                tries: *tries,
-            });
-            bytes += batch.memory();
+        for (id, held) in later.filter(|(_, held)| held.app == *app && held.due.is_none()) {
+            stored.push(held.stored(*id));
+            bytes += held.batch.memory();
             if bytes >= bytes_max {
                 break;
             }
@@ -122,14 +116,35 @@ impl Memory {
         stored
     }
 
+    pub(super) fn load_due(&self, app: &AppId, after: (Timestamp, BatchId), until: Timestamp, bytes_max: usize) -> Due {
+        let records = self.records();
+        let deferred = records.batches.iter().filter(|(_, held)| held.app == *app);
+        let deferred = deferred.filter_map(|(id, held)| Some(((held.due?, *id), held)));
+        let later: BTreeMap<_, _> = deferred.filter(|(place, _)| *place > after).collect();
+        let (mut stored, mut bytes) = (Vec::new(), 0);
+        for ((due, id), held) in later {
+            if due > until || (bytes >= bytes_max && !stored.is_empty()) {
+                return Due { stored, next: Some(due) };
+            }
+            bytes += held.batch.memory();
+            stored.push(held.stored(id));
+        }
+        Due { stored, next: None }
+    }
+
     pub(super) fn backlogs(&self) -> Vec<Backlog> {
         let mut backlogs: BTreeMap<AppId, Backlog> = BTreeMap::new();
-        for held in self.records().batches.values() {
+        for (id, held) in &self.records().batches {
             let app = held.app.clone();
             let oldest = held.batch.accepted_at();
-            let backlog = backlogs.entry(app.clone()).or_insert(Backlog { app, rows: 0, oldest });
+            let empty = Backlog { app: app.clone(), rows: 0, oldest, newest: BatchId(0), next_due: None };
+            let backlog = backlogs.entry(app).or_insert(empty);
             backlog.rows += u64::from(held.progress.left());
             backlog.oldest = backlog.oldest.min(oldest);
+            match held.due {
+                None => backlog.newest = *id,
+                Some(due) => backlog.next_due = Some(backlog.next_due.map_or(due, |next| next.min(due))),
+            }
         }
         backlogs.into_values().collect()
     }
@@ -199,6 +214,13 @@ impl Records {
         if held.progress.left() == 0 {
             self.batches.remove(&span.id);
         }
+    }
+}
+
+impl Held {
+    fn stored(&self, id: BatchId) -> Stored {
+        let Self { batch, progress, due, tries, .. } = self;
+        Stored { id, batch: Arc::clone(batch), rows: progress.unsettled(), due: *due, tries: *tries }
     }
 }
 

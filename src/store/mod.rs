@@ -5,8 +5,11 @@
 //! every durable kind must agree with (`tests/` runs the same suite over both).
 //!
 //! A batch is committed once, under an id that grows with every commit, and leaves row by row: [`Store::settle`] for
-//! rows that are done, [`Store::defer`] and [`Store::readmit`] for rows that go on in a new, small batch. A batch whose
-//! last row left is gone.
+//! rows that are done, [`Store::defer`] and [`Store::readmit_then`] for rows that go on in a new, small batch. A batch
+//! whose last row left is gone.
+//!
+//! What waits for an app is in two lanes: the fresh one, by id ([`Store::load`]), and that of deferred batches, by due
+//! time ([`Store::load_due`]).
 
 mod error;
 mod log;
@@ -66,7 +69,16 @@ pub struct Stored {
     pub tries: Tries,
 }
 
-/// How much waits for an app.
+/// Deferred batches, and when the next one is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// In the order of due time and id; each has a due time.
+    pub stored: Vec<Stored>,
+    /// Due time of the first batch behind them, whenever that is.
+    pub next: Option<Timestamp>,
+}
+
+/// How much waits for an app, in both lanes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backlog {
     /// Whose rows they are.
@@ -75,6 +87,10 @@ pub struct Backlog {
     pub rows: u64,
     /// When the oldest batch among them was accepted.
     pub oldest: Timestamp,
+    /// The last batch of the fresh lane; 0 if there is none.
+    pub newest: BatchId,
+    /// The earliest due time of a deferred batch.
+    pub next_due: Option<Timestamp>,
 }
 
 /// The store. Cheap to clone; clones are the same store.
@@ -115,6 +131,14 @@ impl Store {
         match self {
             Self::Memory(_) => None,
             Self::Sqlite(sqlite) => sqlite.trouble(),
+        }
+    }
+
+    /// Whether what it keeps outlives the process.
+    pub fn is_durable(&self) -> bool {
+        match self {
+            Self::Memory(_) => false,
+            Self::Sqlite(_) => true,
         }
     }
 
@@ -181,29 +205,61 @@ impl Store {
 
     /// Moves rows into a batch of their own, due at a time, with the span's tries: in one step, so that they are in
     /// exactly one place at any time. Answers with that batch; the old span is done with.
+    ///
+    /// A durable store that is opened with a due time more than an hour ahead of the wall clock brings it back to an
+    /// hour ahead, so that a clock that was set back meanwhile parks nothing for years.
     pub async fn defer(&self, app: &AppId, span: &Span, due: Timestamp) -> Result<Span, StoreError> {
-        self.requeue(app, span, Some(due)).await
+        self.requeue(app, span, Some(due), |_| ()).await
     }
 
-    /// Takes rows back that were settled too early: as [`Store::defer`], due at once. Their batch may be gone, so they
-    /// come back in a new one, which is the last by its id but, having been tried, goes first.
-    pub async fn readmit(&self, app: &AppId, span: &Span) -> Result<Span, StoreError> {
-        self.requeue(app, span, None).await
+    /// Takes rows back that were settled too early: as [`Store::defer`], but without a due time. Their batch may be
+    /// gone, so they come back in a new one at the end of the fresh lane. `then` is called with its id, in order with
+    /// the announcements of [`Store::commit_then`] and under the same conditions.
+    pub async fn readmit_then(
+        &self,
+        app: &AppId,
+        span: &Span,
+        then: impl FnOnce(BatchId) + Send + 'static,
+    ) -> Result<Span, StoreError> {
+        self.requeue(app, span, None, then).await
     }
 
-    async fn requeue(&self, app: &AppId, span: &Span, due: Option<Timestamp>) -> Result<Span, StoreError> {
+    async fn requeue(
+        &self,
+        app: &AppId,
+        span: &Span,
+        due: Option<Timestamp>,
+        then: impl FnOnce(BatchId) + Send + 'static,
+    ) -> Result<Span, StoreError> {
         match self {
-            Self::Memory(memory) => Ok(memory.requeue(app, span, due)),
-            Self::Sqlite(sqlite) => sqlite.requeue(app, span, due).await,
+            Self::Memory(memory) => Ok(memory.requeue(app, span, due, then)),
+            Self::Sqlite(sqlite) => sqlite.requeue(app, span, due, Box::new(then)).await,
         }
     }
 
-    /// An app's batches with ids beyond `after`, in the order of ids: as many as fit `bytes_max` bytes of memory
-    /// ([`Batch::memory`]), the last one beyond it, and one at least. What was settled before this call is left out.
+    /// An app's batches without a due time and with ids beyond `after`, in the order of ids: as many as fit `bytes_max`
+    /// bytes of memory ([`Batch::memory`]), the last one beyond it, and one at least. What was settled before this call
+    /// is left out.
     pub async fn load(&self, app: &AppId, after: BatchId, bytes_max: usize) -> Result<Vec<Stored>, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.load(app, after, bytes_max)),
             Self::Sqlite(sqlite) => sqlite.load(app, after, bytes_max).await,
+        }
+    }
+
+    /// An app's batches that are due by `until` and come after `after` (not included) in the order of due time and id:
+    /// as many as fit `bytes_max` bytes of memory, the last one beyond it, and one at least. What was settled before
+    /// this call is left out.
+    pub async fn load_due(
+        &self,
+        app: &AppId,
+        after: (Timestamp, BatchId),
+        until: Timestamp,
+        bytes_max: usize,
+    ) -> Result<Due, StoreError> {
+        match self {
+            Self::Memory(memory) => Ok(memory.load_due(app, after, until, bytes_max)),
+            Self::Sqlite(sqlite) => sqlite.load_due(app, after, until, bytes_max).await,
         }
     }
 

@@ -90,7 +90,23 @@ async fn commit(store: &Store, app: &AppId, batch: &Arc<Batch>) -> BatchId {
     id
 }
 
-/// Everything that waits for an app.
-async fn all(store: &Store, app: &AppId) -> Vec<Stored> {
+const EVER: Timestamp = Timestamp::from_millis(i64::MAX);
+const BEGINNING: (Timestamp, BatchId) = (Timestamp::from_millis(i64::MIN), BatchId(0));
+
+/// The fresh lane of an app.
+async fn fresh(store: &Store, app: &AppId) -> Vec<Stored> {
     store.load(app, BatchId(0), usize::MAX).await.unwrap()
+}
+
+/// The deferred batches of an app.
+async fn deferred(store: &Store, app: &AppId) -> Vec<Stored> {
+    store.load_due(app, BEGINNING, EVER, usize::MAX).await.unwrap().stored
+}
+
+/// Everything that waits for an app, by id.
+async fn all(store: &Store, app: &AppId) -> Vec<Stored> {
+    let mut stored = fresh(store, app).await;
+    stored.extend(deferred(store, app).await);
+    stored.sort_by_key(|stored| stored.id);
+    stored
 }

@@ -70,7 +70,7 @@ use self::read::Readers;
 use self::work::{Change, Insert, Record, SettledRows, Staged, Then, Work};
 use self::writer::{Trouble, Writer};
 use super::record::{RECORD_MAX, encode, excerpt};
-use super::{Backlog, Commit, FeedbackSource, OpenError, RequestKey, Settings, StoreError, Stored};
+use super::{Backlog, Commit, Due, FeedbackSource, OpenError, RequestKey, Settings, StoreError, Stored};
 use crate::clock::Clock;
 use crate::domain::app::AppId;
 use crate::domain::batch::{Batch, BatchId, Span, Tries};
@@ -102,6 +102,7 @@ impl Sqlite {
         let path = directory.database()?;
         let connection = schema::open_writer(&path, settings.durability)?;
         let stages = schema::clear_segments(&connection, &path)?;
+        schema::bring_due_times_back(&connection, &path, clock.timestamp())?;
         let mailbox = Arc::new(Mailbox::new());
         let trouble = Trouble::default();
         let writer = Writer::new(connection, directory, settings, &mailbox, clock.clone(), &trouble);
@@ -180,7 +181,13 @@ impl Sqlite {
         }
     }
 
-    pub(super) async fn requeue(&self, app: &AppId, span: &Span, due: Option<Timestamp>) -> Result<Span, StoreError> {
+    pub(super) async fn requeue(
+        &self,
+        app: &AppId,
+        span: &Span,
+        due: Option<Timestamp>,
+        then: Then,
+    ) -> Result<Span, StoreError> {
         let batch = Arc::new(excerpt(&span.batch, span.rows.clone()));
         let insert = Insert {
             app: app.clone(),
@@ -192,7 +199,7 @@ impl Sqlite {
             request: None,
             now: self.clock.timestamp(),
             leaves: Some((span.id, SettledRows { of: span.batch.rows(), ranges: vec![span.rows.clone()] })),
-            then: Box::new(|_| ()),
+            then,
         };
         match self.ask(Lane::Books, |answer| Work::Insert(Box::new(insert), answer)).await? {
             Commit::Accepted(id) => Ok(Span { id, rows: 0..batch.rows(), batch, tries: span.tries }),
@@ -204,6 +211,18 @@ impl Sqlite {
         self.ask(Lane::Books, Work::Flush).await?;
         let app = app.clone();
         self.readers.read(move |connection| read::load(connection, &app, after, bytes_max)).await
+    }
+
+    pub(super) async fn load_due(
+        &self,
+        app: &AppId,
+        after: (Timestamp, BatchId),
+        until: Timestamp,
+        bytes_max: usize,
+    ) -> Result<Due, StoreError> {
+        self.ask(Lane::Books, Work::Flush).await?;
+        let app = app.clone();
+        self.readers.read(move |connection| read::load_due(connection, &app, after, until, bytes_max)).await
     }
 
     pub(super) async fn backlogs(&self) -> Result<Vec<Backlog>, StoreError> {

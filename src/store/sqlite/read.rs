@@ -15,7 +15,7 @@ use crate::domain::feedback::{Cursor, FeedbackEntry, Page, Rejection};
 use crate::domain::time::Timestamp;
 use crate::store::progress::Progress;
 use crate::store::record::{self, reason_of, tries_of};
-use crate::store::{Backlog, FeedbackSource, StoreError, Stored};
+use crate::store::{Backlog, Due, FeedbackSource, StoreError, Stored};
 
 /// Queries at the same time.
 const READERS_MAX: usize = 2;
@@ -88,7 +88,7 @@ pub(super) fn load(
     let Some((app, _)) = name(connection, app)? else { return Ok(Vec::new()) };
     let mut statement = connection.prepare_cached(
         "SELECT id, rows, due, tries, stage, record, (SELECT bits FROM progress WHERE batch = id) \
-         FROM batches WHERE app = ? AND id > ? ORDER BY id",
+         FROM batches INDEXED BY batches_by_lane WHERE app = ? AND due IS NULL AND id > ? ORDER BY id",
     )?;
     let mut rows = statement.query([app, i64::try_from(after.0).unwrap_or(i64::MAX)])?;
     let (mut stored, mut bytes) = (Vec::new(), 0);
@@ -99,6 +99,36 @@ pub(super) fn load(
         stored.push(one);
     }
     Ok(stored)
+}
+
+pub(super) fn load_due(
+    connection: &Connection,
+    app: &AppId,
+    (after_due, after): (Timestamp, BatchId),
+    until: Timestamp,
+    bytes_max: usize,
+) -> Result<Due, Problem> {
+    let (mut stored, mut bytes) = (Vec::new(), 0);
+    let Some((app, _)) = name(connection, app)? else { return Ok(Due { stored, next: None }) };
+    // Not `(due, id) > (?, ?)`: for that SQLite searches by due alone, and many batches may be due at the same time.
+    let mut statement = connection.prepare_cached(
+        "SELECT id, rows, due, tries, stage, record, (SELECT bits FROM progress WHERE batch = id) \
+         FROM batches INDEXED BY batches_by_lane WHERE app = ?1 AND due = ?2 AND id > ?3 \
+         UNION ALL \
+         SELECT id, rows, due, tries, stage, record, (SELECT bits FROM progress WHERE batch = id) \
+         FROM batches INDEXED BY batches_by_lane WHERE app = ?1 AND due > ?2 ORDER BY due, id",
+    )?;
+    let mut rows = statement.query([app, after_due.as_millis(), i64::try_from(after.0).unwrap_or(i64::MAX)])?;
+    while let Some(row) = rows.next()? {
+        let due = Timestamp::from_millis(row.get(2)?);
+        if due > until || (bytes >= bytes_max && !stored.is_empty()) {
+            return Ok(Due { stored, next: Some(due) });
+        }
+        let one = stored_of(connection, row)?;
+        bytes += one.batch.memory();
+        stored.push(one);
+    }
+    Ok(Due { stored, next: None })
 }
 
 fn stored_of(connection: &Connection, row: &Row<'_>) -> Result<Stored, Problem> {
@@ -138,9 +168,12 @@ fn segments(connection: &Connection, stage: i64) -> Result<Vec<u8>, Problem> {
 
 pub(super) fn backlogs(connection: &Connection) -> Result<Vec<Backlog>, Problem> {
     let mut statement = connection.prepare_cached(
-        "WITH waiting AS (SELECT app, sum(rows) AS rows, min(accepted_at) AS oldest FROM batches GROUP BY app), \
-         done AS (SELECT app, sum(settled) AS rows FROM progress JOIN batches ON id = batch GROUP BY app) \
-         SELECT name, waiting.rows - coalesce(done.rows, 0), oldest \
+        "WITH waiting AS (SELECT app, sum(rows) AS rows, min(accepted_at) AS oldest \
+         FROM batches INDEXED BY batches_by_lane GROUP BY app), \
+         done AS (SELECT app, sum(settled) AS rows FROM progress CROSS JOIN batches ON id = batch GROUP BY app) \
+         SELECT name, waiting.rows - coalesce(done.rows, 0), oldest, \
+         (SELECT max(id) FROM batches WHERE app = waiting.app AND due IS NULL), \
+         (SELECT min(due) FROM batches WHERE app = waiting.app AND due IS NOT NULL) \
          FROM waiting JOIN names ON key = waiting.app LEFT JOIN done ON done.app = waiting.app ORDER BY name",
     )?;
     let mut rows = statement.query([])?;
@@ -150,6 +183,8 @@ pub(super) fn backlogs(connection: &Connection) -> Result<Vec<Backlog>, Problem>
             app: app_of(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?,
             rows: u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0),
             oldest: Timestamp::from_millis(row.get(2)?),
+            newest: BatchId(row.get::<_, Option<i64>>(3)?.unwrap_or(0).unsigned_abs()),
+            next_due: row.get::<_, Option<i64>>(4)?.map(Timestamp::from_millis),
         });
     }
     Ok(backlogs)

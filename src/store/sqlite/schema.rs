@@ -1,9 +1,12 @@
 //! The tables, their versions, and the checks that a file passes before it is used.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tracing::warn;
 
+use crate::domain::time::Timestamp;
 use crate::store::OpenError;
 use crate::store::settings::Durability;
 
@@ -16,6 +19,9 @@ const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
 
 /// Files up to this size are checked whole when they are opened; greater ones would delay the start.
 const CHECKED_BYTES_MAX: i64 = 64 << 20;
+
+/// A due time further ahead than this is one that a clock gave which was set back since.
+const DUE_AHEAD_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// Opens the one connection that writes, makes or updates the tables, and checks the file.
 pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connection, OpenError> {
@@ -40,10 +46,22 @@ pub(super) fn clear_segments(connection: &Connection, path: &Path) -> Result<i64
     cleared.map_err(|error| open_error(path, &error))
 }
 
+/// Brings due times that are further ahead than [`DUE_AHEAD_MAX`] back to it.
+pub(super) fn bring_due_times_back(connection: &Connection, path: &Path, now: Timestamp) -> Result<(), OpenError> {
+    let latest = now.plus(DUE_AHEAD_MAX).as_millis();
+    let sql = "UPDATE batches SET due = ?1 WHERE app IN (SELECT key FROM names) AND due > ?1";
+    let moved = connection.execute(sql, [latest]);
+    match moved.map_err(|error| open_error(path, &error))? {
+        0 => (),
+        moved => warn!("the clock was set back: {moved} deferred batches are tried in an hour at the latest"),
+    }
+    Ok(())
+}
+
 fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     // Somebody may look at the file with the sqlite3 shell.
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.busy_timeout(Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cell_size_check", true)?;

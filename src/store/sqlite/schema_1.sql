@@ -12,6 +12,10 @@ CREATE TABLE apps (
 ) STRICT;
 
 -- Accepted calls with rows that are not settled. The record is here, or in the segments of its stage.
+--
+-- Without a due time, a batch is in the fresh lane, read by id; with one, in the due lane, read by (due, id). Due times
+-- are by the wall clock. One that is more than an hour ahead when the store is opened is brought back to an hour ahead:
+-- no retry waits so long, so the clock was set back meanwhile.
 CREATE TABLE batches (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     app INTEGER NOT NULL,
@@ -22,7 +26,8 @@ CREATE TABLE batches (
     stage INTEGER,
     record BLOB
 ) STRICT;
-CREATE INDEX batches_by_app ON batches (app, id, rows, accepted_at);
+-- Both lanes in their order. With rows and accepted_at, backlogs are summed up without reading the records.
+CREATE INDEX batches_by_lane ON batches (app, due, id, rows, accepted_at);
 CREATE INDEX batches_staged ON batches (stage) WHERE stage IS NOT NULL;
 
 -- Which rows of a batch are settled, for batches where some are: one bit a row, lowest bit first.

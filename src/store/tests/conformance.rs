@@ -104,12 +104,60 @@ async fn deferred_rows_leave_their_batch_for_one_of_their_own() {
         assert_eq!((deferred.rows.clone(), deferred.tries), (0..2, tries));
         assert_eq!(deferred.batch.notification(0).token, batch.notification(4).token);
         let store = reopened(place, store).await;
-        let loaded = all(&store, &one).await;
-        assert_eq!(loaded[0].rows, vec![0..4, 6..10]);
-        assert_eq!((loaded[1].id, loaded[1].due, loaded[1].tries), (deferred.id, Some(due), tries));
-        assert_eq!(loaded[1].batch, deferred.batch);
+        let left = fresh(&store, &one).await;
+        assert_eq!((left.len(), left[0].rows.clone()), (1, vec![0..4, 6..10]));
+        let loaded = super::deferred(&store, &one).await;
+        assert_eq!((loaded[0].id, loaded[0].due, loaded[0].tries), (deferred.id, Some(due), tries));
+        assert_eq!(loaded[0].batch, deferred.batch);
         store.settle(&deferred);
-        assert_eq!(all(&store, &one).await.len(), 1);
+        assert_eq!(super::deferred(&store, &one).await, []);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn deferred_batches_are_loaded_by_due_time_and_id_and_the_next_one_is_named() {
+    on_each(async |place, store| {
+        let (one, at) = (app("one"), |second: i64| Timestamp::from_secs(1_000_000 + second));
+        let batch = batch(10, "{}");
+        let id = commit(&store, &one, &batch).await;
+        let mut ids = Vec::new();
+        for (row, due) in (0..).zip([30, 10, 20, 10]) {
+            ids.push(store.defer(&one, &span(id, &batch, row..row + 1), at(due)).await.unwrap().id);
+        }
+        store.defer(&app("two"), &span(id, &batch, 9..10), at(5)).await.unwrap();
+        let store = reopened(place, store).await;
+        let load = async |after, until, bytes| {
+            let due = store.load_due(&one, after, until, bytes).await.unwrap();
+            (due.stored.iter().map(|stored| stored.id).collect::<Vec<_>>(), due.next)
+        };
+        assert_eq!(load(BEGINNING, at(9), usize::MAX).await, (vec![], Some(at(10))));
+        assert_eq!(load(BEGINNING, at(20), usize::MAX).await, (vec![ids[1], ids[3], ids[2]], Some(at(30))));
+        assert_eq!(load(BEGINNING, at(20), 0).await, (vec![ids[1]], Some(at(10))));
+        assert_eq!(load((at(10), ids[1]), at(20), 1).await, (vec![ids[3]], Some(at(20))));
+        assert_eq!(load((at(10), ids[3]), at(10), 1).await, (vec![], Some(at(20))));
+        assert_eq!(load((at(10), ids[3]), EVER, usize::MAX).await, (vec![ids[2], ids[0]], None));
+        assert_eq!(load((at(30), ids[0]), EVER, usize::MAX).await, (vec![], None));
+        assert_eq!(
+            store.load_due(&app("three"), BEGINNING, EVER, 1).await.unwrap(),
+            Due { stored: vec![], next: None }
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn settled_rows_of_deferred_batches_are_left_out() {
+    on_each(async |_, store| {
+        let (one, due) = (app("one"), Timestamp::from_secs(1_000_060));
+        let batch = batch(10, "{}");
+        let id = commit(&store, &one, &batch).await;
+        let first = store.defer(&one, &span(id, &batch, 0..5), due).await.unwrap();
+        let second = store.defer(&one, &span(id, &batch, 5..10), due).await.unwrap();
+        store.settle(&Span { rows: 1..3, ..second.clone() });
+        store.settle(&first);
+        let loaded = deferred(&store, &one).await;
+        assert_eq!((loaded.len(), loaded[0].id, loaded[0].rows.clone()), (1, second.id, vec![0..1, 3..5]));
     })
     .await;
 }
@@ -122,8 +170,8 @@ async fn rows_that_were_settled_too_early_come_back() {
         let id = commit(&store, &one, &batch).await;
         store.settle(&span(id, &batch, 0..3));
         assert_eq!(all(&store, &one).await, []);
-        let back = store.readmit(&one, &span(id, &batch, 1..3)).await.unwrap();
-        let loaded = all(&store, &one).await;
+        let back = store.readmit_then(&one, &span(id, &batch, 1..3), |_| ()).await.unwrap();
+        let loaded = fresh(&store, &one).await;
         assert_eq!((loaded[0].id, loaded[0].due), (back.id, None));
         assert_eq!(loaded[0].rows, vec![Range { start: 0, end: 2 }]);
         assert_eq!(loaded[0].batch.notification(0).token, batch.notification(1).token);
@@ -160,12 +208,38 @@ async fn backlogs_count_what_is_not_settled() {
         commit(&store, &two, &batch).await;
         commit(&store, &one, &batch).await;
         store.settle(&span(id, &batch, 0..4));
-        let backlog = |app: &AppId, rows| Backlog { app: app.clone(), rows, oldest: Timestamp::from_secs(1_000_000) };
-        let expected = [backlog(&one, 10), backlog(&two, 16)];
+        let backlog = |app: &AppId, rows, newest| {
+            let oldest = Timestamp::from_secs(1_000_000);
+            Backlog { app: app.clone(), rows, oldest, newest: BatchId(newest), next_due: None }
+        };
+        let expected = [backlog(&one, 10, 3), backlog(&two, 16, 2)];
         assert_eq!(store.backlogs().await.unwrap(), expected);
         assert_eq!(reopened(place, store).await.backlogs().await.unwrap(), expected);
     })
     .await;
+}
+
+#[tokio::test]
+async fn backlogs_name_the_last_fresh_batch_and_the_earliest_due_time() {
+    on_each(async |place, store| {
+        let (one, batch, at) = (app("one"), batch(3, "{}"), |second: i64| Timestamp::from_secs(1_000_000 + second));
+        let id = commit(&store, &one, &batch).await;
+        store.defer(&one, &span(id, &batch, 0..1), at(60)).await.unwrap();
+        let first_due = store.defer(&one, &span(id, &batch, 1..2), at(30)).await.unwrap();
+        store.settle(&Span { rows: 0..1, ..first_due.clone() });
+        let expected = Backlog { app: one.clone(), rows: 2, oldest: at(0), newest: id, next_due: Some(at(60)) };
+        assert_eq!(store.backlogs().await.unwrap(), std::slice::from_ref(&expected));
+        store.settle(&span(id, &batch, 2..3));
+        let store = reopened(place, store).await;
+        let expected = Backlog { rows: 1, newest: BatchId(0), ..expected };
+        assert_eq!(store.backlogs().await.unwrap(), [expected]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_the_store_in_memory_is_lost_with_the_process() {
+    on_each(async |_, store| assert_eq!(store.is_durable(), matches!(store, Store::Sqlite(_)))).await;
 }
 
 #[tokio::test]
@@ -198,19 +272,47 @@ async fn a_repeated_call_has_no_second_effect_for_15_minutes_and_is_forgotten_af
 async fn batches_are_announced_one_by_one_in_the_order_of_their_ids() {
     on_each(async |_, store| {
         let announced = Arc::new(Mutex::new(Vec::new()));
+        let early = batch(200, "{}");
+        let early = span(commit(&store, &app("one"), &early).await, &early, 0..200);
+        store.settle(&early);
         let calls = (0..200).map(|n| {
             let (store, announced) = (store.clone(), Arc::clone(&announced));
+            let early = Span { rows: n..n + 1, ..early.clone() };
             async move {
-                let app = app(if n % 3 == 0 { "one" } else { "two" });
                 let then = move |id| announced.lock().unwrap().push(id);
-                store.commit_then(&app, &batch(1, "{}"), None, then).await.unwrap()
+                if n % 4 == 0 {
+                    return store.readmit_then(&app("one"), &early, then).await.unwrap().id;
+                }
+                let app = app(if n % 3 == 0 { "one" } else { "two" });
+                let Commit::Accepted(id) = store.commit_then(&app, &batch(1, "{}"), None, then).await.unwrap() else {
+                    panic!("not accepted");
+                };
+                id
             }
         });
         let accepted = futures_util::future::join_all(calls).await;
         let announced = announced.lock().unwrap().clone();
         assert!(announced.is_sorted());
         assert_eq!(announced.len(), 200);
-        assert!(accepted.iter().all(|commit| matches!(commit, Commit::Accepted(id) if announced.contains(id))));
+        assert!(accepted.iter().all(|id| announced.contains(id)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rows_come_back_and_are_announced_also_when_the_caller_is_gone() {
+    on_each(async |_, store| {
+        let (one, batch) = (app("one"), batch(2, "{}"));
+        let id = commit(&store, &one, &batch).await;
+        let (announce, announced) = std::sync::mpsc::channel();
+        {
+            let early = span(id, &batch, 0..1);
+            let then = move |id| announce.send(id).unwrap();
+            let mut cut_off = std::pin::pin!(store.readmit_then(&one, &early, then));
+            assert_eq!(futures_util::poll!(cut_off.as_mut()).is_ready(), !store.is_durable());
+        }
+        let ids: Vec<BatchId> = fresh(&store, &one).await.iter().map(|stored| stored.id).collect();
+        assert_eq!(ids, [id, announced.recv().unwrap()]);
     })
     .await;
 }

@@ -137,3 +137,26 @@ fn a_directory_that_cannot_be_made_is_named() {
     let error = open_error(&place);
     assert!(matches!(&error, OpenError::Io { path, .. } if *path == place.settings.dir), "{error}");
 }
+
+#[tokio::test]
+async fn due_times_of_a_clock_that_was_set_back_are_an_hour_ahead_at_most() {
+    let place = Place::new();
+    let (one, batch, now) = (app("one"), batch(3, "{}"), place.clock.timestamp());
+    let at = |minutes: u64| now.plus(std::time::Duration::from_secs(minutes * 60));
+    let store = place.open();
+    let id = commit(&store, &one, &batch).await;
+    for (row, due) in (0..).zip([at(60 * 24 * 365), at(61), at(60)]) {
+        store.defer(&one, &span(id, &batch, row..row + 1), due).await.unwrap();
+    }
+    store.close().await.unwrap();
+    drop(store);
+    let dues = async || -> Vec<(u64, Option<Timestamp>)> {
+        let stored = deferred(&place.open(), &one).await;
+        stored.into_iter().map(|stored| (stored.id.0, stored.due)).collect()
+    };
+    assert_eq!(dues().await, [(2, Some(at(60))), (3, Some(at(60))), (4, Some(at(60)))]);
+    place.clock.set_wall(now.minus(std::time::Duration::from_secs(30 * 60)));
+    assert_eq!(dues().await, [(2, Some(at(30))), (3, Some(at(30))), (4, Some(at(30)))]);
+    place.clock.set_wall(at(10));
+    assert_eq!(dues().await, [(2, Some(at(30))), (3, Some(at(30))), (4, Some(at(30)))]);
+}

@@ -14,10 +14,20 @@ use crate::store::record::tests::batches;
 enum Step {
     Commit(usize, Batch, Option<(u8, u8)>),
     Settle(Rows),
-    Defer(Rows, Tries),
+    Defer(Rows, Tries, Duration),
     Readmit(Rows),
     Load(usize, u64, usize),
+    LoadDue(usize, Duration, u64, Duration, usize),
     Backlogs,
+    Keep(Entry),
+    Wait(Duration),
+    Reopen,
+    Crash,
+}
+
+/// Apps, rejections and feedback.
+#[derive(Clone, Debug)]
+enum Entry {
     PutApp(usize, Vec<u8>),
     RemoveApp(usize),
     Reject(Vec<(usize, u32)>),
@@ -25,9 +35,6 @@ enum Step {
     Feed(usize, Vec<u8>),
     Feedback(usize, u64, usize),
     MoveCursor(usize, usize, u64),
-    Wait(Duration),
-    Reopen,
-    Crash,
 }
 
 /// Some rows of some batch that was committed.
@@ -43,24 +50,34 @@ fn steps() -> impl Strategy<Value = Step> {
     let rows = move || rows().prop_map(|(batch, start, len)| Rows { batch, start, len });
     let tries = any::<(u8, u8, u8)>().prop_map(|(unknown, alone, transient)| Tries { unknown, alone, transient });
     let app = || 0..3_usize;
+    let due = || (0..6_u64).prop_map(|minutes| Duration::from_secs(minutes * 60));
     let wait = prop_oneof![0..40 * 60_u64, 0..100 * 24 * 60 * 60_u64].prop_map(Duration::from_secs);
     prop_oneof![
         6 => (app(), batches(), option::of((0..3_u8, 0..2_u8))).prop_map(|(app, batch, key)| Step::Commit(app, batch, key)),
         6 => rows().prop_map(Step::Settle),
-        2 => (rows(), tries).prop_map(|(rows, tries)| Step::Defer(rows, tries)),
+        3 => (rows(), tries, due()).prop_map(|(rows, tries, due)| Step::Defer(rows, tries, due)),
         1 => rows().prop_map(Step::Readmit),
         2 => (app(), 0..20_u64, 0..4000_usize).prop_map(|(app, after, bytes)| Step::Load(app, after, bytes)),
+        2 => (app(), due(), 0..20_u64, due(), 0..4000_usize)
+            .prop_map(|(app, due, id, until, bytes)| Step::LoadDue(app, due, id, until, bytes)),
         1 => Just(Step::Backlogs),
-        1 => (app(), vec(any::<u8>(), 0..9)).prop_map(|(app, body)| Step::PutApp(app, body)),
-        1 => app().prop_map(Step::RemoveApp),
-        2 => vec((app(), any::<u32>()), 0..7).prop_map(Step::Reject),
-        2 => (app(), 0..20_u64, 0..9_usize).prop_map(|(app, cursor, limit)| Step::Rejections(app, cursor, limit)),
-        1 => (app(), vec(any::<u8>(), 0..7)).prop_map(|(source, entries)| Step::Feed(source, entries)),
-        2 => (app(), 0..20_u64, 0..9_usize).prop_map(|(source, cursor, limit)| Step::Feedback(source, cursor, limit)),
-        1 => (app(), app(), 0..20_u64).prop_map(|(app, source, cursor)| Step::MoveCursor(app, source, cursor)),
+        10 => entries().prop_map(Step::Keep),
         1 => wait.prop_map(Step::Wait),
         1 => Just(Step::Reopen),
         2 => Just(Step::Crash),
+    ]
+}
+
+fn entries() -> impl Strategy<Value = Entry> {
+    let app = || 0..3_usize;
+    prop_oneof![
+        1 => (app(), vec(any::<u8>(), 0..9)).prop_map(|(app, body)| Entry::PutApp(app, body)),
+        1 => app().prop_map(Entry::RemoveApp),
+        2 => vec((app(), any::<u32>()), 0..7).prop_map(Entry::Reject),
+        2 => (app(), 0..20_u64, 0..9_usize).prop_map(|(app, cursor, limit)| Entry::Rejections(app, cursor, limit)),
+        1 => (app(), vec(any::<u8>(), 0..7)).prop_map(|(source, entries)| Entry::Feed(source, entries)),
+        2 => (app(), 0..20_u64, 0..9_usize).prop_map(|(source, cursor, limit)| Entry::Feedback(source, cursor, limit)),
+        1 => (app(), app(), 0..20_u64).prop_map(|(app, source, cursor)| Entry::MoveCursor(app, source, cursor)),
     ]
 }
 
@@ -102,7 +119,10 @@ impl Pair {
                     self.settled.push(span);
                 }
             }
-            Step::Defer(rows, tries) => self.requeue(&rows, tries, Some(Timestamp::from_millis(77))).await,
+            Step::Defer(rows, tries, due) => {
+                let due = self.place.clock.timestamp().plus(due);
+                self.requeue(&rows, tries, Some(due)).await;
+            }
             Step::Readmit(rows) => self.requeue(&rows, Tries::default(), None).await,
             Step::Load(name, after, bytes) => {
                 let (app, after) = (app(APPS[name]), BatchId(after));
@@ -110,44 +130,20 @@ impl Pair {
                 assert_eq!(loaded, self.memory.load(&app, after, bytes).await);
                 self.notes_are_written();
             }
+            Step::LoadDue(name, due, id, until, bytes) => {
+                let (app, now) = (app(APPS[name]), self.place.clock.timestamp());
+                let (after, until) = ((now.plus(due), BatchId(id)), now.plus(until));
+                let loaded = self.sqlite().load_due(&app, after, until, bytes).await;
+                assert_eq!(loaded, self.memory.load_due(&app, after, until, bytes).await);
+                let loaded = self.sqlite().load_due(&app, BEGINNING, until, bytes).await;
+                assert_eq!(loaded, self.memory.load_due(&app, BEGINNING, until, bytes).await);
+                self.notes_are_written();
+            }
             Step::Backlogs => {
                 assert_eq!(self.sqlite().backlogs().await, self.memory.backlogs().await);
                 self.notes_are_written();
             }
-            Step::PutApp(name, body) => {
-                self.memory.put_app(&app(APPS[name]), body.clone()).await.unwrap();
-                self.sqlite().put_app(&app(APPS[name]), body).await.unwrap();
-            }
-            Step::RemoveApp(name) => {
-                self.memory.remove_app(&app(APPS[name])).await.unwrap();
-                self.sqlite().remove_app(&app(APPS[name])).await.unwrap();
-            }
-            Step::Reject(rows) => {
-                let rejections: Vec<_> = rows.iter().map(|(name, row)| rejection(&app(APPS[*name]), *row)).collect();
-                self.memory.append_rejections(rejections.clone()).await.unwrap();
-                self.sqlite().append_rejections(rejections).await.unwrap();
-            }
-            Step::Rejections(name, cursor, limit) => {
-                let (app, cursor) = (app(APPS[name]), Cursor(cursor));
-                let page = self.sqlite().rejections_after(&app, cursor, limit).await;
-                assert_eq!(page, self.memory.rejections_after(&app, cursor, limit).await);
-            }
-            Step::Feed(topic, entries) => {
-                let entries: Vec<_> = entries.into_iter().map(feedback).collect();
-                self.memory.append_feedback(&source(APPS[topic]), entries.clone()).await.unwrap();
-                self.sqlite().append_feedback(&source(APPS[topic]), entries).await.unwrap();
-            }
-            Step::Feedback(topic, cursor, limit) => {
-                let (source, cursor) = (source(APPS[topic]), Cursor(cursor));
-                let page = self.sqlite().feedback_after(&source, cursor, limit).await;
-                assert_eq!(page, self.memory.feedback_after(&source, cursor, limit).await);
-            }
-            Step::MoveCursor(name, topic, cursor) => {
-                let moved = (app(APPS[name]), source(APPS[topic]), Cursor(cursor));
-                self.memory.move_feedback_cursor(&moved.0, &moved.1, moved.2);
-                self.sqlite().move_feedback_cursor(&moved.0, &moved.1, moved.2);
-                self.moved.push(moved);
-            }
+            Step::Keep(entry) => self.keep(entry).await,
             Step::Wait(span) => self.place.clock.set_wall(self.place.clock.timestamp().plus(span)),
             Step::Reopen => {
                 self.sqlite().close().await.unwrap();
@@ -158,6 +154,45 @@ impl Pair {
             Step::Crash => self.crash().await,
         }
         self.compare_cursors_and_apps().await;
+    }
+
+    async fn keep(&mut self, entry: Entry) {
+        match entry {
+            Entry::PutApp(name, body) => {
+                self.memory.put_app(&app(APPS[name]), body.clone()).await.unwrap();
+                self.sqlite().put_app(&app(APPS[name]), body).await.unwrap();
+            }
+            Entry::RemoveApp(name) => {
+                self.memory.remove_app(&app(APPS[name])).await.unwrap();
+                self.sqlite().remove_app(&app(APPS[name])).await.unwrap();
+            }
+            Entry::Reject(rows) => {
+                let rejections: Vec<_> = rows.iter().map(|(name, row)| rejection(&app(APPS[*name]), *row)).collect();
+                self.memory.append_rejections(rejections.clone()).await.unwrap();
+                self.sqlite().append_rejections(rejections).await.unwrap();
+            }
+            Entry::Rejections(name, cursor, limit) => {
+                let (app, cursor) = (app(APPS[name]), Cursor(cursor));
+                let page = self.sqlite().rejections_after(&app, cursor, limit).await;
+                assert_eq!(page, self.memory.rejections_after(&app, cursor, limit).await);
+            }
+            Entry::Feed(topic, entries) => {
+                let entries: Vec<_> = entries.into_iter().map(feedback).collect();
+                self.memory.append_feedback(&source(APPS[topic]), entries.clone()).await.unwrap();
+                self.sqlite().append_feedback(&source(APPS[topic]), entries).await.unwrap();
+            }
+            Entry::Feedback(topic, cursor, limit) => {
+                let (source, cursor) = (source(APPS[topic]), Cursor(cursor));
+                let page = self.sqlite().feedback_after(&source, cursor, limit).await;
+                assert_eq!(page, self.memory.feedback_after(&source, cursor, limit).await);
+            }
+            Entry::MoveCursor(name, topic, cursor) => {
+                let moved = (app(APPS[name]), source(APPS[topic]), Cursor(cursor));
+                self.memory.move_feedback_cursor(&moved.0, &moved.1, moved.2);
+                self.sqlite().move_feedback_cursor(&moved.0, &moved.1, moved.2);
+                self.moved.push(moved);
+            }
+        }
     }
 
     async fn commit(&mut self, app: &AppId, batch: Arc<Batch>, key: Option<(u8, u8)>) {
@@ -174,7 +209,10 @@ impl Pair {
         let span = span.with_tries(tries);
         let moved = match due {
             Some(due) => (self.sqlite().defer(&app, &span, due).await, self.memory.defer(&app, &span, due).await),
-            None => (self.sqlite().readmit(&app, &span).await, self.memory.readmit(&app, &span).await),
+            None => (
+                self.sqlite().readmit_then(&app, &span, |_| ()).await,
+                self.memory.readmit_then(&app, &span, |_| ()).await,
+            ),
         };
         assert_eq!(moved.0, moved.1);
         self.leave(&span);
@@ -241,7 +279,8 @@ proptest! {
                 pair.step(step).await;
             }
             for name in APPS {
-                assert_eq!(all(pair.sqlite(), &app(name)).await, all(&pair.memory, &app(name)).await);
+                assert_eq!(fresh(pair.sqlite(), &app(name)).await, fresh(&pair.memory, &app(name)).await);
+                assert_eq!(deferred(pair.sqlite(), &app(name)).await, deferred(&pair.memory, &app(name)).await);
             }
         });
     }
