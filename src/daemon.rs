@@ -58,7 +58,7 @@ impl Daemon {
         let addresses = listeners.local_addresses();
         let (intake, work) = (Shutdown::new(), Shutdown::new());
         let store = Store::memory(&store_settings(&clock));
-        let queue = Queue::new(store.clone(), queue_settings(config));
+        let queue = Queue::new(store.clone(), queue_settings(config), clock.clone());
         let gateway = config.delivery.gateway.clone();
         let delivery = Delivery { gateway, store, clock: clock.clone(), shutdown: work.clone() };
         let service = PushService::new(config.environments.clone(), queue, delivery, service_settings(config));

@@ -33,9 +33,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Verbs behind the server; no test here calls one.
 fn service() -> PushService {
     let store = Store::memory(&store::Settings::default());
-    let queue = Queue::new(store.clone(), queue::Settings::default());
+    let clock = Clock::system();
+    let queue = Queue::new(store.clone(), queue::Settings::default(), clock.clone());
     let gateway = gateway::Settings::default();
-    let delivery = Delivery { gateway, store, clock: Clock::system(), shutdown: Shutdown::new() };
+    let delivery = Delivery { gateway, store, clock, shutdown: Shutdown::new() };
     PushService::new(BTreeMap::new(), queue, delivery, service::Settings::default())
 }
 

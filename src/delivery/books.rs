@@ -1,11 +1,17 @@
 //! Outcomes into the queue and the store: settle, return, defer, reject.
+//!
+//! What must be kept is tried until it is: while the store fails, the app waits. When the daemon stops meanwhile, the
+//! rows are in the store as they were, and go out again after the next start.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use tracing::{error, info};
 
 use super::Counters;
-use crate::clock::Clock;
+use crate::clock::{Clock, Instant};
 use crate::domain::app::AppId;
 use crate::domain::batch::Span;
 use crate::domain::feedback::Rejection;
@@ -13,7 +19,17 @@ use crate::domain::outcome::{Outcome, Reason, Settled};
 use crate::domain::token::MaskedToken;
 use crate::queue::retry::{self, Next};
 use crate::queue::{AppQueue, Leased};
-use crate::store::Store;
+use crate::shutdown::Shutdown;
+use crate::store::{Store, StoreError};
+
+/// What could not be kept is tried again so much later.
+const KEEP_RETRY: Duration = Duration::from_secs(1);
+/// How often rows that wait are looked through for expired ones, besides when they are to be sent.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
+/// Rejections of a span up to this length are logged row by row.
+const LOGGED_ROWS_MAX: u32 = 10;
+/// Rows that are deferred at the same time, so that they share commits.
+const DEFERRED_TOGETHER: usize = 256;
 
 /// One app's queue, and where its rejections go.
 #[derive(Debug)]
@@ -24,6 +40,9 @@ pub(super) struct Books {
     pub(super) counters: Arc<Counters>,
     pub(super) clock: Clock,
     pub(super) attempts_max: u8,
+    pub(super) shutdown: Shutdown,
+    /// When rows that wait are looked through next.
+    pub(super) expiry_look: Instant,
 }
 
 /// What a set of outcomes meant for the app, in the order in which it happened.
@@ -35,100 +54,183 @@ pub(super) enum News {
     Rejected(Reason, u64),
 }
 
+/// What follows from a set of outcomes.
+#[derive(Default)]
+struct Verdicts {
+    delivered: Vec<Span>,
+    rejected: Vec<(Span, Reason)>,
+    returned: Vec<Span>,
+    deferred: Vec<(Span, Duration)>,
+}
+
 impl Books {
     /// The next rows to send, at most `rows_max`; what has expired meanwhile is settled on the way.
     pub(super) async fn lease(&self, rows_max: u32) -> Option<Span> {
         loop {
             match self.queue.lease(rows_max, self.clock.now(), self.clock.timestamp())? {
                 Leased::Send(span) => return Some(span),
-                Leased::Expired(span) => self.reject(span, Reason::Expired).await,
+                Leased::Expired(span) => self.reject(vec![(span, Reason::Expired)]).await,
             }
         }
+    }
+
+    /// Settles what has expired at the head of the queue, every minute: it need not wait for a connection.
+    pub(super) async fn expire(&mut self, now: Instant) {
+        if now < self.expiry_look {
+            return;
+        }
+        self.expiry_look = now + EXPIRY_INTERVAL;
+        while let Some(span) = self.queue.lease_expired(now, self.clock.timestamp()) {
+            self.reject(vec![(span, Reason::Expired)]).await;
+        }
+    }
+
+    /// When to look again although nothing happens: for rows that become due, or expire.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        let expiry = self.queue.is_ready().then_some(self.expiry_look);
+        expiry.into_iter().chain(self.queue.next_look()).min()
     }
 
     /// Enters outcomes. With `instead`, rows that would go back to the queue are rejected for that reason.
     pub(super) async fn enter(&self, settled: Vec<Settled>, instead: Option<Reason>) -> Vec<News> {
         let mut news = Vec::new();
-        let mut returned = Vec::new();
+        let mut verdicts = Verdicts::default();
         for Settled { span, outcome } in settled {
-            match outcome {
-                Outcome::Accepted | Outcome::Presumed => {
-                    self.counters.add_delivered(span.len());
-                    self.queue.settle(&span);
-                    news.push(News::Delivered);
-                }
-                Outcome::Rejected(reason) => {
-                    news.push(News::Rejected(reason, u64::from(span.len())));
-                    self.reject(span, reason).await;
-                }
-                Outcome::Expired => self.reject(span, Reason::Expired).await,
-                Outcome::Retry(retry) => match (instead, retry::next(span.tries, &retry, self.attempts_max)) {
-                    (Some(reason), _) | (None, Next::Reject(reason)) => self.reject(span, reason).await,
-                    (None, Next::AtOnce(tries)) => returned.push(span.with_tries(tries)),
-                    (None, Next::After(tries, wait)) => {
-                        self.queue.defer(span.with_tries(tries), self.clock.now() + wait);
-                    }
-                },
+            match &outcome {
+                Outcome::Accepted | Outcome::Presumed => news.push(News::Delivered),
+                Outcome::Rejected(reason) => news.push(News::Rejected(*reason, u64::from(span.len()))),
+                Outcome::Expired | Outcome::Retry(_) => (),
             }
+            verdicts.add(span, outcome, instead, self.attempts_max);
         }
-        self.queue.give_back(returned);
+        for span in &verdicts.delivered {
+            self.counters.add_delivered(span.len());
+            self.queue.settle(span);
+        }
+        self.reject(verdicts.rejected).await;
+        self.defer(verdicts.deferred).await;
+        self.queue.give_back(verdicts.returned);
         news
     }
 
     /// Enters corrected outcomes of rows that were settled as presumed. `instead` as in [`Books::enter`].
     pub(super) async fn revise(&self, revised: Vec<Settled>, instead: Option<Reason>) {
-        let mut returned = Vec::new();
+        let mut verdicts = Verdicts::default();
         for Settled { span, outcome } in revised {
             self.counters.take_back_delivered(span.len());
-            let next = match outcome {
-                Outcome::Accepted | Outcome::Presumed => {
-                    self.counters.add_delivered(span.len());
-                    continue;
-                }
-                Outcome::Rejected(reason) => Next::Reject(reason),
-                Outcome::Expired => Next::Reject(Reason::Expired),
-                Outcome::Retry(retry) => match instead {
-                    Some(reason) => Next::Reject(reason),
-                    None => retry::next(span.tries, &retry, self.attempts_max),
-                },
-            };
-            match next {
-                Next::Reject(reason) => self.record(&span, reason).await,
-                Next::AtOnce(tries) | Next::After(tries, _) => returned.push(span.with_tries(tries)),
-            }
+            verdicts.add(span, outcome, instead, self.attempts_max);
         }
-        self.queue.readmit(returned);
+        verdicts.delivered.iter().for_each(|span| self.counters.add_delivered(span.len()));
+        self.record(&verdicts.rejected).await;
+        // Their batch may be gone: they come back in one of their own, at once.
+        let deferred = verdicts.deferred.into_iter().map(|(span, _)| span);
+        let mut readmitted = Vec::new();
+        for span in verdicts.returned.into_iter().chain(deferred) {
+            let kept = self.keep("rows that were presumed delivered", || self.queue.readmit(&span)).await;
+            readmitted.extend(kept.flatten());
+        }
+        self.queue.prepend(readmitted);
     }
 
     /// Rejects everything that waits; how many rows that were.
     pub(super) async fn reject_all(&self, reason: Reason) -> u64 {
+        let up_to = self.queue.newest();
         let mut rows = 0;
-        for span in self.queue.lease_all() {
-            rows += u64::from(span.len());
-            self.reject(span, reason).await;
+        loop {
+            let spans = self.keep("the queue", || self.queue.lease_all(up_to)).await.unwrap_or_default();
+            if spans.is_empty() {
+                return rows;
+            }
+            rows += spans.iter().map(|span| u64::from(span.len())).sum::<u64>();
+            self.reject(spans.into_iter().map(|span| (span, reason)).collect()).await;
         }
-        rows
     }
 
-    async fn reject(&self, span: Span, reason: Reason) {
-        self.record(&span, reason).await;
-        self.queue.settle(&span);
+    async fn reject(&self, rejected: Vec<(Span, Reason)>) {
+        if self.record(&rejected).await {
+            rejected.iter().for_each(|(span, _)| self.queue.settle(span));
+        }
     }
 
-    async fn record(&self, span: &Span, reason: Reason) {
+    /// Whether they are kept; if not, the daemon stops.
+    async fn record(&self, rejected: &[(Span, Reason)]) -> bool {
+        if rejected.is_empty() {
+            return true;
+        }
         let timestamp = self.clock.timestamp();
-        let rejections: Vec<Rejection> = span
-            .rows
-            .clone()
-            .map(|row| {
-                let token = span.batch.notification(row).token;
-                info!(app = %self.app, token = %MaskedToken(token), batch = span.id.0, row, "rejected: {reason}");
-                Rejection { timestamp, app: self.app.clone(), token: token.into(), reason, batch: span.id, row }
+        let rejections: Vec<Rejection> = rejected
+            .iter()
+            .flat_map(|(span, reason)| span.rows.clone().map(move |row| (span, row, *reason)))
+            .map(|(span, row, reason)| {
+                let token = span.batch.notification(row).token.into();
+                Rejection { timestamp, app: self.app.clone(), token, reason, batch: span.id, row }
             })
             .collect();
-        self.counters.add_rejected(span.len());
-        if let Err(problem) = self.store.append_rejections(rejections).await {
-            error!(app = %self.app, batch = span.id.0, rows = span.len(), "rejections could not be kept: {problem}");
+        let kept = self.keep("rejections", || self.store.append_rejections(rejections.clone())).await;
+        for (span, reason) in rejected {
+            self.counters.add_rejected(span.len());
+            self.log_rejected(span, *reason);
+        }
+        kept.is_some()
+    }
+
+    async fn defer(&self, deferred: Vec<(Span, Duration)>) {
+        for together in deferred.chunks(DEFERRED_TOGETHER) {
+            let done = join_all(together.iter().map(|(span, wait)| self.queue.defer(span, *wait))).await;
+            for ((span, wait), _) in together.iter().zip(done).filter(|(_, done)| done.is_err()) {
+                self.keep("rows to be tried again", || self.queue.defer(span, *wait)).await;
+            }
+        }
+    }
+
+    /// Tries until it is kept; `None` when the daemon stops before.
+    async fn keep<T, F>(&self, what: &str, mut attempt: impl FnMut() -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let mut is_first = true;
+        loop {
+            match attempt().await {
+                Ok(kept) => return Some(kept),
+                Err(StoreError::Closed) => return None,
+                Err(error) if is_first => {
+                    error!(app = %self.app, "{what} cannot be kept; the app waits until they can: {error}");
+                }
+                Err(_) => (),
+            }
+            is_first = false;
+            tokio::select! {
+                () = self.clock.sleep(KEEP_RETRY) => (),
+                () = self.shutdown.requested() => return None,
+            }
+        }
+    }
+
+    fn log_rejected(&self, span: &Span, reason: Reason) {
+        let (app, batch) = (&self.app, span.id.0);
+        if span.len() > LOGGED_ROWS_MAX {
+            info!(%app, batch, rows = span.len(), "rejected: {reason}");
+            return;
+        }
+        for row in span.rows.clone() {
+            let token = MaskedToken(span.batch.notification(row).token);
+            info!(%app, %token, batch, row, "rejected: {reason}");
+        }
+    }
+}
+
+impl Verdicts {
+    fn add(&mut self, span: Span, outcome: Outcome, instead: Option<Reason>, attempts_max: u8) {
+        let retry = match outcome {
+            Outcome::Accepted | Outcome::Presumed => return self.delivered.push(span),
+            Outcome::Rejected(reason) => return self.rejected.push((span, reason)),
+            Outcome::Expired => return self.rejected.push((span, Reason::Expired)),
+            Outcome::Retry(retry) => retry,
+        };
+        match (instead, retry::next(span.tries, &retry, attempts_max)) {
+            (Some(reason), _) | (None, Next::Reject(reason)) => self.rejected.push((span, reason)),
+            (None, Next::AtOnce(tries)) => self.returned.push(span.with_tries(tries)),
+            (None, Next::After(tries, wait)) => self.deferred.push((span.with_tries(tries), wait)),
         }
     }
 }

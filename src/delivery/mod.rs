@@ -5,6 +5,7 @@
 
 mod books;
 pub mod feedback_poller;
+mod reading;
 mod state;
 mod worker;
 
@@ -100,21 +101,31 @@ struct Replacement {
 impl Delivery {
     /// Starts an app's worker. Errors when the route cannot be prepared; nothing is started then.
     pub fn start(&self, route: Route, queue: AppQueue, counters: Arc<Counters>) -> Result<WorkerHandle, RouteError> {
-        let app = route.app.clone();
         let environment = Arc::clone(&route.environment.name);
         let gateway = Gateway::new(route, &self.gateway, self.clock.clone())?;
         let (commands, mailbox) = mpsc::channel(COMMANDS_MAX);
-        let books = Books {
-            app,
+        let books = self.books(queue, counters);
+        let (worker, status) = Worker::new(gateway, environment, books, mailbox, self.shutdown.clone());
+        self.shutdown.spawn(worker.run());
+        Ok(WorkerHandle { commands, status })
+    }
+
+    /// Rejects everything that waits for an app without a worker; how many notifications that were.
+    pub async fn reject_all(&self, queue: AppQueue, counters: Arc<Counters>, reason: Reason) -> u64 {
+        self.books(queue, counters).reject_all(reason).await
+    }
+
+    fn books(&self, queue: AppQueue, counters: Arc<Counters>) -> Books {
+        Books {
+            app: queue.app().clone(),
             queue,
             store: self.store.clone(),
             counters,
             clock: self.clock.clone(),
             attempts_max: self.gateway.max_attempts,
-        };
-        let (worker, status) = Worker::new(gateway, environment, books, mailbox, self.shutdown.clone());
-        self.shutdown.spawn(worker.run());
-        Ok(WorkerHandle { commands, status })
+            shutdown: self.shutdown.clone(),
+            expiry_look: self.clock.now(),
+        }
     }
 
     /// Gives an app other credentials or another environment. The new connection is tried first: a refusal by name is

@@ -36,6 +36,9 @@ const CLOSED_IN_ROW_MAX: u64 = 3;
 /// are sent: a gateway that refuses a certificate closes within 200 ms, and rows must not be blamed for it.
 const PROBATION: Duration = Duration::from_millis(500);
 
+/// The word for an app that does not send before somebody or something resumes.
+pub(super) const PAUSED: &str = "paused";
+
 /// What the worker is to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -245,7 +248,7 @@ impl State {
     /// One word for it.
     pub(super) fn word(&self) -> &'static str {
         match (self.pause, self.link) {
-            (Some(_), _) => "paused",
+            (Some(_), _) => PAUSED,
             (None, Link::Down { wanted: false, .. }) => "idle",
             (None, Link::Down { wanted: true, .. }) => "waiting",
             (None, Link::Connecting) => "connecting",

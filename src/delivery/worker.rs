@@ -1,5 +1,6 @@
 //! The task of one app: performs what [`State`] says, and tells it what happened.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 use super::books::{Books, News};
-use super::state::{State, Step};
+use super::reading::Reading;
+use super::state::{PAUSED, State, Step};
 use super::{Command, CommandError, REMOVED, Replacement, WorkerStatus};
 use crate::clock::Instant;
 use crate::domain::outcome::{Outcome, Reason, Retry, Settled};
@@ -16,6 +18,8 @@ use crate::shutdown::Shutdown;
 
 /// How often a stopping worker looks whether its gateway has sent what it holds.
 const SENT_LOOK: Duration = Duration::from_millis(10);
+/// How often a worker looks whether the store works again.
+const TROUBLE_LOOK: Duration = Duration::from_secs(1);
 
 /// One app's worker.
 #[derive(Debug)]
@@ -23,6 +27,7 @@ pub(super) struct Worker {
     gateway: Gateway,
     environment: Arc<str>,
     books: Books,
+    reading: Reading,
     state: State,
     /// A gateway with new credentials, tried beside the present one.
     candidate: Option<Replacement>,
@@ -48,7 +53,7 @@ struct Draining {
 /// Why the worker ends once its gateways are closed.
 #[derive(Debug)]
 enum Ending {
-    /// The daemon stops; what waits goes out first, as long as the daemon lives.
+    /// The daemon stops; what waits goes out after the next start, or first where it would be lost.
     Shutdown,
     /// The app is removed; what waits is rejected.
     Removed(oneshot::Sender<()>),
@@ -75,6 +80,7 @@ impl Worker {
             gateway,
             environment,
             books,
+            reading: Reading::default(),
             state,
             candidate: None,
             draining: None,
@@ -92,12 +98,16 @@ impl Worker {
         while !self.has_ended() {
             let wake_at = self.act().await;
             self.publish();
+            if self.ending.is_none() {
+                self.reading.begin(&self.books.queue, self.books.clock.now());
+            }
             tokio::select! {
                 event = self.gateway.event() => self.on_event(event).await,
                 event = candidate_event(&mut self.candidate) => self.on_candidate(event).await,
                 event = draining_event(&mut self.draining) => self.on_draining(event).await,
                 Some(command) = self.mailbox.recv() => self.on_command(command).await,
                 () = self.books.queue.changed() => (),
+                () = self.reading.finished() => (),
                 () = self.books.clock.sleep_until(wake_at) => (),
                 () = self.shutdown.requested(), if self.ending.is_none() => self.end(Ending::Shutdown),
             }
@@ -106,7 +116,7 @@ impl Worker {
         match self.ending.take() {
             Some(Ending::Removed(done)) => {
                 self.books.queue.close();
-                self.books.reject_all(REMOVED).await;
+                self.reject_all(REMOVED).await;
                 let _ = done.send(());
             }
             Some(Ending::Parked(done)) => drop(done.send(())),
@@ -121,8 +131,11 @@ impl Worker {
             if self.ending.is_some() && !self.drains() {
                 return self.retire_to_end(now);
             }
-            // A row that the gateway before this one still holds may not be overtaken.
-            let rows_due = self.draining.is_none() && self.books.queue.is_ready(now);
+            self.books.expire(now).await;
+            // A row that the gateway before this one still holds may not be overtaken. What cannot be settled is not
+            // sent: after a crash it would go out again.
+            let is_held = self.draining.is_some() || self.books.store.trouble().is_some();
+            let rows_due = !is_held && self.books.queue.is_ready();
             match self.state.step(now, rows_due) {
                 Step::Connect => {
                     self.state.connecting(now);
@@ -132,18 +145,19 @@ impl Worker {
                 Step::Send => {
                     self.send().await;
                     if self.ending.is_none() || self.drains() {
-                        return self.next_due(now);
+                        return self.next_look(now);
                     }
                 }
                 Step::Retire => self.retire(),
-                Step::Wait(until) => return earliest(until, self.next_due(now)),
+                Step::Wait(until) => return earliest(until, self.next_look(now)),
             }
         }
     }
 
-    /// When rows become due that are not yet. Those that are wait for the connection, not for time.
-    fn next_due(&self, now: Instant) -> Option<Instant> {
-        self.books.queue.next_due().filter(|due| *due > now)
+    /// When to look again although nothing happens. What is ready waits for the connection, not for time.
+    fn next_look(&self, now: Instant) -> Option<Instant> {
+        let trouble = self.books.store.trouble().map(|_| now + TROUBLE_LOOK);
+        earliest(trouble, self.books.next_look().filter(|look| *look > now))
     }
 
     /// Begins a planned close. What has not left yet is the queue's again at once.
@@ -201,7 +215,7 @@ impl Worker {
             Command::Remove(done) => return self.end(Ending::Removed(done)),
             Command::Park(done) => return self.end(Ending::Parked(done)),
             Command::Purge(done) => {
-                let rows = self.books.reject_all(Reason::Purged).await;
+                let rows = self.reject_all(Reason::Purged).await;
                 info!(app = %self.books.app, rows, "rejected: {}", Reason::Purged);
                 let _ = done.send(rows);
                 return;
@@ -270,7 +284,7 @@ impl Worker {
         let instead = moved.then_some(Reason::EnvironmentChanged);
         self.books.queue.give_back(old.take_unsent());
         if let Some(reason) = instead {
-            let rows = self.books.reject_all(reason).await;
+            let rows = self.reject_all(reason).await;
             info!(app = %self.books.app, rows, "rejected: {reason}");
         }
         old.retire();
@@ -296,16 +310,24 @@ impl Worker {
         }
     }
 
+    /// Rejects everything that waits; how many rows that were.
+    async fn reject_all(&mut self, reason: Reason) -> u64 {
+        // Whatever it brings would be rejected twice.
+        self.reading.cancel();
+        self.books.reject_all(reason).await
+    }
+
     fn end(&mut self, ending: Ending) {
         self.ending = Some(ending);
         self.candidate = None;
         self.next_replacement = None;
     }
 
-    /// Whether a stopping worker goes on sending: what waits may still go out.
+    /// Whether a stopping worker goes on sending: what waits would be lost.
     fn drains(&self) -> bool {
         let is_shutdown = matches!(self.ending, Some(Ending::Shutdown));
-        is_shutdown && !self.state.is_paused() && self.books.queue.depth().waiting > 0
+        let queue = &self.books.queue;
+        is_shutdown && !queue.is_durable() && !self.state.is_paused() && queue.depth().waiting > 0
     }
 
     /// Closes the gateway as planned, once, and after it has sent what it holds where that is still wanted.
@@ -326,24 +348,32 @@ impl Worker {
 
     /// Shows the state outside, and says in the log when the app stops sending and when it goes on.
     fn publish(&self) {
-        let state = self.state.word();
-        let (was_paused, is_paused) = (self.status.borrow().state == "paused", state == "paused");
+        let (state, cause) = self.shown();
+        let (was_paused, is_paused) = (self.status.borrow().state == PAUSED, state == PAUSED);
         match (was_paused, is_paused, self.state.refuses()) {
-            (false, true, true) => warn!(app = %self.books.app, "paused: {}", self.state.cause()),
-            (false, true, false) => info!(app = %self.books.app, "paused: {}", self.state.cause()),
+            (false, true, true) => warn!(app = %self.books.app, "paused: {cause}"),
+            (false, true, false) => info!(app = %self.books.app, "paused: {cause}"),
             (true, false, _) => info!(app = %self.books.app, "sends again"),
             (true, true, _) | (false, false, _) => (),
         }
         let since = self.books.clock.timestamp();
         self.status.send_if_modified(|status| {
             let refuses = self.state.refuses();
-            let changed = (status.state, status.cause.as_str(), status.refuses) != (state, self.state.cause(), refuses);
+            let changed = (status.state, status.cause.as_str(), status.refuses) != (state, &*cause, refuses);
             if changed {
                 let since = if status.state == state { status.since } else { since };
-                *status = WorkerStatus { state, cause: self.state.cause().to_owned(), since, refuses };
+                *status = WorkerStatus { state, cause: cause.into_owned(), since, refuses };
             }
             changed
         });
+    }
+
+    /// One word for the state, and what stands in the way.
+    fn shown(&self) -> (&'static str, Cow<'_, str>) {
+        match self.books.queue.trouble() {
+            Some(trouble) if !self.state.is_paused() => (PAUSED, trouble.to_string().into()),
+            Some(_) | None => (self.state.word(), self.state.cause().into()),
+        }
     }
 
     fn log_closed(&self, cause: &CloseCause) {

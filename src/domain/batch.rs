@@ -105,7 +105,7 @@ impl Batch {
 }
 
 /// Name of a batch in the store and the queue; grows with every commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchId(pub u64);
 
 /// How often rows were tried and what came of it. All rows of a span share it.

@@ -17,11 +17,12 @@ pub(super) struct Share {
     used: AtomicUsize,
 }
 
-/// Bytes that are given back when this is dropped.
+/// Bytes that a batch takes while rows of it wait; given back when this is dropped.
 #[derive(Debug)]
 pub(super) struct Reserved {
     share: Arc<Share>,
     bytes: usize,
+    held: bool,
 }
 
 impl Memory {
@@ -48,14 +49,44 @@ impl Share {
         };
         self.memory.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
         self.used.fetch_add(bytes, Ordering::Relaxed);
-        Some(Reserved { share: Arc::clone(self), bytes })
+        Some(Reserved { share: Arc::clone(self), bytes, held: true })
+    }
+
+    /// Takes bytes whether they are free or not: for what is in memory already.
+    pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Reserved {
+        let mut reserved = Reserved { share: Arc::clone(self), bytes, held: false };
+        reserved.take();
+        reserved
+    }
+
+    /// Bytes that could be reserved in small parts.
+    pub(super) fn room(&self) -> usize {
+        let free = self.memory.bytes_max.saturating_sub(self.memory.used.load(Ordering::Relaxed));
+        free.saturating_sub(self.used.load(Ordering::Relaxed)) / 2
+    }
+}
+
+impl Reserved {
+    /// Takes the bytes again, free or not.
+    pub(super) fn take(&mut self) {
+        if !std::mem::replace(&mut self.held, true) {
+            self.share.used.fetch_add(self.bytes, Ordering::Relaxed);
+            self.share.memory.used.fetch_add(self.bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives the bytes back: no row of the batch waits any more.
+    pub(super) fn release(&mut self) {
+        if std::mem::replace(&mut self.held, false) {
+            self.share.used.fetch_sub(self.bytes, Ordering::Relaxed);
+            self.share.memory.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        self.share.used.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.share.memory.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.release();
     }
 }
 
@@ -64,10 +95,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_dropped_can_be_reserved_again() {
+    fn what_is_released_or_dropped_can_be_reserved_again() {
         let share = Arc::new(Memory::new(100)).share();
-        let first = share.reserve(40).unwrap();
+        let mut first = share.reserve(40).unwrap();
         assert!(share.reserve(31).is_none(), "40 + 31 are more than the 60 that are left");
+        first.release();
+        assert_eq!(share.room(), 50);
+        first.take();
+        assert_eq!(share.room(), 10);
         drop(first);
         assert!(share.reserve(500).is_some(), "the first batch of all fits whatever its size");
     }

@@ -1,33 +1,49 @@
-//! What waits, what is due, who holds it. One queue per app, under common bounds.
+//! What waits, what is due, who holds it. One queue per app, over the store and under common bounds.
 //!
 //! Rows travel as [`Span`]s: [`AppQueue::accept`] puts a batch in, [`AppQueue::lease`] hands spans to the app's worker,
 //! which gives each of them back exactly once: [`AppQueue::settle`] (done), [`AppQueue::give_back`] (to the front, in
 //! order) or [`AppQueue::defer`] (due later). Waking the worker is level-triggered: a wake-up cannot be refused or lost.
+//!
+//! Every batch is in the store; those at the head of the queue are in memory too, as many as the bound allows. The
+//! worker reads on ([`AppQueue::load`]) when [`AppQueue::wants_load`] says so. After a start everything is on disk, so
+//! that recovery is nothing but reading on.
 
 mod bounds;
+mod lanes;
 pub mod retry;
 mod waiting;
+mod wall;
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::Notify;
 
-use self::bounds::{Memory, Share};
+use self::bounds::{Memory, Reserved, Share};
+use self::lanes::{Deferred, Due, Fresh, Place};
 use self::waiting::Waiting;
-use crate::clock::Instant;
+use self::wall::WallSteps;
+use crate::clock::{Clock, Instant};
 use crate::domain::app::AppId;
 use crate::domain::batch::{Batch, BatchId, Span};
 use crate::domain::time::Timestamp;
-use crate::store::{Commit, Store, StoreError};
+use crate::store::{Backlog, Commit, RequestKey, Store, StoreError, Stored};
+
+/// Bytes of batches that are read from disk at a time: a few milliseconds' work.
+const LOAD_BYTES: usize = 1 << 20;
+/// Reading is tried again so much later after it failed.
+const LOAD_RETRY: Duration = Duration::from_secs(1);
 
 /// Bounds of all queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Notifications that may wait for one app.
     pub queued_max: u64,
-    /// Bytes of memory for the waiting batches of all apps.
+    /// Bytes of memory for the waiting batches of all apps. Beyond it they wait on disk only; without a disk no more
+    /// are accepted.
     pub memory_max: usize,
     /// How long a notification may wait, whatever its own expiration.
     pub max_age: Duration,
@@ -52,7 +68,7 @@ pub enum QueueError {
         /// How many may.
         queued_max: u64,
     },
-    /// The waiting batches of the app, or of all apps, take as much memory as they may.
+    /// The waiting batches of the app, or of all apps, take as much memory as they may, and there is no disk for them.
     #[error(
         "the waiting notifications take as much of the {0} bytes of memory as they may (limits.memory); try again later"
     )]
@@ -67,10 +83,17 @@ pub enum QueueError {
 
 /// Makes queues that share the same bounds and store.
 #[derive(Clone, Debug)]
-pub struct Queue {
+pub struct Queue(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     store: Store,
     settings: Settings,
+    clock: Clock,
     memory: Arc<Memory>,
+    wall_steps: Mutex<WallSteps>,
+    /// What was found on disk at the start, until the queue it belongs to is opened.
+    recovered: Mutex<HashMap<AppId, Backlog>>,
 }
 
 /// The queue of one app. Cheap to clone; clones are the same queue.
@@ -80,11 +103,23 @@ pub struct AppQueue(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     app: AppId,
-    store: Store,
-    settings: Settings,
+    shared: Arc<Shared>,
     memory: Arc<Share>,
-    waiting: Mutex<Waiting>,
+    state: Mutex<State>,
     changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    closed: bool,
+    waiting: Waiting,
+    fresh: Fresh,
+    deferred: Deferred,
+    /// Rows that are on disk only.
+    on_disk: u64,
+    loading: bool,
+    /// When reading is tried again after it failed, and why it failed.
+    load_failed: Option<(Instant, StoreError)>,
 }
 
 /// What a lease hands out.
@@ -109,92 +144,236 @@ pub struct Depth {
 
 impl Queue {
     /// Queues over a store.
-    pub fn new(store: Store, settings: Settings) -> Self {
+    pub fn new(store: Store, settings: Settings, clock: Clock) -> Self {
         let memory = Arc::new(Memory::new(settings.memory_max));
-        Self { store, settings, memory }
+        let (wall_steps, recovered) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Shared { store, settings, clock, memory, wall_steps, recovered }))
     }
 
-    /// An empty queue for an app.
+    /// Finds out what waits on disk, before the first queue is opened; the apps that have something.
+    pub async fn recover(&self) -> Result<Vec<AppId>, StoreError> {
+        let backlogs = self.0.store.backlogs().await?;
+        let apps = backlogs.iter().map(|backlog| backlog.app.clone()).collect();
+        *lock(&self.0.recovered) = backlogs.into_iter().map(|backlog| (backlog.app.clone(), backlog)).collect();
+        Ok(apps)
+    }
+
+    /// The queue of an app, with what was found on disk for it.
     pub fn open(&self, app: AppId) -> AppQueue {
-        AppQueue(Arc::new(Inner {
-            app,
-            store: self.store.clone(),
-            settings: self.settings.clone(),
-            memory: self.memory.share(),
-            waiting: Mutex::new(Waiting::new(self.settings.max_age)),
-            changed: Notify::new(),
-        }))
+        let shared = Arc::clone(&self.0);
+        let backlog = lock(&shared.recovered).remove(&app);
+        let memory = shared.memory.share();
+        let state = State {
+            closed: false,
+            waiting: Waiting::new(shared.settings.max_age, Arc::clone(&memory)),
+            fresh: backlog.as_ref().map(Fresh::new).unwrap_or_default(),
+            deferred: Deferred::new(backlog.as_ref(), shared.clock.now(), shared.clock.timestamp()),
+            on_disk: backlog.map_or(0, |backlog| backlog.rows),
+            loading: false,
+            load_failed: None,
+        };
+        AppQueue(Arc::new(Inner { app, shared, memory, state: Mutex::new(state), changed: Notify::new() }))
     }
 }
 
 impl AppQueue {
-    /// Makes a batch durable and queues it behind the others. When this returns, it is accepted; cancelling before
-    /// leaves nothing behind but, at worst, a batch that is delivered without an answer.
-    pub async fn accept(&self, batch: Batch) -> Result<BatchId, QueueError> {
-        let rows = u64::from(batch.rows());
-        let reserved = self.0.memory.reserve(batch.memory()).ok_or(QueueError::Memory(self.0.settings.memory_max))?;
-        self.check_room(rows)?;
-        let batch = Arc::new(batch);
-        let Commit::Accepted(id) = self.0.store.commit(&self.0.app, &batch, None).await? else {
-            return Err(QueueError::Closed);
-        };
-        if !self.waiting().push(id, batch, reserved) {
-            return Err(QueueError::Closed);
+    /// Makes a batch durable and queues it behind the others. When this returns [`Commit::Accepted`], it is accepted;
+    /// cancelling before leaves nothing behind but, at worst, a batch that is delivered without an answer.
+    pub async fn accept(&self, batch: Batch, request: Option<RequestKey>) -> Result<Commit, QueueError> {
+        let shared = &self.0.shared;
+        self.check_room(u64::from(batch.rows()))?;
+        let reserved = self.0.memory.reserve(batch.memory());
+        if reserved.is_none() && !shared.store.is_durable() {
+            return Err(QueueError::Memory(shared.settings.memory_max));
         }
-        self.0.changed.notify_one();
-        Ok(id)
+        let (queue, batch) = (self.clone(), Arc::new(batch));
+        let refused = Arc::new(AtomicBool::new(false));
+        let announce = {
+            let (batch, refused) = (Arc::clone(&batch), Arc::clone(&refused));
+            move |id| refused.store(!queue.announce(id, batch, reserved), Ordering::Release)
+        };
+        let commit = shared.store.commit_then(&self.0.app, &batch, request, announce).await?;
+        match commit {
+            Commit::Accepted(id) if refused.load(Ordering::Acquire) => {
+                let rows = 0..batch.rows();
+                shared.store.settle(&Span { id, batch, rows, tries: Default::default() });
+                Err(QueueError::Closed)
+            }
+            Commit::Accepted(_) | Commit::Repeated | Commit::Conflict => Ok(commit),
+        }
     }
 
-    /// Hands out the next rows, at most `rows_max`; `None` when nothing is due.
+    /// Queues a batch that is durable now; whether the queue still takes some.
+    fn announce(&self, id: BatchId, batch: Arc<Batch>, reserved: Option<Reserved>) -> bool {
+        let mut state = self.state();
+        if state.closed {
+            return false;
+        }
+        let rows = u64::from(batch.rows());
+        if rows == 0 {
+            return true;
+        }
+        match (state.fresh.announce(id, batch.accepted_at(), reserved.is_some()), reserved) {
+            (Place::Memory, Some(reserved)) => state.waiting.push(id, batch, reserved),
+            (Place::Memory | Place::Disk, _) => state.on_disk += rows,
+            (Place::Loaded, _) => (),
+        }
+        drop(state);
+        self.0.changed.notify_one();
+        true
+    }
+
+    /// Hands out the next rows, at most `rows_max`; `None` when none is in memory.
     pub fn lease(&self, rows_max: u32, now: Instant, wall: Timestamp) -> Option<Leased> {
-        self.waiting().lease(rows_max, now, wall)
+        let wall = self.may_expire(now, wall).then_some(wall);
+        self.state().waiting.lease(rows_max, wall)
+    }
+
+    /// Hands out the next rows if they waited too long.
+    pub fn lease_expired(&self, now: Instant, wall: Timestamp) -> Option<Span> {
+        if !self.may_expire(now, wall) {
+            return None;
+        }
+        self.state().waiting.lease_expired(wall)
     }
 
     /// Takes spans back to the front, in the order given.
     pub fn give_back(&self, spans: Vec<Span>) {
-        self.waiting().give_back(spans);
+        self.state().waiting.give_back(spans);
         self.0.changed.notify_one();
     }
 
-    /// Takes rows back to the front that were settled too early, in the order given.
-    pub fn readmit(&self, spans: Vec<Span>) {
-        if !spans.is_empty() {
-            self.waiting().readmit(spans);
-            self.0.changed.notify_one();
-        }
+    /// Makes rows durable again that were settled too early, in a batch of their own. They are to be queued by
+    /// [`AppQueue::prepend`]; `None` when they are in memory already.
+    pub async fn readmit(&self, span: &Span) -> Result<Option<Span>, StoreError> {
+        let kept = Arc::new(AtomicBool::new(false));
+        let announce = {
+            let (queue, kept) = (self.clone(), Arc::clone(&kept));
+            move |id| kept.store(queue.state().fresh.announce_kept(id), Ordering::Release)
+        };
+        let span = self.0.shared.store.readmit_then(&self.0.app, span, announce).await?;
+        Ok(kept.load(Ordering::Acquire).then_some(span))
     }
 
-    /// Takes a span back for later.
-    pub fn defer(&self, span: Span, due: Instant) {
-        self.waiting().defer(span, due);
+    /// Queues readmitted rows before all others, in the order given.
+    pub fn prepend(&self, readmitted: Vec<Span>) {
+        self.state().waiting.prepend(readmitted);
         self.0.changed.notify_one();
+    }
+
+    /// Takes a span back that is due after a while. An error leaves it leased.
+    pub async fn defer(&self, span: &Span, wait: Duration) -> Result<(), StoreError> {
+        let shared = &self.0.shared;
+        let due = self.state().deferred.due(wait, shared.clock.now(), shared.clock.timestamp());
+        shared.store.defer(&self.0.app, span, due.stored).await?;
+        let mut state = self.state();
+        state.waiting.remove(span);
+        state.deferred.add(due, span.batch.accepted_at());
+        state.on_disk += u64::from(span.len());
+        drop(state);
+        self.0.changed.notify_one();
+        Ok(())
     }
 
     /// A leased span is done for good.
     pub fn settle(&self, span: &Span) {
-        self.0.store.settle(span);
-        self.waiting().settle(span);
+        self.0.shared.store.settle(span);
+        self.state().waiting.remove(span);
     }
 
-    /// Hands out everything that waits, due or not, without limit: for an app whose rows can no longer be sent.
-    pub fn lease_all(&self) -> Vec<Span> {
-        self.waiting().lease_all()
+    /// Whether it is time to read on: something is due, or waits on disk while there is room in memory.
+    pub fn wants_load(&self, now: Instant) -> bool {
+        let state = self.state();
+        if state.loading || state.load_failed.as_ref().is_some_and(|(retry_at, _)| now < *retry_at) {
+            return false;
+        }
+        let has_room = self.0.memory.room() >= LOAD_BYTES / 4 || state.waiting.is_empty();
+        let is_due = state.deferred.next().is_some_and(|due| due.at <= now);
+        has_room && (is_due || state.fresh.is_on_disk())
+    }
+
+    /// Reads the next part of what waits on disk. May be dropped at any time; nothing is lost. An error is kept, and it
+    /// is tried again after a second.
+    pub async fn load(&self) {
+        let shared = &self.0.shared;
+        let (now, wall) = (shared.clock.now(), shared.clock.timestamp());
+        let due = self.state().deferred.next().filter(|due| due.at <= now);
+        let loaded = match due {
+            Some(due) => self.load_due(due.stored.max(wall)).await,
+            None => self.load_fresh().await,
+        };
+        let mut state = self.state();
+        let before = state.load_failed.take().map(|(_, before)| before);
+        if let Err(error) = loaded {
+            if before.as_ref() != Some(&error) {
+                tracing::error!(app = %self.0.app, "what waits cannot be read: {error}");
+            }
+            state.load_failed = Some((shared.clock.now() + LOAD_RETRY, error));
+        }
+        drop(state);
+        self.0.changed.notify_one();
+    }
+
+    /// Hands out the next part of everything up to a batch, due or not; empty when there is no more. For an app whose
+    /// rows can no longer be sent.
+    pub async fn lease_all(&self, up_to: BatchId) -> Result<Vec<Span>, StoreError> {
+        loop {
+            let spans = self.state().waiting.lease_all(up_to);
+            if !spans.is_empty() {
+                return Ok(spans);
+            }
+            let (has_deferred, has_fresh) = {
+                let state = self.state();
+                (state.deferred.next().is_some(), state.fresh.is_on_disk() && state.fresh.loaded_to() < up_to)
+            };
+            match (has_deferred, has_fresh) {
+                (true, _) => self.load_due(Timestamp::from_millis(i64::MAX)).await?,
+                (false, true) => self.load_fresh().await?,
+                (false, false) => return Ok(Vec::new()),
+            }
+        }
+    }
+
+    /// The last batch that was accepted.
+    pub fn newest(&self) -> BatchId {
+        self.state().fresh.newest()
     }
 
     /// Accepts no more.
     pub fn close(&self) {
-        self.waiting().close();
+        self.state().closed = true;
         self.0.changed.notify_one();
     }
 
-    /// Whether something is due now.
-    pub fn is_ready(&self, now: Instant) -> bool {
-        self.waiting().is_ready(now)
+    /// Whether rows can be leased.
+    pub fn is_ready(&self) -> bool {
+        !self.state().waiting.is_empty()
     }
 
-    /// When the next deferred span is due.
-    pub fn next_due(&self) -> Option<Instant> {
-        self.waiting().next_due()
+    /// When to look again although nothing changes: rows become due, or reading is tried again.
+    pub fn next_look(&self) -> Option<Instant> {
+        let state = self.state();
+        let due = state.deferred.next().map(|due| due.at);
+        match &state.load_failed {
+            Some((retry_at, _)) => Some(*retry_at),
+            None => due,
+        }
+    }
+
+    /// Whose queue it is.
+    pub fn app(&self) -> &AppId {
+        &self.0.app
+    }
+
+    /// Whether what waits outlives the process.
+    pub fn is_durable(&self) -> bool {
+        self.0.shared.store.is_durable()
+    }
+
+    /// Why the next rows cannot be read, or what is sent cannot be settled.
+    pub fn trouble(&self) -> Option<StoreError> {
+        let load_failed = self.state().load_failed.as_ref().map(|(_, error)| error.clone());
+        load_failed.or_else(|| self.0.shared.store.trouble())
     }
 
     /// Resolves after a change: at once if there was one since the last time. For the one worker of the app.
@@ -204,23 +383,123 @@ impl AppQueue {
 
     /// How much is in it.
     pub fn depth(&self) -> Depth {
-        self.waiting().depth()
+        let state = self.state();
+        let oldest = [state.waiting.oldest(), state.fresh.oldest(), state.deferred.oldest()];
+        Depth {
+            waiting: state.waiting.waiting() + state.on_disk,
+            leased: state.waiting.leased(),
+            oldest: oldest.into_iter().flatten().min(),
+        }
+    }
+
+    async fn load_fresh(&self) -> Result<(), StoreError> {
+        let loading = Loading::begin(self);
+        let (after, newest) = {
+            let state = self.state();
+            (state.fresh.loaded_to(), state.fresh.newest())
+        };
+        let bytes_max = self.0.memory.room().clamp(1, LOAD_BYTES);
+        let stored = self.0.shared.store.load(&self.0.app, after, bytes_max).await?;
+        let at_end = memory_of(&stored) < bytes_max;
+        let mut state = self.state();
+        let mut spans = Vec::with_capacity(stored.len());
+        for one in stored {
+            if state.fresh.load(one.id, one.batch.accepted_at()) {
+                spans.extend(spans_of(one));
+            }
+        }
+        state.fresh.loaded(at_end.then_some(newest));
+        state.on_disk = state.on_disk.saturating_sub(rows_of(&spans));
+        state.waiting.append(spans);
+        state.nothing_on_disk();
+        drop(state);
+        drop(loading);
+        Ok(())
+    }
+
+    async fn load_due(&self, until: Timestamp) -> Result<(), StoreError> {
+        let shared = &self.0.shared;
+        let loading = Loading::begin(self);
+        let after = {
+            let mut state = self.state();
+            state.deferred.begin(until);
+            state.deferred.read_to()
+        };
+        let bytes_max = self.0.memory.room().clamp(1, LOAD_BYTES);
+        let due = shared.store.load_due(&self.0.app, after, until, bytes_max).await?;
+        let read_to = due.stored.last().and_then(|last| Some((last.due?, last.id)));
+        let next = due.next.map(|stored| Due::of(stored, shared.clock.now(), shared.clock.timestamp()));
+        let spans: Vec<Span> = due.stored.into_iter().flat_map(spans_of).collect();
+        let mut state = self.state();
+        state.deferred.loaded(read_to, next);
+        state.on_disk = state.on_disk.saturating_sub(rows_of(&spans));
+        state.waiting.prepend(spans);
+        state.nothing_on_disk();
+        drop(state);
+        drop(loading);
+        Ok(())
+    }
+
+    fn may_expire(&self, now: Instant, wall: Timestamp) -> bool {
+        lock(&self.0.shared.wall_steps).may_expire(now, wall)
     }
 
     fn check_room(&self, rows: u64) -> Result<(), QueueError> {
         let depth = self.depth();
         let waiting = depth.waiting + depth.leased;
-        let queued_max = self.0.settings.queued_max;
+        let queued_max = self.0.shared.settings.queued_max;
         if waiting + rows > queued_max {
             return Err(QueueError::Full { waiting, queued_max });
         }
         Ok(())
     }
 
-    /// A panic elsewhere leaves the queue whole: no method panics between two changes that belong together.
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.0.state)
     }
+}
+
+impl State {
+    /// Counts are as good as what they were taken from: when both lanes are at their end, nothing is left.
+    fn nothing_on_disk(&mut self) {
+        if !self.fresh.is_on_disk() && self.deferred.next().is_none() {
+            self.on_disk = 0;
+        }
+    }
+}
+
+/// A read that is under way, until this is dropped.
+struct Loading<'a>(&'a AppQueue);
+
+impl<'a> Loading<'a> {
+    fn begin(queue: &'a AppQueue) -> Self {
+        queue.state().loading = true;
+        Self(queue)
+    }
+}
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        self.0.state().loading = false;
+    }
+}
+
+fn memory_of(stored: &[Stored]) -> usize {
+    stored.iter().map(|stored| stored.batch.memory()).sum()
+}
+
+fn spans_of(stored: Stored) -> impl Iterator<Item = Span> {
+    let Stored { id, batch, rows, tries, .. } = stored;
+    rows.into_iter().map(move |rows| Span { id, batch: Arc::clone(&batch), rows, tries })
+}
+
+fn rows_of(spans: &[Span]) -> u64 {
+    spans.iter().map(|span| u64::from(span.len())).sum()
+}
+
+/// A panic elsewhere leaves what is locked whole: no method panics between two changes that belong together.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,163 +1,181 @@
-//! The rows of one app that wait, as a plain data structure: no lock, no clock, no store.
+//! The rows of one app that are in memory, as a plain data structure: no lock, no clock, no store.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::bounds::Reserved;
-use super::{Depth, Leased};
-use crate::clock::Instant;
+use super::Leased;
+use super::bounds::{Reserved, Share};
 use crate::domain::batch::{Batch, BatchId, Span, Tries};
 use crate::domain::time::Timestamp;
 
-/// What waits, in the order in which it is to be sent, and what waits for a due time.
+/// What is in memory, in the order in which it is to be sent, and what of it the worker holds.
 #[derive(Debug)]
 pub(super) struct Waiting {
     max_age: Duration,
-    closed: bool,
+    memory: Arc<Share>,
     ready: VecDeque<Span>,
-    deferred: BinaryHeap<Reverse<Deferred>>,
     batches: HashMap<BatchId, Open>,
     waiting: u64,
     leased: u64,
 }
 
-/// A batch with rows that are not settled.
+/// A batch with rows in memory that are not settled.
 #[derive(Debug)]
 struct Open {
-    rows_left: u32,
+    /// Rows that are not settled.
+    left: u32,
+    /// Rows of them that wait.
+    ready: u32,
     /// No row of the batch expires before.
     earliest_expiry: Timestamp,
-    /// Gives its memory back when the last row is settled. Readmitted rows have none: they were refused nothing.
-    _reserved: Option<Reserved>,
-}
-
-#[derive(Debug)]
-struct Deferred {
-    due: Instant,
-    span: Span,
+    /// Its memory; given back as long as no row waits.
+    reserved: Reserved,
 }
 
 impl Waiting {
-    pub(super) fn new(max_age: Duration) -> Self {
-        Self {
-            max_age,
-            closed: false,
-            ready: VecDeque::new(),
-            deferred: BinaryHeap::new(),
-            batches: HashMap::new(),
-            waiting: 0,
-            leased: 0,
-        }
+    pub(super) fn new(max_age: Duration, memory: Arc<Share>) -> Self {
+        Self { max_age, memory, ready: VecDeque::new(), batches: HashMap::new(), waiting: 0, leased: 0 }
     }
 
-    /// Queues a batch in the order of ids among batches that were never leased; whether the queue still takes some.
-    pub(super) fn push(&mut self, id: BatchId, batch: Arc<Batch>, reserved: Reserved) -> bool {
-        if self.closed {
-            return false;
-        }
+    /// Rows that wait.
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting
+    }
+
+    /// Rows that the worker holds.
+    pub(super) fn leased(&self) -> u64 {
+        self.leased
+    }
+
+    /// Whether no row waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready.is_empty()
+    }
+
+    /// When the first row was accepted.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        self.ready.front().map(|span| span.batch.accepted_at())
+    }
+
+    /// Queues a new batch behind all others.
+    pub(super) fn push(&mut self, id: BatchId, batch: Arc<Batch>, reserved: Reserved) {
         let rows = batch.rows();
-        if rows == 0 {
-            return true;
+        if rows > 0 {
+            self.open(id, &batch, rows, Some(reserved));
+            self.ready.push_back(Span { id, batch, rows: 0..rows, tries: Tries::default() });
         }
-        let earliest_expiry = self.earliest_expiry(&batch);
-        self.batches.insert(id, Open { rows_left: rows, earliest_expiry, _reserved: Some(reserved) });
-        self.waiting += u64::from(rows);
-        let span = Span { id, batch, rows: 0..rows, tries: Tries::default() };
-        let behind = self.ready.iter().rev().take_while(|other| other.id > id && other.tries == span.tries).count();
-        self.ready.insert(self.ready.len() - behind, span);
-        true
     }
 
-    pub(super) fn lease(&mut self, rows_max: u32, now: Instant, wall: Timestamp) -> Option<Leased> {
-        self.ready_what_is_due(now);
-        let span = self.ready.front()?;
-        let (rows, expired) = self.next_run(span, rows_max, wall);
+    /// Queues spans of batches that were on disk, behind all others, in the order given.
+    pub(super) fn append(&mut self, spans: Vec<Span>) {
+        for span in spans.into_iter().filter(|span| !span.is_empty()) {
+            self.open(span.id, &span.batch, span.len(), None);
+            self.ready.push_back(span);
+        }
+    }
+
+    /// Queues spans of batches that are not in memory before all others, in the order given.
+    pub(super) fn prepend(&mut self, spans: Vec<Span>) {
+        for span in spans.into_iter().rev().filter(|span| !span.is_empty()) {
+            self.open(span.id, &span.batch, span.len(), None);
+            self.ready.push_front(span);
+        }
+    }
+
+    /// Hands out the next rows, at most so many, that are all expired or all not.
+    pub(super) fn lease(&mut self, rows_max: u32, wall: Option<Timestamp>) -> Option<Leased> {
+        let (rows, expired) = self.next_run(self.ready.front()?, rows_max, wall);
+        let span = self.take_front(rows)?;
+        Some(if expired { Leased::Expired(span) } else { Leased::Send(span) })
+    }
+
+    /// Hands out the next rows if they are expired.
+    pub(super) fn lease_expired(&mut self, wall: Timestamp) -> Option<Span> {
+        match self.next_run(self.ready.front()?, u32::MAX, Some(wall)) {
+            (rows, true) => self.take_front(rows),
+            (_, false) => None,
+        }
+    }
+
+    /// Hands out everything up to a batch, and everything that was tried before.
+    pub(super) fn lease_all(&mut self, up_to: BatchId) -> Vec<Span> {
+        let goes = |span: &Span| span.id <= up_to || span.tries != Tries::default();
+        let (spans, stay): (Vec<Span>, Vec<Span>) = self.ready.drain(..).partition(goes);
+        self.ready = stay.into();
+        spans.iter().for_each(|span| self.count_leased(span));
+        spans
+    }
+
+    /// Takes spans back to the front, in the order given.
+    pub(super) fn give_back(&mut self, spans: Vec<Span>) {
+        for span in spans.into_iter().rev().filter(|span| !span.is_empty()) {
+            let rows = u64::from(span.len());
+            self.leased = self.leased.saturating_sub(rows);
+            self.waiting += rows;
+            if let Some(open) = self.batches.get_mut(&span.id) {
+                open.ready += span.len();
+                open.reserved.take();
+            }
+            self.ready.push_front(span);
+        }
+    }
+
+    /// A leased span is in memory no more: done for good, or moved to a batch of its own.
+    pub(super) fn remove(&mut self, span: &Span) {
+        self.leased = self.leased.saturating_sub(u64::from(span.len()));
+        let Some(open) = self.batches.get_mut(&span.id) else { return };
+        open.left = open.left.saturating_sub(span.len());
+        if open.left == 0 {
+            self.batches.remove(&span.id);
+        }
+    }
+
+    fn take_front(&mut self, rows: u32) -> Option<Span> {
         let mut rest = self.ready.pop_front()?;
         let span = rest.take_front(rows);
         if !rest.is_empty() {
             self.ready.push_front(rest);
         }
         self.count_leased(&span);
-        Some(if expired { Leased::Expired(span) } else { Leased::Send(span) })
+        Some(span)
     }
 
-    pub(super) fn lease_all(&mut self) -> Vec<Span> {
-        let deferred = self.deferred.drain().map(|Reverse(deferred)| deferred.span);
-        let mut spans: Vec<Span> = self.ready.drain(..).chain(deferred).collect();
-        spans.sort_by_key(|span| (span.id, span.rows.start));
-        spans.iter().for_each(|span| self.count_leased(span));
-        spans
+    fn open(&mut self, id: BatchId, batch: &Batch, rows: u32, reserved: Option<Reserved>) {
+        self.waiting += u64::from(rows);
+        let earliest_expiry = self.earliest_expiry(batch);
+        let memory = &self.memory;
+        let new = || Open {
+            left: 0,
+            ready: 0,
+            earliest_expiry,
+            reserved: reserved.unwrap_or_else(|| memory.take(batch.memory())),
+        };
+        let open = self.batches.entry(id).or_insert_with(new);
+        open.left += rows;
+        open.ready += rows;
+        open.reserved.take();
     }
 
-    pub(super) fn give_back(&mut self, spans: Vec<Span>) {
-        for span in spans.into_iter().rev().filter(|span| !span.is_empty()) {
-            self.count_returned(&span);
-            self.ready.push_front(span);
-        }
-    }
-
-    pub(super) fn readmit(&mut self, spans: Vec<Span>) {
-        for span in &spans {
-            let earliest_expiry = self.earliest_expiry(&span.batch);
-            let open = self.batches.entry(span.id);
-            let open = open.or_insert(Open { rows_left: 0, earliest_expiry, _reserved: None });
-            open.rows_left += span.len();
-            self.leased += u64::from(span.len());
-        }
-        self.give_back(spans);
-    }
-
-    pub(super) fn defer(&mut self, span: Span, due: Instant) {
-        if !span.is_empty() {
-            self.count_returned(&span);
-            self.deferred.push(Reverse(Deferred { due, span }));
-        }
-    }
-
-    pub(super) fn settle(&mut self, span: &Span) {
-        self.leased = self.leased.saturating_sub(u64::from(span.len()));
-        let Some(open) = self.batches.get_mut(&span.id) else { return };
-        open.rows_left = open.rows_left.saturating_sub(span.len());
-        if open.rows_left == 0 {
-            self.batches.remove(&span.id);
-        }
-    }
-
-    pub(super) fn close(&mut self) {
-        self.closed = true;
-    }
-
-    pub(super) fn is_ready(&self, now: Instant) -> bool {
-        !self.ready.is_empty() || self.next_due().is_some_and(|due| due <= now)
-    }
-
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        self.deferred.peek().map(|Reverse(deferred)| deferred.due)
-    }
-
-    pub(super) fn depth(&self) -> Depth {
-        let ready = self.ready.front().map(|span| span.batch.accepted_at());
-        let deferred = self.deferred.peek().map(|Reverse(deferred)| deferred.span.batch.accepted_at());
-        Depth { waiting: self.waiting, leased: self.leased, oldest: ready.into_iter().chain(deferred).min() }
-    }
-
-    fn ready_what_is_due(&mut self, now: Instant) {
-        while self.next_due().is_some_and(|due| due <= now) {
-            if let Some(Reverse(deferred)) = self.deferred.pop() {
-                self.ready.push_front(deferred.span);
+    fn count_leased(&mut self, span: &Span) {
+        let rows = u64::from(span.len());
+        self.waiting = self.waiting.saturating_sub(rows);
+        self.leased += rows;
+        if let Some(open) = self.batches.get_mut(&span.id) {
+            open.ready = open.ready.saturating_sub(span.len());
+            if open.ready == 0 {
+                open.reserved.release();
             }
         }
     }
 
-    /// How many rows at the head of a span are all expired or all not, and which.
-    fn next_run(&self, span: &Span, rows_max: u32, wall: Timestamp) -> (u32, bool) {
+    /// How many rows at the head of a span are all expired or all not, and which. Without a wall clock none is.
+    fn next_run(&self, span: &Span, rows_max: u32, wall: Option<Timestamp>) -> (u32, bool) {
         let rows_max = rows_max.min(span.len());
-        let nothing_expired = self.batches.get(&span.id).is_some_and(|open| wall < open.earliest_expiry);
-        if nothing_expired {
+        let earliest_expiry = self.batches.get(&span.id).map(|open| open.earliest_expiry);
+        let Some(wall) = wall.filter(|wall| earliest_expiry.is_none_or(|earliest| earliest <= *wall)) else {
             return (rows_max, false);
-        }
+        };
         let is_expired = |row: u32| self.expiry(&span.batch, span.batch.message_index(row)) <= wall;
         let expired = is_expired(span.rows.start);
         let run = span.rows.clone().take_while(|row| is_expired(*row) == expired).count();
@@ -177,35 +195,5 @@ impl Waiting {
             None | Some(0) => oldest,
             Some(expiration) => oldest.min(Timestamp::from_secs(i64::from(expiration))),
         }
-    }
-
-    fn count_leased(&mut self, span: &Span) {
-        self.waiting = self.waiting.saturating_sub(u64::from(span.len()));
-        self.leased += u64::from(span.len());
-    }
-
-    fn count_returned(&mut self, span: &Span) {
-        self.leased = self.leased.saturating_sub(u64::from(span.len()));
-        self.waiting += u64::from(span.len());
-    }
-}
-
-impl PartialEq for Deferred {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Deferred {}
-
-impl PartialOrd for Deferred {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Deferred {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.due, self.span.id, self.span.rows.start).cmp(&(other.due, other.span.id, other.span.rows.start))
     }
 }

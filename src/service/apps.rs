@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::error::ServiceError;
 use super::request::NotifyOptions;
-use super::request_ids::RequestIds;
 use super::status::AppStatus;
 use super::{App, PushService};
 use crate::credentials::Credentials;
@@ -24,7 +23,6 @@ pub(super) struct Entry {
     pub(super) queue: AppQueue,
     pub(super) counters: Arc<Counters>,
     pub(super) accepted: AtomicU64,
-    pub(super) request_ids: RequestIds,
     /// Held while the app is provisioned or deprovisioned.
     pub(super) change: Arc<tokio::sync::Mutex<()>>,
     /// Held from a plain `feedback` call until its answer has left.
@@ -60,7 +58,6 @@ impl Entry {
             queue,
             counters: Arc::default(),
             accepted: AtomicU64::new(0),
-            request_ids: RequestIds::default(),
             change: Arc::default(),
             feedback_turn: Arc::default(),
             polled: AtomicBool::new(false),

@@ -6,7 +6,7 @@ pub mod feedback;
 mod notify;
 mod provision;
 pub mod request;
-mod request_ids;
+mod request_key;
 pub mod status;
 
 use std::collections::BTreeMap;

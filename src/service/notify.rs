@@ -6,11 +6,13 @@ use std::sync::atomic::Ordering;
 
 use super::error::ServiceError;
 use super::request::{Notify, NotifyOptions, PerRow};
-use super::request_ids::Turn;
+use super::request_key::request_key;
 use super::{App, PushService};
 use crate::domain::batch::{Batch, Message, PushOptions};
 use crate::domain::time::Timestamp;
 use crate::domain::token::Tokens;
+use crate::queue::QueueError;
+use crate::store::{Commit, StoreError};
 
 impl PushService {
     /// Accepts notifications. All are checked first; nothing is queued when one is wrong.
@@ -18,24 +20,22 @@ impl PushService {
         let entry = &app.0;
         let provisioned = entry.provisioned().ok_or(ServiceError::UnknownApp)?;
         let batch = self.build(app, &provisioned.defaults, &request)?;
-        let turn = match &request.options.request_id {
-            Some(id) => Some(entry.request_ids.turn(id, &request, self.0.clock.now()).await?),
-            None => None,
-        };
-        if let Some(Turn::Repeated) = turn {
-            return Ok(());
-        }
         let status = provisioned.worker()?.status();
         if status.refuses {
             return Err(ServiceError::NotConnected(status.cause));
         }
         let rows = u64::from(batch.rows());
-        if rows > 0 {
-            entry.queue.accept(batch).await.map_err(ServiceError::try_later)?;
-            entry.accepted.fetch_add(rows, Ordering::Relaxed);
+        if rows == 0 {
+            return Ok(());
         }
-        if let Some(Turn::First(granted)) = turn {
-            granted.succeeded();
+        let key = request.options.request_id.as_deref().map(|id| request_key(id, &request));
+        match entry.queue.accept(batch, key).await.map_err(refused)? {
+            Commit::Accepted(_) => drop(entry.accepted.fetch_add(rows, Ordering::Relaxed)),
+            Commit::Repeated => (),
+            Commit::Conflict => {
+                let text = "request_id: another call with other content had this id within the last 15 minutes";
+                return Err(ServiceError::InvalidArgument(text.to_owned()));
+            }
         }
         Ok(())
     }
@@ -111,6 +111,16 @@ fn batch_of_payloads(
         payloads => {
             let messages = payloads.iter().map(message).collect();
             Batch::paired(accepted_at, tokens, messages, request.payload_of.clone()).ok_or_else(mismatch)
+        }
+    }
+}
+
+fn refused(error: QueueError) -> ServiceError {
+    match error {
+        // Another time would not help.
+        QueueError::Store(StoreError::TooLarge(_)) => ServiceError::InvalidArgument(error.to_string()),
+        QueueError::Full { .. } | QueueError::Memory(_) | QueueError::Closed | QueueError::Store(_) => {
+            ServiceError::try_later(error)
         }
     }
 }

@@ -14,8 +14,9 @@ const TOKEN: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 
 fn service(settings: Settings) -> PushService {
     let store = Store::memory(&store::Settings::default());
-    let queue = Queue::new(store.clone(), queue::Settings { queued_max: 100, ..queue::Settings::default() });
     let clock = Clock::with_wall(NOW);
+    let settings_of_queue = queue::Settings { queued_max: 100, ..queue::Settings::default() };
+    let queue = Queue::new(store.clone(), settings_of_queue, clock.clone());
     let delivery = Delivery { gateway: gateway::Settings::default(), store, clock, shutdown: Shutdown::new() };
     let environments = ["sandbox", "staging"].map(|name| {
         let gateway = Address::parse("binary://127.0.0.1:1").unwrap();

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::clock::Clock;
 use crate::credentials;
+use crate::delivery::Delivery;
 use crate::domain::app::{Address, AppId, Environment};
 use crate::domain::batch::{Batch, Message, PushOptions};
 use crate::domain::token::Tokens;
@@ -28,28 +29,29 @@ fn worker() -> Worker {
         connect_timeout: Duration::from_secs(1),
     };
     let (clock, store) = (Clock::system(), Store::memory(&store::Settings::default()));
-    let queue = Queue::new(store.clone(), crate::queue::Settings::default()).open(route.app.clone());
-    let gateway = Gateway::new(route.clone(), &Settings::default(), clock.clone()).unwrap();
-    let books = Books { app: route.app, queue, store, counters: Arc::default(), clock, attempts_max: 5 };
+    let queues = Queue::new(store.clone(), crate::queue::Settings::default(), clock.clone());
+    let queue = queues.open(route.app.clone());
+    let gateway = Gateway::new(route, &Settings::default(), clock.clone()).unwrap();
+    let shutdown = Shutdown::new();
+    let delivery = Delivery { gateway: Settings::default(), store, clock, shutdown: shutdown.clone() };
     let (_, mailbox) = mpsc::channel(1);
-    Worker::new(gateway, "sandbox".into(), books, mailbox, Shutdown::new()).0
+    Worker::new(gateway, "sandbox".into(), delivery.books(queue, Arc::default()), mailbox, shutdown).0
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_due_row_that_cannot_be_sent_wakes_nobody_again_and_again() {
     let mut worker = worker();
     let mut tokens = Tokens::default();
     tokens.push(&[1; 32]);
     let message = Message { payload: b"{}"[..].into(), options: PushOptions::default() };
     let (clock, queue) = (worker.books.clock.clone(), worker.books.queue.clone());
-    queue.accept(Batch::broadcast(clock.timestamp(), tokens, message)).await.unwrap();
-    let span = worker.books.lease(1).await.unwrap();
-    queue.defer(span, clock.now());
+    queue.accept(Batch::broadcast(clock.timestamp(), tokens, message), None).await.unwrap();
+    let in_a_minute = clock.now() + Duration::from_secs(60);
     worker.state.pause();
-    assert!(queue.is_ready(clock.now()), "the row is due");
-    assert_eq!(worker.act().await, None, "an operator's pause has no end to wait for");
+    assert!(queue.is_ready(), "the row is due");
+    assert_eq!(worker.act().await, Some(in_a_minute), "an operator's pause has no end to wait for, but rows expire");
 
     worker.state.resume(clock.now());
     worker.act().await;
-    assert_eq!(worker.act().await, None, "while it connects, the connection is what it waits for");
+    assert_eq!(worker.act().await, Some(in_a_minute), "while it connects, the connection is what it waits for");
 }
