@@ -17,13 +17,14 @@ use crate::rpc::server::Server;
 use crate::service::PushService;
 use crate::service::request::Provision;
 use crate::shutdown::Shutdown;
-use crate::store::Store;
+use crate::store::{Durability, Kind, OpenError, Store, StoreError};
 use crate::{listener, queue, rpc, service, store};
 
 /// A running daemon.
 #[derive(Debug)]
 pub struct Daemon {
     service: PushService,
+    store: Store,
     addresses: Vec<LocalAddress>,
     clock: Clock,
     /// Listeners and connections of callers.
@@ -39,6 +40,12 @@ pub enum StartError {
     /// It cannot listen where it should.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Its store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Its store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// How a daemon stopped.
@@ -46,7 +53,7 @@ pub enum StartError {
 pub struct Stopped {
     /// Whether every task ended within the deadline.
     pub in_time: bool,
-    /// Notifications that were accepted and had no outcome yet; lost, because the store is in memory.
+    /// Notifications that were accepted, had no outcome yet, and are lost because the store is in memory.
     pub lost: u64,
 }
 
@@ -57,17 +64,18 @@ impl Daemon {
         let listeners = Listeners::bind(&config.listen).await?;
         let addresses = listeners.local_addresses();
         let (intake, work) = (Shutdown::new(), Shutdown::new());
-        let store = Store::memory(&store_settings(&clock));
+        let store = open_store(config, &clock).await?;
         let queue = Queue::new(store.clone(), queue_settings(config), clock.clone());
+        queue.recover().await?;
         let gateway = config.delivery.gateway.clone();
-        let delivery = Delivery { gateway, store, clock: clock.clone(), shutdown: work.clone() };
+        let delivery = Delivery { gateway, store: store.clone(), clock: clock.clone(), shutdown: work.clone() };
         let service = PushService::new(config.environments.clone(), queue, delivery, service_settings(config));
         provision_configured(config, &service).await;
         let router = Server::new(service.clone(), rpc_settings(config)).router(Router::new());
         listeners.serve(router, listener_settings(config), &intake);
         info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), apps = config.apps.len(), "started");
-        info!("accepted means: checked and queued in memory; what waits is lost when this process dies");
-        Ok(Self { service, addresses, clock, intake, work, deadline: config.shutdown.deadline })
+        info!("accepted means: {}", accepted_means(config));
+        Ok(Self { service, store, addresses, clock, intake, work, deadline: config.shutdown.deadline })
     }
 
     /// Where it listens, with the ports that were really taken.
@@ -88,10 +96,18 @@ impl Daemon {
         info!(deadline = ?self.deadline, "stopping: no more calls are taken");
         let callers_answered = self.intake.finish(left()).await;
         let workers_ended = self.work.finish(left()).await;
-        let stopped = Stopped { in_time: callers_answered && workers_ended, lost: self.service.unsettled() };
-        if stopped.lost > 0 {
-            error!(lost = stopped.lost, "stopped with notifications that were not delivered; they are lost");
+        let in_time = callers_answered && workers_ended;
+        let waiting = self.service.unsettled();
+        let lost = if self.store.is_durable() { 0 } else { waiting };
+        if lost > 0 {
+            error!(lost, "stopped with notifications that were not delivered; they are lost");
+        } else if waiting > 0 {
+            info!(waiting, "what waits is kept and goes out after the next start");
         }
+        if let Err(problem) = self.store.close().await {
+            error!("not all that was sent could be entered, some goes out again after the next start: {problem}");
+        }
+        let stopped = Stopped { in_time, lost };
         match stopped.in_time {
             true => info!("stopped"),
             false => warn!("stopped at the deadline: not every task had ended"),
@@ -116,10 +132,43 @@ async fn provision_configured(config: &Config, service: &PushService) {
     }
 }
 
-/// A thousand cursors for each millisecond that passed since 1970: more than any earlier life can have used.
-fn store_settings(clock: &Clock) -> store::Settings {
+/// Opens the store away from the runtime's threads: it reads and writes the disk.
+async fn open_store(config: &Config, clock: &Clock) -> Result<Store, StartError> {
+    let (settings, clock) = (store_settings(config, clock), clock.clone());
+    match tokio::task::spawn_blocking(move || Store::open(&settings, clock)).await {
+        Ok(opened) => Ok(opened?),
+        Err(panic) => Err(StartError::Store(StoreError::Io(panic.to_string()))),
+    }
+}
+
+fn store_settings(config: &Config, clock: &Clock) -> store::Settings {
     let millis = u64::try_from(clock.timestamp().as_millis()).unwrap_or_default();
-    store::Settings { first_cursor: Cursor(millis.saturating_mul(1000)), ..store::Settings::default() }
+    store::Settings {
+        kind: config.store.kind,
+        dir: config.state_dir.clone(),
+        durability: config.store.durability,
+        min_free: config.store.min_free,
+        rejections_age: config.retention.rejections,
+        feedback_age: config.retention.feedback,
+        // In memory: a thousand cursors for each millisecond that passed since 1970, more than any earlier life can
+        // have used.
+        first_cursor: Cursor(millis.saturating_mul(1000)),
+        ..store::Settings::default()
+    }
+}
+
+/// What a caller may rely on.
+fn accepted_means(config: &Config) -> &'static str {
+    match (config.store.kind, config.store.durability) {
+        (Kind::Memory, _) => "checked and queued in memory; what waits is lost when this process dies",
+        (Kind::Sqlite, Durability::Full) => "on disk and synced; it survives the death of this process and power loss",
+        (Kind::Sqlite, Durability::Relaxed) => {
+            "on disk; it survives the death of this process, and power loss after 100 ms"
+        }
+        (Kind::Sqlite, Durability::None) => {
+            "handed to the disk; it survives the death of this process, but power loss may damage the store"
+        }
+    }
 }
 
 fn queue_settings(config: &Config) -> queue::Settings {

@@ -389,11 +389,11 @@ fn check_config_reports_everything_and_tells_by_its_exit_code() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("apnsd.toml");
     let file = file.to_str().unwrap();
-    fs::write(file, "[store]\ndurability = \"none\"\n").unwrap();
+    fs::write(file, "[store]\nkind = \"memory\"\ndurability = \"none\"\n").unwrap();
     let output = run(&["check-config", "--config", file]);
     assert_eq!(output.status.code(), Some(0));
-    let warning = "store.durability: has no effect yet: this version keeps everything in memory";
-    assert_eq!(stdout(&output), format!("warning: {file}:2: {warning}\nno problems\n"));
+    let warning = "store.durability: has no effect: store.kind is memory";
+    assert_eq!(stdout(&output), format!("warning: {file}:3: {warning}\nno problems\n"));
 
     fs::write(file, "lisen = []\n[limits]\ndepth = 0\n[auth]\n").unwrap();
     let output = run(&["check-config", "--config", file]);
@@ -413,14 +413,13 @@ fn check_config_reports_everything_and_tells_by_its_exit_code() {
 #[test]
 fn the_daemon_does_not_start_with_a_bad_configuration() {
     let mut serve = apnsd(&["serve"]);
-    serve.env("APNSD__LIMITS__DEPTH", "0").env("APNSD__HTTP__X", "1").env("APNSD__STORE__KIND", "sqlite");
+    serve.env("APNSD__LIMITS__DEPTH", "0").env("APNSD__HTTP__X", "1");
     let output = serve.output().unwrap();
     assert_eq!((output.status.code(), stdout(&output)), (Some(78), ""));
     assert_eq!(
         stderr(&output),
         "apnsd: the configuration has problems\nAPNSD__LIMITS__DEPTH: limits.depth: needs a whole number from 1 on\n\
-         APNSD__HTTP__X: http.x: is not known\nwarning: APNSD__STORE__KIND: store.kind: has no effect yet: this version \
-         keeps everything in memory\n"
+         APNSD__HTTP__X: http.x: is not known\n"
     );
     assert_eq!(run(&["serve", "--listen", "0.0.0.0:7077"]).status.code(), Some(2));
 }
@@ -443,7 +442,7 @@ fn a_reader_who_has_seen_enough_is_no_failure() {
 fn the_help_names_every_exit_code() {
     let output = run(&["--help"]);
     let help = stdout(&output);
-    for code in ["   0  ", "   1  ", "   2  ", "   3  ", "   4  ", "  78  "] {
+    for code in ["   0  ", "   1  ", "   2  ", "   3  ", "   4  ", "  65  ", "  75  ", "  78  "] {
         assert!(help.contains(code), "{help}");
     }
 }

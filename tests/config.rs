@@ -6,10 +6,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use apnsd::config::{Config, Durability, StoreKind, Warning};
+use apnsd::config::{Config, Warning};
 use apnsd::domain::app::Protocol;
 use apnsd::domain::time::Timestamp;
 use apnsd::service::Repeat;
+use apnsd::store::{Durability, Kind};
 use tempfile::TempDir;
 
 /// 2027-01-01.
@@ -76,7 +77,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(config.http.header_timeout, Duration::from_secs(10));
     assert_eq!(config.http.body_timeout, Duration::from_secs(60));
     assert_eq!(config.http.keep_alive, Duration::from_secs(75));
-    assert_eq!((config.store.kind, config.store.durability), (StoreKind::Sqlite, Durability::Full));
+    assert_eq!((config.store.kind, config.store.durability), (Kind::Sqlite, Durability::Full));
     assert_eq!(config.store.min_free, 268_435_456);
     assert_eq!(config.provision.certificate_dirs, ["/etc/apnsd/certs", "$CREDENTIALS_DIRECTORY"].map(PathBuf::from));
     assert_eq!((config.provision.strict, config.provision.repeat), (false, Repeat::Replace));
@@ -350,7 +351,7 @@ fn problems_of_variables_name_them() {
 }
 
 #[test]
-fn what_comes_later_is_accepted_with_a_warning() {
+fn what_has_no_effect_is_accepted_with_a_warning() {
     const LATER: &str = "has no effect in this version; the default holds";
     let found = warnings(
         r#"[store]
@@ -359,8 +360,6 @@ durability = "full"
 min_free = "256MiB"
 [delivery]
 unknown = "reject"
-[retention]
-feedback = "1d"
 [auth]
 tokens = ["secret"]
 [environments.sandbox]
@@ -368,18 +367,16 @@ gateway = "https://api.sandbox.push.apple.com"
 proxy = "http://proxy:3128"
 "#,
     );
-    const IN_MEMORY: &str = "has no effect yet: this version keeps everything in memory";
+    const IN_MEMORY: &str = "has no effect: store.kind is memory";
     let expected = [
-        format!("apnsd.toml:2: store.kind: {IN_MEMORY}"),
         format!("apnsd.toml:3: store.durability: {IN_MEMORY}"),
         format!("apnsd.toml:4: store.min_free: {IN_MEMORY}"),
         format!("apnsd.toml:6: delivery.unknown: {LATER}"),
-        format!("apnsd.toml:8: retention.feedback: {LATER}"),
-        "apnsd.toml:9: auth: has no effect in this version".to_owned(),
-        "apnsd.toml:12: environments.sandbox.gateway: http2 gateways come in a later version; apps cannot use this one \
+        "apnsd.toml:7: auth: has no effect in this version".to_owned(),
+        "apnsd.toml:10: environments.sandbox.gateway: http2 gateways come in a later version; apps cannot use this one \
          yet"
         .to_owned(),
-        format!("apnsd.toml:13: environments.sandbox.proxy: {LATER}"),
+        format!("apnsd.toml:11: environments.sandbox.proxy: {LATER}"),
     ];
     assert_eq!(found, expected);
 }

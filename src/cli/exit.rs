@@ -15,12 +15,18 @@ pub enum Exit {
     Unreachable,
     /// The daemon refused the call.
     Fault,
-    /// The configuration has problems (`EX_CONFIG` of sysexits.h): starting again does not help.
+    /// The state directory has a damaged store, or one of a newer version (`EX_DATAERR` of sysexits.h): starting again
+    /// does not help.
+    Data,
+    /// Another daemon uses the state directory (`EX_TEMPFAIL`).
+    InUse,
+    /// The configuration has problems (`EX_CONFIG`): starting again does not help.
     Config,
 }
 
 impl Exit {
-    const ALL: [Self; 6] = [Self::Done, Self::Failed, Self::Usage, Self::Unreachable, Self::Fault, Self::Config];
+    const ALL: [Self; 8] =
+        [Self::Done, Self::Failed, Self::Usage, Self::Unreachable, Self::Fault, Self::Data, Self::InUse, Self::Config];
 
     /// The number that the shell sees.
     pub const fn code(self) -> u8 {
@@ -30,6 +36,8 @@ impl Exit {
             Self::Usage => 2,
             Self::Unreachable => 3,
             Self::Fault => 4,
+            Self::Data => 65,
+            Self::InUse => 75,
             Self::Config => 78,
         }
     }
@@ -41,6 +49,8 @@ impl Exit {
             Self::Usage => "the command line is wrong",
             Self::Unreachable => "the daemon cannot be reached, or does not answer as one",
             Self::Fault => "the daemon refused the call",
+            Self::Data => "the state directory has a damaged store, or one of a newer apnsd",
+            Self::InUse => "another daemon uses the state directory",
             Self::Config => "the configuration has problems",
         }
     }

@@ -8,8 +8,9 @@ use super::exit::{Exit, Failure};
 use super::running::{self, StopSignals};
 use crate::clock::Clock;
 use crate::config::{Config, Warning};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, StartError};
 use crate::listener::address::ListenAddress;
+use crate::store::{OpenError, StoreError};
 use crate::telemetry;
 
 /// Run the daemon
@@ -48,7 +49,7 @@ pub(super) fn run(args: Serve) -> Result<(), Failure> {
     running::block_on(async {
         let mut signals = StopSignals::listen()?;
         let daemon = Daemon::start(&config, Clock::system()).await;
-        let daemon = daemon.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+        let daemon = daemon.map_err(|error| Failure::new(exit_of(&error), error.to_string()))?;
         signals.next().await;
         let stopped = signals.unless_repeated(daemon.stop()).await?;
         match stopped.lost {
@@ -56,4 +57,14 @@ pub(super) fn run(args: Serve) -> Result<(), Failure> {
             lost => Err(Failure::new(Exit::Failed, format!("stopped; {lost} notifications were not delivered"))),
         }
     })
+}
+
+/// Whether starting again can help.
+fn exit_of(error: &StartError) -> Exit {
+    match error {
+        StartError::Open(OpenError::Newer { .. } | OpenError::Corrupt { .. }) => Exit::Data,
+        StartError::Open(OpenError::Locked { .. }) => Exit::InUse,
+        StartError::Store(StoreError::Corrupt(_)) => Exit::Data,
+        StartError::Bind(_) | StartError::Open(_) | StartError::Store(_) => Exit::Failed,
+    }
 }

@@ -7,6 +7,7 @@ use super::reader::Reader;
 use super::value::{boolean, count, duration, parsed, path, size, word};
 use crate::gateway;
 use crate::service::Repeat;
+use crate::store::{Durability, Kind};
 use crate::telemetry;
 
 /// `[limits]`: what one caller may ask for.
@@ -83,41 +84,21 @@ impl HttpSection {
     }
 }
 
-/// `[store]`: where accepted notifications wait. All of it comes with the durable store.
+/// `[store]`: where accepted notifications wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreSection {
     /// Which store.
-    pub kind: StoreKind,
+    pub kind: Kind,
     /// What "accepted" means.
     pub durability: Durability,
     /// Free bytes of the disk below which nothing more is accepted.
     pub min_free: u64,
 }
 
-/// Which store keeps what waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreKind {
-    /// One file in the state directory.
-    Sqlite,
-    /// Memory; lost when the daemon ends.
-    Memory,
-}
-
-/// What a notification survives once it was accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// Power loss: synced to disk before the answer.
-    Full,
-    /// The daemon's death: committed before the answer, synced soon after.
-    Relaxed,
-    /// Nothing: in memory.
-    None,
-}
-
 impl Default for StoreSection {
     fn default() -> Self {
         Self {
-            kind: StoreKind::Sqlite,
+            kind: Kind::Sqlite,
             // Nobody should have to ask for it.
             durability: Durability::Full,
             // Room to settle what waits while somebody makes space.
@@ -128,17 +109,17 @@ impl Default for StoreSection {
 
 impl StoreSection {
     pub(super) fn read(&mut self, reader: &mut Reader<'_>) {
-        const KINDS: &[(&str, StoreKind)] = &[("sqlite", StoreKind::Sqlite), ("memory", StoreKind::Memory)];
+        const KINDS: &[(&str, Kind)] = &[("sqlite", Kind::Sqlite), ("memory", Kind::Memory)];
         const DURABILITIES: &[(&str, Durability)] =
             &[("full", Durability::Full), ("relaxed", Durability::Relaxed), ("none", Durability::None)];
-        let set = [
-            ("store.kind", reader.read("store.kind", &mut self.kind, word(KINDS))),
+        reader.read("store.kind", &mut self.kind, word(KINDS));
+        let of_files = [
             ("store.durability", reader.read("store.durability", &mut self.durability, word(DURABILITIES))),
             ("store.min_free", reader.read("store.min_free", &mut self.min_free, size)),
         ];
         // Also where a default is written down: whoever writes `full` relies on it.
-        for (key, _) in set.into_iter().filter(|(_, set)| *set) {
-            reader.warn(key, "has no effect yet: this version keeps everything in memory");
+        for (key, _) in of_files.into_iter().filter(|(_, set)| *set && self.kind == Kind::Memory) {
+            reader.warn(key, "has no effect: store.kind is memory");
         }
     }
 }
@@ -256,7 +237,7 @@ impl ShutdownSection {
     }
 }
 
-/// `[retention]`: how long results are kept. All of it comes with the durable store.
+/// `[retention]`: how long results are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetentionSection {
     /// Rejections.
@@ -279,8 +260,8 @@ impl Default for RetentionSection {
 
 impl RetentionSection {
     pub(super) fn read(&mut self, reader: &mut Reader<'_>) {
-        reader.read_later("retention.rejections", &mut self.rejections, duration);
-        reader.read_later("retention.feedback", &mut self.feedback, duration);
+        reader.read("retention.rejections", &mut self.rejections, duration);
+        reader.read("retention.feedback", &mut self.feedback, duration);
     }
 }
 

@@ -6,12 +6,19 @@ use apnsd::client::ClientError;
 use apnsd::config::Config;
 use apnsd::simulator::script::Command;
 use apnsd::simulator::script::fault::{Alert, ConnectFault, StreamFault};
+use apnsd::store::Kind;
 use apnsd::xmlrpc::value::Value;
 
 use crate::world::{APP, World, member, text, token};
 
 fn quick(config: &mut Config) {
     config.delivery.gateway.settle_after = Duration::from_millis(300);
+}
+
+/// What waits would be lost with the daemon.
+fn in_memory(config: &mut Config) {
+    quick(config);
+    config.store.kind = Kind::Memory;
 }
 
 fn tokens(count: usize) -> Vec<String> {
@@ -175,8 +182,8 @@ async fn what_a_gateway_swallowed_without_reading_is_sent_again_on_a_new_connect
 
 /// A stop in the middle of an error: the rows behind the bad one come back from the gateway and go out again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_waits_for_rows_that_come_back_and_for_an_app_that_is_still_connecting() {
-    let world = World::start(quick).await;
+async fn in_memory_a_stop_waits_for_rows_that_come_back_and_for_an_app_that_is_still_connecting() {
+    let world = World::start(in_memory).await;
     world.provision(&world.simulator.certificates().good.pem).await.unwrap();
     let mut all = tokens(1000);
     all[10] = token("bad8", 10);
@@ -187,9 +194,9 @@ async fn a_stop_waits_for_rows_that_come_back_and_for_an_app_that_is_still_conne
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_gives_up_at_its_deadline_and_counts_what_is_lost() {
+async fn in_memory_a_stop_gives_up_at_its_deadline_and_counts_what_is_lost() {
     let world = World::start(|config| {
-        quick(config);
+        in_memory(config);
         config.shutdown.deadline = Duration::from_millis(500);
     })
     .await;
@@ -240,8 +247,8 @@ async fn a_second_change_during_the_first_one_is_carried_out_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopping_daemon_delivers_what_waits_first() {
-    let world = World::with_app(quick).await;
+async fn in_memory_a_stopping_daemon_delivers_what_waits_first() {
+    let world = World::with_app(in_memory).await;
     let all = tokens(20_000);
     world.notify(&all).await.unwrap();
     let (simulator, stopped) = world.stop().await;
