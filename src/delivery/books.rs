@@ -234,3 +234,6 @@ impl Verdicts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -343,4 +343,14 @@ impl Store {
 }
 
 #[cfg(test)]
+impl Store {
+    /// Makes so many commits fail, from now on, as a broken disk does.
+    pub(crate) fn fail_commits(&self, count: usize) {
+        if let Self::Sqlite(sqlite) = self {
+            sqlite.fail_commits(rusqlite::ffi::SQLITE_IOERR, count);
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests;

@@ -1,0 +1,169 @@
+//! What outcomes do to the queue and the store, also while the store fails.
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::delivery::Delivery;
+use crate::domain::batch::{Batch, BatchId, Message, PushOptions};
+use crate::domain::feedback::Cursor;
+use crate::domain::outcome::Retry;
+use crate::domain::time::Timestamp;
+use crate::domain::token::Tokens;
+use crate::gateway;
+use crate::queue::{self, Queue};
+use crate::store::{self, Durability};
+
+const WALL: Timestamp = Timestamp::from_secs(1_000_000);
+
+struct Place {
+    _dir: TempDir,
+    clock: Clock,
+    store: Store,
+    queue: AppQueue,
+    shutdown: Shutdown,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let clock = Clock::with_wall(WALL);
+        let settings = store::Settings {
+            dir: dir.path().join("state"),
+            durability: Durability::None,
+            min_free: 0,
+            ..store::Settings::default()
+        };
+        let store = Store::open(&settings, clock.clone()).unwrap();
+        let queues = Queue::new(store.clone(), queue::Settings::default(), clock.clone());
+        let queue = queues.open(AppId::parse("app").unwrap());
+        Self { _dir: dir, clock, store, queue, shutdown: Shutdown::new() }
+    }
+
+    fn books(&self) -> Books {
+        let (store, clock, shutdown) = (self.store.clone(), self.clock.clone(), self.shutdown.clone());
+        let delivery = Delivery { gateway: gateway::Settings::default(), store, clock, shutdown };
+        delivery.books(self.queue.clone(), Arc::default())
+    }
+
+    /// Accepts so many rows and hands them out.
+    async fn leased(&self, rows: u8) -> Span {
+        let mut tokens = Tokens::default();
+        (0..rows).for_each(|row| tokens.push(&[row; 32]));
+        let message = Message { payload: b"{}"[..].into(), options: PushOptions::default() };
+        self.queue.accept(Batch::broadcast(WALL, tokens, message), None).await.unwrap();
+        self.books().lease(u32::MAX).await.unwrap()
+    }
+
+    async fn rejected(&self) -> Vec<(u32, &'static str)> {
+        let app = AppId::parse("app").unwrap();
+        let page = self.store.rejections_after(&app, Cursor(0), 100).await.unwrap();
+        page.entries.into_iter().map(|entry| (entry.row, entry.reason.name())).collect()
+    }
+
+    /// Rows that are not settled on disk.
+    async fn on_disk(&self) -> u64 {
+        self.store.backlogs().await.unwrap().iter().map(|backlog| backlog.rows).sum()
+    }
+}
+
+fn settled(span: Span, outcome: Outcome) -> Settled {
+    Settled { span, outcome }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_outcome_has_its_place_on_disk() {
+    let place = Place::new();
+    let mut span = place.leased(5).await;
+    let after = Some(Duration::from_secs(60));
+    let transient = Outcome::Retry(Retry::Transient { reason: Reason::ProcessingError, after });
+    let outcomes = vec![
+        settled(span.take_front(1), Outcome::Accepted),
+        settled(span.take_front(1), Outcome::Rejected(Reason::InvalidToken)),
+        settled(span.take_front(1), transient),
+        settled(span, Outcome::Retry(Retry::NotProcessed)),
+    ];
+    let news = place.books().enter(outcomes, None).await;
+    assert_eq!(news, [News::Delivered, News::Rejected(Reason::InvalidToken, 1)]);
+    assert_eq!(place.rejected().await, [(1, "InvalidToken")]);
+    assert_eq!((place.on_disk().await, place.queue.depth().waiting), (3, 3));
+    assert_eq!(place.books().lease(9).await.unwrap().rows, 3..5);
+    assert!(place.books().lease(9).await.is_none(), "the third is due in a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_is_tried_until_it_is_kept_and_settled_only_then() {
+    let place = Place::new();
+    let span = place.leased(1).await;
+    place.store.fail_commits(3);
+    let before = place.clock.now();
+    place.books().enter(vec![settled(span, Outcome::Rejected(Reason::InvalidToken))], None).await;
+    assert_eq!(place.clock.now().since(before), 3 * KEEP_RETRY);
+    assert_eq!(place.rejected().await, [(0, "InvalidToken")]);
+    assert_eq!(place.on_disk().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_to_be_tried_again_are_moved_as_soon_as_the_store_works() {
+    let place = Place::new();
+    let mut span = place.leased(2).await;
+    place.store.fail_commits(2);
+    let transient = || Outcome::Retry(Retry::Transient { reason: Reason::ProcessingError, after: None });
+    let outcomes = vec![settled(span.take_front(1), transient()), settled(span, transient())];
+    place.books().enter(outcomes, None).await;
+    assert_eq!((place.on_disk().await, place.queue.depth().leased), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_stops_while_the_store_fails_leaves_the_rows_as_they_were() {
+    let place = Place::new();
+    let span = place.leased(2).await;
+    place.store.fail_commits(1);
+    place.shutdown.stop();
+    place.books().enter(vec![settled(span, Outcome::Rejected(Reason::InvalidToken))], None).await;
+    assert_eq!(place.rejected().await, []);
+    assert_eq!(place.on_disk().await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_presumed_delivered_too_early_are_durable_again_before_they_are_sent() {
+    let place = Place::new();
+    let span = place.leased(2).await;
+    let mut late = span.clone();
+    place.books().enter(vec![settled(span, Outcome::Presumed)], None).await;
+    assert_eq!(place.on_disk().await, 0);
+    let rejected = settled(late.take_front(1), Outcome::Rejected(Reason::InvalidToken));
+    let returned = settled(late, Outcome::Retry(Retry::NotProcessed));
+    place.books().revise(vec![rejected, returned], None).await;
+    assert_eq!(place.rejected().await, [(0, "InvalidToken")]);
+    assert_eq!(place.on_disk().await, 1);
+    let again = place.books().lease(9).await.unwrap();
+    assert_eq!((again.id, again.batch.notification(0).token), (BatchId(2), &[1; 32][..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_expires_while_it_waits_is_rejected_without_a_connection() {
+    let place = Place::new();
+    let span = place.leased(3).await;
+    place.queue.give_back(vec![span]);
+    let mut books = place.books();
+    books.expire(place.clock.now()).await;
+    assert_eq!(place.rejected().await, []);
+    let day = Duration::from_secs(24 * 60 * 60);
+    place.clock.sleep(day).await;
+    place.clock.set_wall(WALL.plus(day));
+    books.expire(place.clock.now()).await;
+    assert_eq!(place.rejected().await, [(0, "Expired"), (1, "Expired"), (2, "Expired")]);
+    assert_eq!(place.on_disk().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_that_waits_can_be_rejected_due_or_not() {
+    let place = Place::new();
+    let mut span = place.leased(3).await;
+    let transient = Outcome::Retry(Retry::Transient { reason: Reason::ProcessingError, after: None });
+    place.books().enter(vec![settled(span.take_front(1), transient)], None).await;
+    place.queue.give_back(vec![span]);
+    assert_eq!(place.books().reject_all(Reason::Purged).await, 3);
+    assert_eq!(place.rejected().await.len(), 3);
+    assert_eq!((place.on_disk().await, place.queue.depth().waiting), (0, 0));
+}
