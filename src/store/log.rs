@@ -35,6 +35,11 @@ impl<T: Clone> Log<T> {
         }
     }
 
+    /// All entries, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().map(|(_, entry)| entry)
+    }
+
     /// Entries after the cursor. A cursor beyond the newest entry is from an earlier life of the list and starts over.
     pub(super) fn after(&self, cursor: Cursor, limit: usize) -> Page<T> {
         let cursor = if cursor.0 > self.newest { 0 } else { cursor.0 };

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::log::Log;
+use super::outcomes::{Logged, Ring};
 use super::progress::Progress;
 use super::record::excerpt;
 use super::requests::{Turn, turn};
+use super::trace::{Search, TokenPrefix, Traced};
 use super::{Backlog, Commit, Due, FeedbackSource, RequestKey, Settings, Stored};
 use crate::clock::Clock;
 use crate::domain::app::AppId;
@@ -21,7 +23,11 @@ pub struct Memory {
     settings: Settings,
     clock: Clock,
     records: Mutex<Records>,
+    outcomes: Mutex<Ring>,
 }
+
+/// Bytes of outcomes that are logged at most: memory is dearer than the disk.
+const OUTCOMES_BYTES_MAX: u64 = 4 << 20;
 
 #[derive(Debug, Default)]
 struct Records {
@@ -54,7 +60,8 @@ struct Requests {
 
 impl Memory {
     pub(super) fn new(settings: &Settings, clock: Clock) -> Self {
-        Self { settings: settings.clone(), clock, records: Mutex::default() }
+        let outcomes = usize::try_from(settings.trace_max.min(OUTCOMES_BYTES_MAX)).unwrap_or(usize::MAX);
+        Self { settings: settings.clone(), clock, records: Mutex::default(), outcomes: Mutex::new(Ring::new(outcomes)) }
     }
 
     pub(super) fn put_app(&self, app: &AppId, body: Vec<u8>) {
@@ -186,6 +193,20 @@ impl Memory {
         self.records().cursors.insert((app.clone(), source.clone()), cursor);
     }
 
+    pub(super) fn log_outcome(&self, app: &AppId, span: &Span, outcome: Logged, at: Timestamp) {
+        self.outcomes().log(app, span, outcome, at);
+    }
+
+    pub(super) fn trace(&self, prefix: TokenPrefix, limit: usize) -> Vec<Traced> {
+        let logged = self.outcomes().find(|start| prefix.matches_start(start), limit);
+        let mut search = Search::new(prefix, limit);
+        let mut records = self.records();
+        records.trim(self.cutoff(self.settings.rejections_age), self.cutoff(self.settings.feedback_age));
+        records.search(&mut search);
+        drop(records);
+        search.finish(logged)
+    }
+
     fn cutoff(&self, age: Duration) -> Timestamp {
         self.clock.timestamp().minus(age)
     }
@@ -193,6 +214,10 @@ impl Memory {
     /// A panic elsewhere leaves the records whole: every change is one statement.
     fn records(&self) -> MutexGuard<'_, Records> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn outcomes(&self) -> MutexGuard<'_, Ring> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -215,6 +240,41 @@ impl Records {
             self.batches.remove(&span.id);
         }
     }
+}
+
+impl Records {
+    fn trim(&mut self, rejections: Timestamp, feedback: Timestamp) {
+        self.rejections.values_mut().for_each(|log| log.trim(rejections));
+        self.feedback.values_mut().for_each(|log| log.trim(feedback));
+    }
+
+    fn search(&self, search: &mut Search) {
+        let rejections: BTreeMap<_, _> = self.rejections.iter().collect();
+        let mut found: Vec<Traced> = rejections
+            .into_values()
+            .flat_map(Log::iter)
+            .filter(|rejection| search.prefix.matches(&rejection.token))
+            .map(Traced::rejected)
+            .collect();
+        search.add_kept(newest(&mut found, search.limit));
+        let by_name = self.feedback.iter().map(|(source, log)| ((&source.environment, &source.topic), (source, log)));
+        let mut found: Vec<Traced> = BTreeMap::from_iter(by_name)
+            .into_values()
+            .flat_map(|(source, log)| log.iter().map(move |entry| (source, entry)))
+            .filter(|(_, entry)| search.prefix.matches(&entry.token))
+            .map(|(source, entry)| Traced::feedback(source, entry))
+            .collect();
+        search.add_kept(newest(&mut found, search.limit));
+        for (id, held) in self.batches.iter().rev() {
+            search.add_waiting(&held.app, &held.stored(*id));
+        }
+    }
+}
+
+/// The last ones by their time, oldest first.
+fn newest(found: &mut Vec<Traced>, limit: usize) -> Vec<Traced> {
+    found.sort_by_key(|traced| traced.timestamp);
+    found.split_off(found.len().saturating_sub(limit))
 }
 
 impl Held {

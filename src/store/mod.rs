@@ -14,20 +14,24 @@
 mod error;
 mod log;
 mod memory;
+mod outcomes;
 mod progress;
 mod record;
 mod requests;
 mod settings;
 mod sqlite;
+mod trace;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 pub use self::error::{OpenError, StoreError};
 use self::memory::Memory;
+pub use self::outcomes::Logged;
 pub use self::requests::RequestKey;
 pub use self::settings::{Durability, Kind, Settings};
 use self::sqlite::Sqlite;
+pub use self::trace::{Event, TokenPrefix, TokenPrefixError, Traced};
 use crate::clock::Clock;
 use crate::domain::app::AppId;
 use crate::domain::batch::{Batch, BatchId, Span, Tries};
@@ -338,6 +342,25 @@ impl Store {
         match self {
             Self::Memory(memory) => memory.move_feedback_cursor(app, source, cursor),
             Self::Sqlite(sqlite) => sqlite.move_feedback_cursor(app, source, cursor),
+        }
+    }
+
+    /// Logs what became of a span's rows, for [`Store::trace`] and nothing else. Best effort: never waits, is not
+    /// synced, and drops rows that come faster than the disk takes them. The oldest go beyond `trace_max`.
+    pub fn log_outcome(&self, app: &AppId, span: &Span, outcome: Logged, at: Timestamp) {
+        match self {
+            Self::Memory(memory) => memory.log_outcome(app, span, outcome, at),
+            Self::Sqlite(sqlite) => sqlite.log_outcome(app, span, outcome, at),
+        }
+    }
+
+    /// What is known of the notifications for devices whose token begins so, at most the `limit` newest, newest last:
+    /// what was logged ([`Store::log_outcome`], by the first 8 digits), rejections and feedback, by time; then what
+    /// waits. Looks at everything that waits, which may take a second for a million batches, and delays nobody else.
+    pub async fn trace(&self, prefix: TokenPrefix, limit: usize) -> Result<Vec<Traced>, StoreError> {
+        match self {
+            Self::Memory(memory) => Ok(memory.trace(prefix, limit)),
+            Self::Sqlite(sqlite) => sqlite.trace(prefix, limit).await,
         }
     }
 }

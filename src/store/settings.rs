@@ -26,6 +26,9 @@ pub struct Settings {
     pub feedback_max: usize,
     /// How long feedback is kept.
     pub feedback_age: Duration,
+    /// Bytes of outcomes that are logged for [`Store::trace`](super::Store::trace), in two files or, at most 4 MiB, in
+    /// memory; 0 logs nothing.
+    pub trace_max: u64,
     /// The cursor before the first entry of a store in memory. One that grows from start to start makes cursors of an
     /// earlier life smaller than all of this one, so that whoever asks with one misses nothing.
     pub first_cursor: Cursor,
@@ -67,6 +70,8 @@ impl Default for Settings {
             rejections_age: 30 * DAY,
             feedback_max: 1_000_000,
             feedback_age: 90 * DAY,
+            // A million rows.
+            trace_max: 32 << 20,
             first_cursor: Cursor(0),
         }
     }

@@ -4,6 +4,7 @@ mod conformance;
 mod crash;
 mod files;
 mod model;
+mod trace;
 mod trouble;
 
 use tempfile::TempDir;

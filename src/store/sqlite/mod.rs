@@ -3,7 +3,7 @@
 //! # Files
 //!
 //! `apnsd.db` with its `-wal` and `-shm` is everything (mode 0600, open to `sqlite3 apnsd.db` for a look at any time).
-//! `apnsd.lock` is locked by the one process that uses the directory, `apnsd.reserve` takes 16 MiB that are given up
+//! `apnsd.outcomes` and `apnsd.outcomes.1` are a log of their own ([`super::outcomes`]). `apnsd.lock` is locked by the one process that uses the directory, `apnsd.reserve` takes 16 MiB that are given up
 //! when the disk is full ([`disk`]). `schema_1.sql` has the tables; `PRAGMA user_version` says which version they have.
 //!
 //! | table | one row for | |
@@ -52,6 +52,7 @@ mod mailbox;
 mod problem;
 mod read;
 mod schema;
+mod search;
 mod work;
 mod write;
 mod writer;
@@ -69,7 +70,9 @@ use self::mailbox::{Lane, Mailbox, State};
 use self::read::Readers;
 use self::work::{Change, Insert, Record, SettledRows, Staged, Then, Work};
 use self::writer::{Trouble, Writer};
+use super::outcomes::{Log, Logged};
 use super::record::{RECORD_MAX, encode, excerpt};
+use super::trace::{Search, TokenPrefix, Traced};
 use super::{Backlog, Commit, Due, FeedbackSource, OpenError, RequestKey, Settings, StoreError, Stored};
 use crate::clock::Clock;
 use crate::domain::app::AppId;
@@ -91,6 +94,8 @@ pub struct Sqlite {
     feedback_age: Duration,
     stages: AtomicI64,
     trouble: Trouble,
+    /// `None` when nothing is to be logged.
+    outcomes: Option<Arc<Log>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     #[cfg(test)]
     faults: writer::Faults,
@@ -103,6 +108,13 @@ impl Sqlite {
         let connection = schema::open_writer(&path, settings.durability)?;
         let stages = schema::clear_segments(&connection, &path)?;
         schema::bring_due_times_back(&connection, &path, clock.timestamp())?;
+        let outcomes = match settings.trace_max {
+            0 => None,
+            bytes => Some(Arc::new(
+                Log::open(&settings.dir, bytes, clock.clone())
+                    .map_err(|error| OpenError::Io { path: path.clone(), error })?,
+            )),
+        };
         let mailbox = Arc::new(Mailbox::new());
         let trouble = Trouble::default();
         let writer = Writer::new(connection, directory, settings, &mailbox, clock.clone(), &trouble);
@@ -118,6 +130,7 @@ impl Sqlite {
             feedback_age: settings.feedback_age,
             stages: AtomicI64::new(stages),
             trouble,
+            outcomes,
             thread: Mutex::new(Some(thread)),
             #[cfg(test)]
             faults,
@@ -126,6 +139,10 @@ impl Sqlite {
 
     pub(super) async fn close(&self) -> Result<(), StoreError> {
         self.readers.close();
+        if let Some(log) = self.outcomes.clone() {
+            let closed = tokio::task::spawn_blocking(move || log.close()).await;
+            closed.map_err(|stopped| StoreError::Io(stopped.to_string()))?;
+        }
         self.mailbox.close(State::Closing);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
@@ -292,6 +309,28 @@ impl Sqlite {
         self.mailbox.move_cursor(app, source, cursor);
     }
 
+    pub(super) fn log_outcome(&self, app: &AppId, span: &Span, outcome: Logged, at: Timestamp) {
+        if let Some(log) = &self.outcomes {
+            log.log(app, span, outcome, at);
+        }
+    }
+
+    pub(super) async fn trace(&self, prefix: TokenPrefix, limit: usize) -> Result<Vec<Traced>, StoreError> {
+        self.ask(Lane::Books, Work::Flush).await?;
+        let now = self.clock.timestamp();
+        let since =
+            search::Since { rejections: now.minus(self.rejections_age), feedback: now.minus(self.feedback_age) };
+        let mut search = Search::new(prefix.clone(), limit);
+        let query = move |connection: &_| search::search(connection, &mut search, since).map(|()| search);
+        let search = self.readers.search(query).await?;
+        // Afterwards, so that what is settled meanwhile is found twice rather than not at all.
+        let logged = match &self.outcomes {
+            Some(log) => log.find(move |start| prefix.matches_start(start), limit).await,
+            None => Ok(Vec::new()),
+        };
+        Ok(search.finish(logged.map_err(|error| StoreError::Io(format!("the log of outcomes: {error}")))?))
+    }
+
     /// Encodes a batch. A large record is written on the way, in segments; what comes back refers to them.
     async fn record(&self, lane: Lane, batch: &Batch) -> Result<Record, StoreError> {
         let record = encode(batch);
@@ -330,6 +369,9 @@ impl Drop for Sqlite {
     /// Without [`Sqlite::close`], as after a crash: what is not written is lost. The files are free when this returns.
     fn drop(&mut self) {
         self.readers.close();
+        if let Some(log) = &self.outcomes {
+            log.close();
+        }
         self.mailbox.close(State::Abandoned);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // The last owner may be a callback that runs on the writer itself.

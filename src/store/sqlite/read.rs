@@ -26,11 +26,14 @@ pub(super) struct Readers {
     path: PathBuf,
     idle: Arc<Mutex<Vec<Connection>>>,
     permits: Arc<Semaphore>,
+    /// One search at a time, beside the other queries.
+    searches: Arc<Semaphore>,
 }
 
 impl Readers {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, idle: Arc::default(), permits: Arc::new(Semaphore::new(READERS_MAX)) }
+        let permits = |count| Arc::new(Semaphore::new(count));
+        Self { path, idle: Arc::default(), permits: permits(READERS_MAX), searches: permits(1) }
     }
 
     /// Runs a query, which sees one state of the store, on a thread that may wait.
@@ -51,16 +54,38 @@ impl Readers {
             }
             Ok(answer)
         };
-        match tokio::task::spawn_blocking(run).await {
-            Ok(answer) => answer.map_err(Problem::of_query),
-            Err(stopped) => Err(StoreError::Io(stopped.to_string())),
-        }
+        answered(tokio::task::spawn_blocking(run).await)
+    }
+
+    /// As [`Readers::read`], for what may take seconds: on a connection of its own, so that other queries need not
+    /// wait.
+    pub(super) async fn search<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let permit = Arc::clone(&self.searches).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let path = self.path.clone();
+        let run = move || -> Result<T, Problem> {
+            let connection = schema::open_reader(&path)?;
+            let answer = query(&*connection.unchecked_transaction()?)?;
+            drop(permit);
+            Ok(answer)
+        };
+        answered(tokio::task::spawn_blocking(run).await)
     }
 
     /// Reads no more.
     pub(super) fn close(&self) {
         self.permits.close();
+        self.searches.close();
         lock(&self.idle).clear();
+    }
+}
+
+fn answered<T>(joined: Result<Result<T, Problem>, tokio::task::JoinError>) -> Result<T, StoreError> {
+    match joined {
+        Ok(answer) => answer.map_err(Problem::of_query),
+        Err(stopped) => Err(StoreError::Io(stopped.to_string())),
     }
 }
 
@@ -131,7 +156,7 @@ pub(super) fn load_due(
     Ok(Due { stored, next: None })
 }
 
-fn stored_of(connection: &Connection, row: &Row<'_>) -> Result<Stored, Problem> {
+pub(super) fn stored_of(connection: &Connection, row: &Row<'_>) -> Result<Stored, Problem> {
     let id: i64 = row.get(0)?;
     let failed = |error| Problem::Record { id, error };
     let batch = match row.get::<_, Option<i64>>(4)? {
@@ -156,7 +181,7 @@ fn unsettled(rows: u32, bits: Option<Vec<u8>>) -> Option<Vec<Range<u32>>> {
     }
 }
 
-fn segments(connection: &Connection, stage: i64) -> Result<Vec<u8>, Problem> {
+pub(super) fn segments(connection: &Connection, stage: i64) -> Result<Vec<u8>, Problem> {
     let mut statement = connection.prepare_cached("SELECT bytes FROM segments WHERE stage = ? ORDER BY number")?;
     let mut rows = statement.query([stage])?;
     let mut record = Vec::new();
@@ -289,10 +314,10 @@ fn no_page<T>() -> Page<T> {
     Page { entries: Vec::new(), next: Cursor::default() }
 }
 
-fn limit_of(limit: usize) -> i64 {
+pub(super) fn limit_of(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-fn app_of(name: &str) -> Result<AppId, Problem> {
+pub(super) fn app_of(name: &str) -> Result<AppId, Problem> {
     AppId::parse(name).map_err(|error| Problem::Damaged(format!("the name of an app: {error}")))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 
 /// Runs a check on an empty store of each kind.
-async fn on_each(check: impl AsyncFn(&Place, Store)) {
+pub(super) async fn on_each(check: impl AsyncFn(&Place, Store)) {
     let place = Place::new();
     check(&place, place.memory()).await;
     let place = Place::new();
@@ -14,7 +14,7 @@ async fn on_each(check: impl AsyncFn(&Place, Store)) {
 }
 
 /// The same store, closed and opened again if it can be.
-async fn reopened(place: &Place, store: Store) -> Store {
+pub(super) async fn reopened(place: &Place, store: Store) -> Store {
     match &store {
         Store::Memory(_) => store,
         Store::Sqlite(_) => {

@@ -8,6 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::outcomes::tests::logged;
 use crate::store::record::tests::batches;
 
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ enum Step {
     Load(usize, u64, usize),
     LoadDue(usize, Duration, u64, Duration, usize),
     Backlogs,
+    Log(Rows, Logged),
+    Trace(Option<Rows>, usize, usize),
     Keep(Entry),
     Wait(Duration),
     Reopen,
@@ -61,6 +64,9 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => (app(), due(), 0..20_u64, due(), 0..4000_usize)
             .prop_map(|(app, due, id, until, bytes)| Step::LoadDue(app, due, id, until, bytes)),
         1 => Just(Step::Backlogs),
+        3 => (rows(), logged()).prop_map(|(rows, outcome)| Step::Log(rows, outcome)),
+        2 => (option::of(rows()), 4..64_usize, 0..30_usize)
+            .prop_map(|(rows, digits, limit)| Step::Trace(rows, digits, limit)),
         10 => entries().prop_map(Step::Keep),
         1 => wait.prop_map(Step::Wait),
         1 => Just(Step::Reopen),
@@ -143,6 +149,14 @@ impl Pair {
                 assert_eq!(self.sqlite().backlogs().await, self.memory.backlogs().await);
                 self.notes_are_written();
             }
+            Step::Log(rows, outcome) => {
+                if let Some((app, span)) = self.choose(&rows) {
+                    let now = self.place.clock.timestamp();
+                    self.memory.log_outcome(&app, &span, outcome, now);
+                    self.sqlite().log_outcome(&app, &span, outcome, now);
+                }
+            }
+            Step::Trace(rows, digits, limit) => self.trace(rows, digits, limit).await,
             Step::Keep(entry) => self.keep(entry).await,
             Step::Wait(span) => self.place.clock.set_wall(self.place.clock.timestamp().plus(span)),
             Step::Reopen => {
@@ -202,6 +216,15 @@ impl Pair {
         if let Commit::Accepted(id) = committed {
             self.hold(app, span(id, &batch, 0..batch.rows()));
         }
+    }
+
+    async fn trace(&mut self, rows: Option<Rows>, digits: usize, limit: usize) {
+        let chosen = rows.and_then(|rows| self.choose(&rows));
+        let token = chosen.map(|(_, span)| span.batch.notification(span.rows.start).token.to_vec());
+        let hex = crate::domain::token::token_hex(&token.unwrap_or(vec![7; 32]));
+        let Ok(prefix) = TokenPrefix::parse(&hex[..digits.min(hex.len())]) else { return };
+        assert_eq!(self.sqlite().trace(prefix.clone(), limit).await, self.memory.trace(prefix, limit).await);
+        self.notes_are_written();
     }
 
     async fn requeue(&mut self, rows: &Rows, tries: Tries, due: Option<Timestamp>) {
