@@ -15,12 +15,12 @@ use crate::clock::{Clock, Instant};
 use crate::domain::app::AppId;
 use crate::domain::batch::Span;
 use crate::domain::feedback::Rejection;
-use crate::domain::outcome::{Outcome, Reason, Settled};
+use crate::domain::outcome::{Outcome, Reason, Retry, Settled};
 use crate::domain::token::MaskedToken;
 use crate::queue::retry::{self, Next};
 use crate::queue::{AppQueue, Leased};
 use crate::shutdown::Shutdown;
-use crate::store::{Store, StoreError};
+use crate::store::{Logged, Store, StoreError};
 
 /// What could not be kept is tried again so much later.
 const KEEP_RETRY: Duration = Duration::from_secs(1);
@@ -61,6 +61,8 @@ struct Verdicts {
     rejected: Vec<(Span, Reason)>,
     returned: Vec<Span>,
     deferred: Vec<(Span, Duration)>,
+    /// What is to be said of rows that are not rejected.
+    logged: Vec<(Span, Logged)>,
 }
 
 impl Books {
@@ -103,6 +105,7 @@ impl Books {
             }
             verdicts.add(span, outcome, instead, self.attempts_max);
         }
+        self.log(&verdicts.logged);
         for span in &verdicts.delivered {
             self.counters.add_delivered(span.len());
             self.queue.settle(span);
@@ -120,6 +123,7 @@ impl Books {
             self.counters.take_back_delivered(span.len());
             verdicts.add(span, outcome, instead, self.attempts_max);
         }
+        self.log(&verdicts.logged);
         verdicts.delivered.iter().for_each(|span| self.counters.add_delivered(span.len()));
         self.record(&verdicts.rejected).await;
         // Their batch may be gone: they come back in one of their own, at once.
@@ -169,7 +173,8 @@ impl Books {
         let kept = self.keep("rejections", || self.store.append_rejections(rejections.clone())).await;
         for (span, reason) in rejected {
             self.counters.add_rejected(span.len());
-            self.log_rejected(span, *reason);
+            self.store.log_outcome(&self.app, span, Logged::Rejected(*reason), timestamp);
+            self.say_rejected(span, *reason);
         }
         kept.is_some()
     }
@@ -206,7 +211,17 @@ impl Books {
         }
     }
 
-    fn log_rejected(&self, span: &Span, reason: Reason) {
+    fn log(&self, logged: &[(Span, Logged)]) {
+        let timestamp = self.clock.timestamp();
+        for (span, outcome) in logged {
+            self.store.log_outcome(&self.app, span, *outcome, timestamp);
+            if let Logged::Retried(reason) = outcome {
+                self.counters.add_retried(*reason, span.len());
+            }
+        }
+    }
+
+    fn say_rejected(&self, span: &Span, reason: Reason) {
         let (app, batch) = (&self.app, span.id.0);
         if span.len() > LOGGED_ROWS_MAX {
             info!(%app, batch, rows = span.len(), "rejected: {reason}");
@@ -222,16 +237,31 @@ impl Books {
 impl Verdicts {
     fn add(&mut self, span: Span, outcome: Outcome, instead: Option<Reason>, attempts_max: u8) {
         let retry = match outcome {
-            Outcome::Accepted | Outcome::Presumed => return self.delivered.push(span),
+            Outcome::Accepted => return self.deliver(span, Logged::Accepted),
+            Outcome::Presumed => return self.deliver(span, Logged::Presumed),
             Outcome::Rejected(reason) => return self.rejected.push((span, reason)),
             Outcome::Expired => return self.rejected.push((span, Reason::Expired)),
             Outcome::Retry(retry) => retry,
         };
-        match (instead, retry::next(span.tries, &retry, attempts_max)) {
-            (Some(reason), _) | (None, Next::Reject(reason)) => self.rejected.push((span, reason)),
-            (None, Next::AtOnce(tries)) => self.returned.push(span.with_tries(tries)),
-            (None, Next::After(tries, wait)) => self.deferred.push((span.with_tries(tries), wait)),
+        let next = retry::next(span.tries, &retry, attempts_max);
+        if let (Some(reason), _) | (None, Next::Reject(reason)) = (instead, next) {
+            return self.rejected.push((span, reason));
         }
+        match retry {
+            Retry::NotProcessed => (),
+            Retry::Unknown { .. } => self.logged.push((span.clone(), Logged::Unknown)),
+            Retry::Transient { reason, .. } => self.logged.push((span.clone(), Logged::Retried(reason))),
+        }
+        match next {
+            Next::AtOnce(tries) => self.returned.push(span.with_tries(tries)),
+            Next::After(tries, wait) => self.deferred.push((span.with_tries(tries), wait)),
+            Next::Reject(_) => (),
+        }
+    }
+
+    fn deliver(&mut self, span: Span, outcome: Logged) {
+        self.logged.push((span.clone(), outcome));
+        self.delivered.push(span);
     }
 }
 

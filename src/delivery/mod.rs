@@ -9,8 +9,8 @@ mod reading;
 mod state;
 mod worker;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -67,6 +67,8 @@ pub struct WorkerStatus {
 pub struct Counters {
     delivered: AtomicU64,
     rejected: AtomicU64,
+    /// Each reason once.
+    retried: Mutex<Vec<(Reason, u64)>>,
 }
 
 /// Why a command was not carried out.
@@ -194,6 +196,19 @@ impl Counters {
     /// Rows that were rejected or expired.
     pub fn rejected(&self) -> u64 {
         self.rejected.load(Ordering::Relaxed)
+    }
+
+    /// Rows that went back to the queue for an error that may pass; each reason once.
+    pub fn retried(&self) -> Vec<(Reason, u64)> {
+        self.retried.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add_retried(&self, reason: Reason, rows: u32) {
+        let mut retried = self.retried.lock().unwrap_or_else(PoisonError::into_inner);
+        match retried.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += u64::from(rows),
+            None => retried.push((reason, u64::from(rows))),
+        }
     }
 
     fn add_delivered(&self, rows: u32) {

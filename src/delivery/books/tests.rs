@@ -6,7 +6,6 @@ use super::*;
 use crate::delivery::Delivery;
 use crate::domain::batch::{Batch, BatchId, Message, PushOptions};
 use crate::domain::feedback::Cursor;
-use crate::domain::outcome::Retry;
 use crate::domain::time::Timestamp;
 use crate::domain::token::Tokens;
 use crate::gateway;
