@@ -67,6 +67,7 @@ pub(super) fn put_span(
     record[8..16].copy_from_slice(&at.as_millis().to_le_bytes());
     record[16..24].copy_from_slice(&span.id.0.to_le_bytes());
     record[28..32].copy_from_slice(&number.to_le_bytes());
+    records.reserve(span.rows.len().min(rows_max) * RECORD_BYTES);
     for row in span.rows.clone().take(rows_max) {
         let token = span.batch.notification(row).token;
         let known = token.len().min(4);

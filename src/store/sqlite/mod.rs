@@ -316,7 +316,10 @@ impl Sqlite {
     }
 
     pub(super) async fn trace(&self, prefix: TokenPrefix, limit: usize) -> Result<Vec<Traced>, StoreError> {
-        self.ask(Lane::Books, Work::Flush).await?;
+        // Any other error is one that `Store::trouble` tells. Until it is over, rows that were sent also count as waiting.
+        if let Err(StoreError::Closed) = self.ask(Lane::Books, Work::Flush).await {
+            return Err(StoreError::Closed);
+        }
         let now = self.clock.timestamp();
         let since =
             search::Since { rejections: now.minus(self.rejections_age), feedback: now.minus(self.feedback_age) };

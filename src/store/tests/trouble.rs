@@ -132,6 +132,21 @@ async fn progress_that_cannot_be_written_is_kept_and_said_to_be_in_trouble() {
 }
 
 #[tokio::test]
+async fn notifications_are_traced_also_while_progress_cannot_be_written() {
+    let place = Place::new();
+    let store = place.open();
+    let (one, batch) = (app("one"), batch(1, "{}"));
+    let span = span(commit(&store, &one, &batch).await, &batch, 0..1);
+    store.log_outcome(&one, &span, Logged::Accepted, Timestamp::from_secs(9));
+    store.settle(&span);
+    fail_commits(&store, SQLITE_IOERR, 1);
+    let traced = store.trace(TokenPrefix::parse("0000").unwrap(), 9).await.unwrap();
+    let events: Vec<Event> = traced.into_iter().map(|traced| traced.event).collect();
+    assert_eq!(events, [Event::Logged(Logged::Accepted), Event::Waiting]);
+    assert!(store.trouble().is_some());
+}
+
+#[tokio::test]
 async fn closing_says_what_could_not_be_written() {
     let place = Place::new();
     let store = place.open();
