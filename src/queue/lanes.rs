@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::clock::Instant;
-use crate::domain::batch::BatchId;
+use crate::domain::batch::{Batch, BatchId, Span};
 use crate::domain::time::Timestamp;
-use crate::store::Backlog;
+use crate::store::{Backlog, Stored};
 
 /// Rows are due after this long at the latest, whatever the wall clock says meanwhile.
 const DUE_MAX: Duration = Duration::from_secs(60 * 60);
@@ -35,14 +35,17 @@ pub(super) struct Fresh {
     spilled_to: BatchId,
     /// Batches beyond `loaded_to` that are, or were, in memory: not to be read again.
     known: BTreeSet<BatchId>,
-    /// When the oldest batch that is on disk only was accepted.
+    /// Rows that are on disk only.
+    rows: u64,
+    /// When the oldest of them was accepted.
     oldest: Option<Timestamp>,
 }
 
 impl Fresh {
     pub(super) fn new(backlog: &Backlog) -> Self {
         let oldest = (backlog.newest > BatchId::default()).then_some(backlog.oldest);
-        Self { spilled_to: backlog.newest, oldest, ..Self::default() }
+        let rows = backlog.rows.saturating_sub(backlog.deferred);
+        Self { spilled_to: backlog.newest, rows, oldest, ..Self::default() }
     }
 
     /// Whether something is on disk only.
@@ -61,13 +64,18 @@ impl Fresh {
         self.loaded_to.max(self.spilled_to).max(known)
     }
 
-    /// When the oldest batch that is on disk only was accepted.
+    /// Rows that are on disk only.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// When the oldest of them was accepted.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
         self.oldest
     }
 
     /// A new batch; they come in the order of ids.
-    pub(super) fn announce(&mut self, id: BatchId, accepted_at: Timestamp, fits: bool) -> Place {
+    pub(super) fn announce(&mut self, id: BatchId, batch: &Batch, fits: bool) -> Place {
         if id <= self.loaded_to {
             return Place::Loaded;
         }
@@ -76,7 +84,8 @@ impl Fresh {
             return Place::Memory;
         }
         self.spilled_to = id;
-        self.oldest.get_or_insert(accepted_at);
+        self.rows += u64::from(batch.rows());
+        self.oldest.get_or_insert(batch.accepted_at());
         Place::Disk
     }
 
@@ -93,10 +102,14 @@ impl Fresh {
     }
 
     /// A batch was read; whether it was not in memory before.
-    pub(super) fn load(&mut self, id: BatchId, accepted_at: Timestamp) -> bool {
-        self.loaded_to = self.loaded_to.max(id);
-        self.oldest = Some(accepted_at);
-        !self.known.remove(&id)
+    pub(super) fn load(&mut self, stored: &Stored) -> bool {
+        self.loaded_to = self.loaded_to.max(stored.id);
+        self.oldest = Some(stored.batch.accepted_at());
+        let is_new = !self.known.remove(&stored.id);
+        if is_new {
+            self.rows = self.rows.saturating_sub(rows_of(stored));
+        }
+        is_new
     }
 
     /// A read is over; with `end`, all that was there when it began is read, up to the batch that was `newest` then.
@@ -105,6 +118,7 @@ impl Fresh {
         if !self.is_on_disk() {
             self.loaded_to = self.newest();
             self.known.clear();
+            self.rows = 0;
             self.oldest = None;
         }
     }
@@ -121,7 +135,9 @@ pub(super) struct Deferred {
     next: Option<Due>,
     /// The first of those that were deferred since the last read began.
     added: Option<Due>,
-    /// When the oldest of all batches in it was accepted.
+    /// Rows in it.
+    rows: u64,
+    /// When the oldest of them was accepted.
     oldest: Option<Timestamp>,
 }
 
@@ -140,6 +156,7 @@ impl Deferred {
             not_before: Timestamp::from_millis(i64::MIN),
             next: next.map(|stored| Due::of(stored, now, wall)),
             added: None,
+            rows: backlog.map_or(0, |backlog| backlog.deferred),
             oldest: next.and(backlog).map(|backlog| backlog.oldest),
         }
     }
@@ -150,6 +167,10 @@ impl Deferred {
 
     pub(super) fn next(&self) -> Option<Due> {
         self.next
+    }
+
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
     }
 
     pub(super) fn oldest(&self) -> Option<Timestamp> {
@@ -163,7 +184,9 @@ impl Deferred {
     }
 
     /// Rows were deferred.
-    pub(super) fn add(&mut self, due: Due, accepted_at: Timestamp) {
+    pub(super) fn add(&mut self, due: Due, span: &Span) {
+        let accepted_at = span.batch.accepted_at();
+        self.rows += u64::from(span.len());
         self.next = Some(self.next.map_or(due, |next| next.min(due)));
         self.added = Some(self.added.map_or(due, |added| added.min(due)));
         self.oldest = Some(self.oldest.map_or(accepted_at, |oldest| oldest.min(accepted_at)));
@@ -175,11 +198,14 @@ impl Deferred {
         self.added = None;
     }
 
-    /// A read is over: how far it came, and what is due next beyond it.
-    pub(super) fn loaded(&mut self, read_to: Option<(Timestamp, BatchId)>, next: Option<Due>) {
+    /// A read is over: what it brought, and what is due next beyond it.
+    pub(super) fn loaded(&mut self, stored: &[Stored], next: Option<Due>) {
+        let read_to = stored.last().and_then(|last| Some((last.due?, last.id)));
         self.read_to = self.read_to.max(read_to.unwrap_or(self.read_to));
+        self.rows = self.rows.saturating_sub(stored.iter().map(rows_of).sum());
         self.next = self.added.into_iter().chain(next).min();
         if self.next.is_none() {
+            self.rows = 0;
             self.oldest = None;
         }
     }
@@ -192,14 +218,38 @@ impl Due {
     }
 }
 
+fn rows_of(stored: &Stored) -> u64 {
+    stored.rows.iter().map(|rows| u64::from(rows.end - rows.start)).sum()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::domain::batch::{Message, PushOptions, Tries};
+    use crate::domain::token::Tokens;
 
     const T: Timestamp = Timestamp::from_secs(1_000_000);
 
+    /// A batch of one row.
+    fn batch() -> Batch {
+        let mut tokens = Tokens::default();
+        tokens.push(&[7; 32]);
+        Batch::broadcast(T, tokens, Message { payload: b"{}"[..].into(), options: PushOptions::default() })
+    }
+
+    fn stored(id: u64, due: Option<Timestamp>) -> Stored {
+        let rows = std::iter::once(0..1).collect();
+        Stored { id: BatchId(id), batch: Arc::new(batch()), rows, due, tries: Tries::default() }
+    }
+
     fn announce(fresh: &mut Fresh, id: u64, fits: bool) -> Place {
-        fresh.announce(BatchId(id), T, fits)
+        fresh.announce(BatchId(id), &batch(), fits)
+    }
+
+    fn load(fresh: &mut Fresh, id: u64) -> bool {
+        fresh.load(&stored(id, None))
     }
 
     #[test]
@@ -208,10 +258,11 @@ mod tests {
         assert_eq!(announce(&mut fresh, 1, true), Place::Memory);
         assert_eq!(announce(&mut fresh, 2, false), Place::Disk);
         assert_eq!(announce(&mut fresh, 3, true), Place::Disk);
-        assert!(fresh.load(BatchId(2), T));
+        assert_eq!(fresh.rows(), 2);
+        assert!(load(&mut fresh, 2));
         fresh.loaded(None);
         assert!(fresh.is_on_disk());
-        assert!(fresh.load(BatchId(3), T));
+        assert!(load(&mut fresh, 3));
         fresh.loaded(None);
         assert!(!fresh.is_on_disk());
         assert_eq!(announce(&mut fresh, 4, true), Place::Memory);
@@ -221,7 +272,7 @@ mod tests {
     fn a_batch_that_is_read_before_it_is_announced_is_not_kept_twice() {
         let mut fresh = Fresh::default();
         announce(&mut fresh, 1, false);
-        assert!(fresh.load(BatchId(1), T) && fresh.load(BatchId(2), T));
+        assert!(load(&mut fresh, 1) && load(&mut fresh, 2));
         fresh.loaded(None);
         assert_eq!(announce(&mut fresh, 2, true), Place::Loaded);
         assert_eq!(announce(&mut fresh, 3, true), Place::Memory);
@@ -233,9 +284,9 @@ mod tests {
         announce(&mut fresh, 1, false);
         assert!(fresh.announce_kept(BatchId(2)));
         announce(&mut fresh, 3, false);
-        assert!(fresh.load(BatchId(1), T));
-        assert!(!fresh.load(BatchId(2), T));
-        assert!(fresh.load(BatchId(3), T));
+        assert!(load(&mut fresh, 1));
+        assert!(!load(&mut fresh, 2));
+        assert!(load(&mut fresh, 3));
     }
 
     #[test]
@@ -243,7 +294,7 @@ mod tests {
         let mut fresh = Fresh::default();
         announce(&mut fresh, 1, false);
         assert!(fresh.announce_kept(BatchId(2)));
-        fresh.load(BatchId(1), T);
+        load(&mut fresh, 1);
         fresh.loaded(None);
         announce(&mut fresh, 3, false);
         assert_eq!(fresh.loaded_to(), BatchId(2), "the next read begins behind it");
@@ -266,9 +317,13 @@ mod tests {
         let due = deferred.due(Duration::from_secs(1), now, set_back);
         assert_eq!(due.at, now + Duration::from_secs(1));
         assert_eq!(due.stored, T.plus(Duration::from_millis(1)));
-        deferred.add(due, T);
-        deferred.loaded(Some((T, BatchId(9))), None);
-        assert_eq!(deferred.next(), Some(due));
+        let span = Span { id: BatchId(9), batch: Arc::new(batch()), rows: 0..1, tries: Tries::default() };
+        deferred.add(due, &span);
+        deferred.loaded(&[], None);
+        assert_eq!((deferred.next(), deferred.rows()), (Some(due), 1));
+        deferred.begin(due.stored);
+        deferred.loaded(&[stored(10, Some(due.stored))], None);
+        assert_eq!((deferred.next(), deferred.rows()), (None, 0));
     }
 
     #[test]

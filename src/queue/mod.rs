@@ -115,8 +115,6 @@ struct State {
     waiting: Waiting,
     fresh: Fresh,
     deferred: Deferred,
-    /// Rows that are on disk only.
-    on_disk: u64,
     loading: bool,
     /// When reading is tried again after it failed, and why it failed.
     load_failed: Option<(Instant, StoreError)>,
@@ -138,6 +136,10 @@ pub struct Depth {
     pub waiting: u64,
     /// Rows that the worker holds.
     pub leased: u64,
+    /// Those of the waiting ones that are tried again at a time.
+    pub deferred: u64,
+    /// When the first of those is due.
+    pub next_due: Option<Timestamp>,
     /// When the oldest waiting row was accepted.
     pub oldest: Option<Timestamp>,
 }
@@ -168,7 +170,6 @@ impl Queue {
             waiting: Waiting::new(shared.settings.max_age, Arc::clone(&memory)),
             fresh: backlog.as_ref().map(Fresh::new).unwrap_or_default(),
             deferred: Deferred::new(backlog.as_ref(), shared.clock.now(), shared.clock.timestamp()),
-            on_disk: backlog.map_or(0, |backlog| backlog.rows),
             loading: false,
             load_failed: None,
         };
@@ -209,14 +210,12 @@ impl AppQueue {
         if state.closed {
             return false;
         }
-        let rows = u64::from(batch.rows());
-        if rows == 0 {
+        if batch.rows() == 0 {
             return true;
         }
-        match (state.fresh.announce(id, batch.accepted_at(), reserved.is_some()), reserved) {
+        match (state.fresh.announce(id, &batch, reserved.is_some()), reserved) {
             (Place::Memory, Some(reserved)) => state.waiting.push(id, batch, reserved),
-            (Place::Memory | Place::Disk, _) => state.on_disk += rows,
-            (Place::Loaded, _) => (),
+            (Place::Memory | Place::Disk | Place::Loaded, _) => (),
         }
         drop(state);
         self.0.changed.notify_one();
@@ -268,8 +267,7 @@ impl AppQueue {
         shared.store.defer(&self.0.app, span, due.stored).await?;
         let mut state = self.state();
         state.waiting.remove(span);
-        state.deferred.add(due, span.batch.accepted_at());
-        state.on_disk += u64::from(span.len());
+        state.deferred.add(due, span);
         drop(state);
         self.0.changed.notify_one();
         Ok(())
@@ -386,8 +384,10 @@ impl AppQueue {
         let state = self.state();
         let oldest = [state.waiting.oldest(), state.fresh.oldest(), state.deferred.oldest()];
         Depth {
-            waiting: state.waiting.waiting() + state.on_disk,
+            waiting: state.waiting.waiting() + state.fresh.rows() + state.deferred.rows(),
             leased: state.waiting.leased(),
+            deferred: state.deferred.rows(),
+            next_due: state.deferred.next().map(|due| due.stored),
             oldest: oldest.into_iter().flatten().min(),
         }
     }
@@ -404,14 +404,12 @@ impl AppQueue {
         let mut state = self.state();
         let mut spans = Vec::with_capacity(stored.len());
         for one in stored {
-            if state.fresh.load(one.id, one.batch.accepted_at()) {
+            if state.fresh.load(&one) {
                 spans.extend(spans_of(one));
             }
         }
         state.fresh.loaded(at_end.then_some(newest));
-        state.on_disk = state.on_disk.saturating_sub(rows_of(&spans));
         state.waiting.append(spans);
-        state.nothing_on_disk();
         drop(state);
         drop(loading);
         Ok(())
@@ -427,14 +425,10 @@ impl AppQueue {
         };
         let bytes_max = self.0.memory.room().clamp(1, LOAD_BYTES);
         let due = shared.store.load_due(&self.0.app, after, until, bytes_max).await?;
-        let read_to = due.stored.last().and_then(|last| Some((last.due?, last.id)));
         let next = due.next.map(|stored| Due::of(stored, shared.clock.now(), shared.clock.timestamp()));
-        let spans: Vec<Span> = due.stored.into_iter().flat_map(spans_of).collect();
         let mut state = self.state();
-        state.deferred.loaded(read_to, next);
-        state.on_disk = state.on_disk.saturating_sub(rows_of(&spans));
-        state.waiting.prepend(spans);
-        state.nothing_on_disk();
+        state.deferred.loaded(&due.stored, next);
+        state.waiting.prepend(due.stored.into_iter().flat_map(spans_of).collect());
         drop(state);
         drop(loading);
         Ok(())
@@ -456,15 +450,6 @@ impl AppQueue {
 
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.0.state)
-    }
-}
-
-impl State {
-    /// Counts are as good as what they were taken from: when both lanes are at their end, nothing is left.
-    fn nothing_on_disk(&mut self) {
-        if !self.fresh.is_on_disk() && self.deferred.next().is_none() {
-            self.on_disk = 0;
-        }
     }
 }
 
@@ -491,10 +476,6 @@ fn memory_of(stored: &[Stored]) -> usize {
 fn spans_of(stored: Stored) -> impl Iterator<Item = Span> {
     let Stored { id, batch, rows, tries, .. } = stored;
     rows.into_iter().map(move |rows| Span { id, batch: Arc::clone(&batch), rows, tries })
-}
-
-fn rows_of(spans: &[Span]) -> u64 {
-    spans.iter().map(|span| u64::from(span.len())).sum()
 }
 
 /// A panic elsewhere leaves what is locked whole: no method panics between two changes that belong together.

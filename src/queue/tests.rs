@@ -275,7 +275,7 @@ async fn what_does_not_fit_into_memory_waits_on_disk_and_goes_out_in_order() {
     for _ in 0..20 {
         accepted.push(accept(&queue, batch(1)).await);
     }
-    assert_eq!(queue.depth(), Depth { waiting: 20, leased: 0, oldest: Some(WALL) });
+    assert_eq!(queue.depth(), Depth { waiting: 20, oldest: Some(WALL), ..Depth::default() });
     let first = leased(&queue, 9);
     assert!(queue.lease(9, NOW, WALL).is_none(), "the others are not in memory");
     queue.settle(&first);
@@ -315,7 +315,8 @@ async fn after_a_start_what_was_not_settled_goes_out_in_order_and_what_was_defer
     drop((store, queue));
 
     let (_store, queue) = on_disk.start().await;
-    assert_eq!(queue.depth(), Depth { waiting: 3, leased: 0, oldest: Some(WALL) });
+    let next_due = Some(WALL.plus(SECOND));
+    assert_eq!(queue.depth(), Depth { waiting: 3, leased: 0, deferred: 1, next_due, oldest: Some(WALL) });
     let span = next(&queue).await.unwrap();
     assert_eq!((span.id, span.rows.clone()), (first, 2..3));
     queue.settle(&span);

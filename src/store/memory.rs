@@ -144,13 +144,17 @@ impl Memory {
         for (id, held) in &self.records().batches {
             let app = held.app.clone();
             let oldest = held.batch.accepted_at();
-            let empty = Backlog { app: app.clone(), rows: 0, oldest, newest: BatchId(0), next_due: None };
+            let empty = Backlog { app: app.clone(), rows: 0, deferred: 0, oldest, newest: BatchId(0), next_due: None };
             let backlog = backlogs.entry(app).or_insert(empty);
-            backlog.rows += u64::from(held.progress.left());
+            let left = u64::from(held.progress.left());
+            backlog.rows += left;
             backlog.oldest = backlog.oldest.min(oldest);
             match held.due {
                 None => backlog.newest = *id,
-                Some(due) => backlog.next_due = Some(backlog.next_due.map_or(due, |next| next.min(due))),
+                Some(due) => {
+                    backlog.next_due = Some(backlog.next_due.map_or(due, |next| next.min(due)));
+                    backlog.deferred += left;
+                }
             }
         }
         backlogs.into_values().collect()

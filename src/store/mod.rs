@@ -89,6 +89,8 @@ pub struct Backlog {
     pub app: AppId,
     /// Rows that are not settled.
     pub rows: u64,
+    /// Those of them that have a due time.
+    pub deferred: u64,
     /// When the oldest batch among them was accepted.
     pub oldest: Timestamp,
     /// The last batch of the fresh lane; 0 if there is none.

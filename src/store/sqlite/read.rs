@@ -193,12 +193,15 @@ pub(super) fn segments(connection: &Connection, stage: i64) -> Result<Vec<u8>, P
 
 pub(super) fn backlogs(connection: &Connection) -> Result<Vec<Backlog>, Problem> {
     let mut statement = connection.prepare_cached(
-        "WITH waiting AS (SELECT app, sum(rows) AS rows, min(accepted_at) AS oldest \
+        "WITH waiting AS (SELECT app, sum(rows) AS rows, min(accepted_at) AS oldest, \
+         sum(rows) FILTER (WHERE due IS NOT NULL) AS deferred \
          FROM batches INDEXED BY batches_by_lane GROUP BY app), \
-         done AS (SELECT app, sum(settled) AS rows FROM progress CROSS JOIN batches ON id = batch GROUP BY app) \
+         done AS (SELECT app, sum(settled) AS rows, sum(settled) FILTER (WHERE due IS NOT NULL) AS deferred \
+         FROM progress CROSS JOIN batches ON id = batch GROUP BY app) \
          SELECT name, waiting.rows - coalesce(done.rows, 0), oldest, \
          (SELECT max(id) FROM batches WHERE app = waiting.app AND due IS NULL), \
-         (SELECT min(due) FROM batches WHERE app = waiting.app AND due IS NOT NULL) \
+         (SELECT min(due) FROM batches WHERE app = waiting.app AND due IS NOT NULL), \
+         coalesce(waiting.deferred, 0) - coalesce(done.deferred, 0) \
          FROM waiting JOIN names ON key = waiting.app LEFT JOIN done ON done.app = waiting.app ORDER BY name",
     )?;
     let mut rows = statement.query([])?;
@@ -210,6 +213,7 @@ pub(super) fn backlogs(connection: &Connection) -> Result<Vec<Backlog>, Problem>
             oldest: Timestamp::from_millis(row.get(2)?),
             newest: BatchId(row.get::<_, Option<i64>>(3)?.unwrap_or(0).unsigned_abs()),
             next_due: row.get::<_, Option<i64>>(4)?.map(Timestamp::from_millis),
+            deferred: u64::try_from(row.get::<_, i64>(5)?).unwrap_or(0),
         });
     }
     Ok(backlogs)

@@ -210,7 +210,7 @@ async fn backlogs_count_what_is_not_settled() {
         store.settle(&span(id, &batch, 0..4));
         let backlog = |app: &AppId, rows, newest| {
             let oldest = Timestamp::from_secs(1_000_000);
-            Backlog { app: app.clone(), rows, oldest, newest: BatchId(newest), next_due: None }
+            Backlog { app: app.clone(), rows, deferred: 0, oldest, newest: BatchId(newest), next_due: None }
         };
         let expected = [backlog(&one, 10, 3), backlog(&two, 16, 2)];
         assert_eq!(store.backlogs().await.unwrap(), expected);
@@ -227,7 +227,8 @@ async fn backlogs_name_the_last_fresh_batch_and_the_earliest_due_time() {
         store.defer(&one, &span(id, &batch, 0..1), at(60)).await.unwrap();
         let first_due = store.defer(&one, &span(id, &batch, 1..2), at(30)).await.unwrap();
         store.settle(&Span { rows: 0..1, ..first_due.clone() });
-        let expected = Backlog { app: one.clone(), rows: 2, oldest: at(0), newest: id, next_due: Some(at(60)) };
+        let (oldest, next_due) = (at(0), Some(at(60)));
+        let expected = Backlog { app: one.clone(), rows: 2, deferred: 1, oldest, newest: id, next_due };
         assert_eq!(store.backlogs().await.unwrap(), std::slice::from_ref(&expected));
         store.settle(&span(id, &batch, 2..3));
         let store = reopened(place, store).await;
