@@ -75,6 +75,12 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, CredentialsError> {
     read_capped(path).map_err(unreadable)?.ok_or(CredentialsError::TooLarge(FILE_BYTES_MAX))
 }
 
+/// The path, where an argument of `provision` is one and not the credentials themselves.
+pub fn path(argument: &str) -> Option<&str> {
+    let trimmed = argument.trim();
+    (trimmed.starts_with('/') && !is_inline(argument)).then_some(trimmed)
+}
+
 /// PEM, JSON, or the base64 of a binary file, all of which [`super::parse`] tells apart.
 fn is_inline(argument: &str) -> bool {
     let trimmed = argument.trim_start();

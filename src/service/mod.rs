@@ -7,7 +7,9 @@ mod notify;
 mod provision;
 pub mod request;
 mod request_ids;
+mod seal;
 pub mod status;
+mod stored;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
