@@ -92,6 +92,14 @@ impl SealKey {
         RandomizedNonceKey::new(&AES_256_GCM, &key).ok().map(Self::Present)
     }
 
+    /// Whether there is a key to seal with.
+    pub(super) fn can_seal(&self) -> bool {
+        match self {
+            Self::Present(_) => true,
+            Self::Absent | Self::Unusable(_) => false,
+        }
+    }
+
     /// Seals a secret of an app; `None` where there is no key to do it with.
     pub(super) fn seal(&self, app: &AppId, secret: &[u8]) -> Result<Option<Vec<u8>>, SealError> {
         let key = match self {

@@ -13,6 +13,7 @@
 //!   - `timeout`: milliseconds; left out where the caller gave none.
 //!   - `options`: `topic`, `key_id`, `team_id`, `connections`; `defaults` for notify: `expiration`, `priority`,
 //!     `collapse_id`, `push_type`, `topic`, each a scalar, or an array with one for each row.
+//!   - `feedback_topic`: topic of the credentials as they were last accepted: whose feedback the app reads.
 //!   - `since`: when it was provisioned, milliseconds since 1970.
 //!   - `secrets`: an object with `certificate` and `passphrase`, both text, as far as there are any; or the base64 of
 //!     that object's JSON text, sealed (see `seal.rs`).
@@ -53,6 +54,9 @@ pub(super) struct Terms {
     pub(super) timeout: Option<Duration>,
     /// Without `force`, which belongs to one call.
     pub(super) options: ProvisionOptions,
+    /// Topic of the credentials as they were last accepted.
+    pub(super) feedback_topic: Option<Arc<str>>,
+    /// When it was provisioned.
     pub(super) since: Timestamp,
 }
 
@@ -107,15 +111,18 @@ pub(super) struct Unreadable {
     pub(super) section: Option<SectionDigest>,
     pub(super) secrecy: Secrecy,
     pub(super) since: Timestamp,
+    /// A newer version wrote it: only a caller may put something else in its place.
+    pub(super) is_newer: bool,
     /// Why, and what to do.
     pub(super) cause: String,
 }
 
 impl Terms {
-    /// What a request asks for. `section`: where the config file makes it.
+    /// What a request asks for. `section`: where the config file makes it; it names a file then.
     pub(super) fn of(request: &Provision, section: Option<SectionDigest>, since: Timestamp) -> Self {
         let certificate = match source::path(&request.certificate) {
-            Some(path) => Certificate::File { path: path.to_owned(), unrestricted: section.is_some() },
+            _ if section.is_some() => Certificate::File { path: request.certificate.clone(), unrestricted: true },
+            Some(path) => Certificate::File { path: path.to_owned(), unrestricted: false },
             None => Certificate::Text(request.certificate.clone()),
         };
         Self {
@@ -124,8 +131,15 @@ impl Terms {
             section,
             timeout: request.timeout,
             options: ProvisionOptions { force: false, ..request.options.clone().unwrap_or_default() },
+            feedback_topic: None,
             since,
         }
+    }
+
+    /// Whose feedback the app reads, as far as that was ever known.
+    pub(super) fn feedback_source(&self) -> Option<FeedbackSource> {
+        let topic = Arc::clone(self.feedback_topic.as_ref()?);
+        Some(FeedbackSource { environment: Arc::clone(&self.environment), topic })
     }
 }
 
@@ -198,10 +212,11 @@ pub(super) fn decode(app: &AppId, body: &[u8], key: &SealKey) -> Record {
     match serde_json::from_slice(body) {
         Ok(Head { version: VERSION }) => (),
         Ok(Head { version }) => {
-            return unreadable(format!(
+            let cause = format!(
                 "its record was written by a newer apnsd (version {version} of the record, this one knows {VERSION}): \
                  run the newer one, or provision the app again"
-            ));
+            );
+            return unreadable(version > VERSION, cause);
         }
         Err(error) => return damaged(&error),
     }
@@ -214,15 +229,16 @@ pub(super) fn decode(app: &AppId, body: &[u8], key: &SealKey) -> Record {
 }
 
 fn damaged(problem: &dyn fmt::Display) -> Record {
-    unreadable(format!("its record in the store is damaged ({problem}): provision the app again"))
+    unreadable(false, format!("its record in the store is damaged ({problem}): provision the app again"))
 }
 
-fn unreadable(cause: String) -> Record {
+fn unreadable(is_newer: bool, cause: String) -> Record {
     Record::Unreadable(Unreadable {
         environment: "".into(),
         section: None,
         secrecy: Secrecy::None,
         since: Timestamp::default(),
+        is_newer,
         cause,
     })
 }
@@ -254,6 +270,8 @@ struct AppBody {
     timeout: Option<u64>,
     #[serde(default)]
     options: OptionsBody,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feedback_topic: Option<String>,
     since: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     secrets: Option<StoredSecrets>,
@@ -337,6 +355,7 @@ impl AppBody {
             section: terms.section.clone(),
             timeout: terms.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
             options: OptionsBody::of(&terms.options),
+            feedback_topic: terms.feedback_topic.as_ref().map(ToString::to_string),
             since: terms.since.as_millis(),
             secrets,
         }
@@ -364,10 +383,15 @@ impl AppBody {
             Ok((certificate, passphrase)) => {
                 let options = self.options.into_options(passphrase);
                 let timeout = self.timeout.map(Duration::from_millis);
-                let terms = Terms { environment, certificate, section: self.section, timeout, options, since };
+                let feedback_topic = self.feedback_topic.map(Arc::from);
+                let section = self.section;
+                let terms = Terms { environment, certificate, section, timeout, options, feedback_topic, since };
                 Record::App(terms, secrecy)
             }
-            Err(cause) => Record::Unreadable(Unreadable { environment, section: self.section, secrecy, since, cause }),
+            Err(cause) => {
+                let section = self.section;
+                Record::Unreadable(Unreadable { environment, section, secrecy, since, is_newer: false, cause })
+            }
         }
     }
 }

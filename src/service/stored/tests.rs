@@ -21,12 +21,13 @@ fn key(content: &str) -> SealKey {
 fn of_a_file() -> Terms {
     let request = Provision {
         app_id: "app".into(),
-        certificate: " /etc/apnsd/certs/app.pem\n".into(),
+        certificate: "/etc/apnsd/certs/app.pem".into(),
         environment: "sandbox".into(),
         timeout: Some(Duration::from_secs(15)),
         options: None,
     };
-    Terms::of(&request, Some(SectionDigest("00112233445566778899aabbccddeeff".into())), SINCE)
+    let terms = Terms::of(&request, Some(SectionDigest("00112233445566778899aabbccddeeff".into())), SINCE);
+    Terms { feedback_topic: Some("com.example.app".into()), ..terms }
 }
 
 fn of_a_text() -> Terms {
@@ -58,7 +59,7 @@ fn of_a_text() -> Terms {
 
 /// Records as version 1 wrote them. Never change them: they are on disks out there.
 mod version_1 {
-    pub(super) const FILE: &str = r#"{"version":1,"app":{"environment":"sandbox","certificate":"/etc/apnsd/certs/app.pem","unrestricted":true,"section":"00112233445566778899aabbccddeeff","timeout":15000,"options":{"defaults":{}},"since":1700000000123}}"#;
+    pub(super) const FILE: &str = r#"{"version":1,"app":{"environment":"sandbox","certificate":"/etc/apnsd/certs/app.pem","unrestricted":true,"section":"00112233445566778899aabbccddeeff","timeout":15000,"options":{"defaults":{}},"feedback_topic":"com.example.app","since":1700000000123}}"#;
     pub(super) const TEXT: &str = r#"{"version":1,"app":{"environment":"production","options":{"topic":"com.example.app","key_id":"KEY","team_id":"TEAM","connections":2,"defaults":{"expiration":3600,"priority":[10,5],"collapse_id":"c","push_type":"alert"}},"since":1700000000123,"secrets":{"certificate":"-----BEGIN CERTIFICATE-----","passphrase":"hush"}}}"#;
     pub(super) const REMOVED: &str = r#"{"version":1,"removed":{"section":"00112233445566778899aabbccddeeff","feedback":{"environment":"sandbox","topic":"com.example.app"},"at":1700000000123}}"#;
 }
@@ -79,6 +80,25 @@ fn an_app_is_stored_as_it_always_was() {
         assert_eq!((str::from_utf8(&encoded).unwrap(), encoded_secrecy), (body, secrecy));
         let expected = Terms { options: ProvisionOptions { force: false, ..terms.options.clone() }, ..terms };
         assert_eq!(decode(&app(), body.as_bytes(), &SealKey::Absent), Record::App(expected, secrecy));
+    }
+}
+
+#[test]
+fn a_path_is_told_from_text_and_kept_as_it_was_spelled() {
+    let of = |certificate: &str| {
+        let request = Provision {
+            app_id: "app".into(),
+            certificate: certificate.into(),
+            environment: "sandbox".into(),
+            timeout: None,
+            options: None,
+        };
+        Terms::of(&request, None, SINCE).certificate
+    };
+    let file = Certificate::File { path: "/certs/../certs/app.pem".into(), unrestricted: false };
+    assert_eq!(of(" /certs/../certs/app.pem\n"), file);
+    for text in ["-----BEGIN CERTIFICATE-----\n/", "garbage", "{}"] {
+        assert_eq!(of(text), Certificate::Text(text.into()));
     }
 }
 
