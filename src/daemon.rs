@@ -179,6 +179,7 @@ fn service_settings(config: &Config) -> service::Settings {
         connect_timeout: config.delivery.connect_timeout,
         max_age: config.delivery.max_age,
         tokens_per_call: config.limits.tokens_per_call,
+        feedback_age: config.retention.feedback,
         seal_key: std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| PathBuf::from(dir).join("apnsd-key")),
     }
 }

@@ -76,7 +76,7 @@ impl PushService {
     }
 
     /// A file that is of no use is told once; it is looked into again when it changes again.
-    async fn take_up_file(&self, entry: &Arc<Entry>, mark: Option<FileMark>) {
+    pub(super) async fn take_up_file(&self, entry: &Arc<Entry>, mark: Option<FileMark>) {
         let _change = entry.change.lock().await;
         let Some(provisioned) = entry.provisioned().filter(|_| self.is_present(entry)) else { return };
         let Some(terms) = provisioned.terms() else { return };

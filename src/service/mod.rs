@@ -52,6 +52,8 @@ pub struct Settings {
     pub max_age: Duration,
     /// Tokens in one call.
     pub tokens_per_call: usize,
+    /// How long feedback is kept; as long are apps remembered that were deprovisioned.
+    pub feedback_age: Duration,
     /// File whose content seals the secrets of provisions in the store; without one they are stored as they are.
     pub seal_key: Option<PathBuf>,
 }
@@ -65,6 +67,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(15),
             max_age: Duration::from_secs(24 * 60 * 60),
             tokens_per_call: 100_000,
+            feedback_age: Duration::from_secs(90 * 24 * 60 * 60),
             seal_key: None,
         }
     }
@@ -103,6 +106,7 @@ struct Fixed {
     connect_timeout: Duration,
     max_age: Duration,
     tokens_per_call: usize,
+    feedback_age: Duration,
 }
 
 /// What a reload changes.
@@ -154,6 +158,7 @@ impl PushService {
                 connect_timeout: settings.connect_timeout,
                 max_age: settings.max_age,
                 tokens_per_call: settings.tokens_per_call,
+                feedback_age: settings.feedback_age,
             },
             key: SealKey::read(settings.seal_key.as_deref()),
             setup: RwLock::new(Arc::new(Setup::new(environments, settings))),

@@ -92,10 +92,13 @@ impl PushService {
         let id = AppId::parse(&request.app_id).map_err(|error| ServiceError::InvalidArgument(error.to_string()))?;
         let (entry, _change) = self.entry_to_change(&id).await;
         let provided = self.change(&entry, &request, section).await;
-        if !entry.is_provisioned() {
-            self.0.apps.remove_if(&entry.id, |_, present| !present.is_provisioned());
-        }
+        self.drop_if_unused(&entry);
         provided
+    }
+
+    /// Takes an entry out of the registry that was made for a change and holds no app after all.
+    pub(super) fn drop_if_unused(&self, entry: &Entry) {
+        self.0.apps.remove_if(&entry.id, |_, present| !present.is_provisioned());
     }
 
     async fn change(
@@ -142,7 +145,7 @@ impl PushService {
 
     /// The app's entry, a new one that nobody finds yet where it has none, locked against other changes. An entry that
     /// was removed while this waited for it is not the app's any more.
-    async fn entry_to_change(&self, id: &AppId) -> (Arc<Entry>, OwnedMutexGuard<()>) {
+    pub(super) async fn entry_to_change(&self, id: &AppId) -> (Arc<Entry>, OwnedMutexGuard<()>) {
         let new = || Arc::new(Entry::new(id.clone(), self.0.queue.open(id.clone())));
         loop {
             let entry = Arc::clone(&self.0.apps.entry(id.clone()).or_insert_with(new));

@@ -8,22 +8,19 @@ use tracing::{error, info};
 use super::PushService;
 use super::entry::{Basis, Entry, Kept, Provisioned, Refusal, Standing};
 use super::request::{NotifyOptions, Provision};
+use super::seal::SealKey;
 use super::stored::{self, Record, Removed, SectionDigest, Terms, Unreadable};
 use crate::domain::app::AppId;
-use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 
 /// Apps whose files are read, or whose connections are changed, at once.
 pub(super) const AT_ONCE: usize = 64;
 
-/// How long a deprovisioned app is remembered: as long as feedback is kept.
-const REMEMBERED: std::time::Duration = std::time::Duration::from_secs(90 * 24 * 60 * 60);
-
 impl PushService {
     /// Brings every app back that the store knows; to be called once, before anybody else calls. One that cannot be
     /// used is refused with its cause and keeps its record: only the store itself can fail.
     pub async fn restore(&self) -> Result<(), StoreError> {
-        if let super::seal::SealKey::Unusable(cause) = &self.0.key {
+        if let SealKey::Unusable(cause) = &self.0.key {
             error!("apps with secrets can neither be restored nor provisioned: {cause}");
         }
         let bodies = self.0.store.apps().await?;
@@ -37,12 +34,13 @@ impl PushService {
             Record::App(terms, secrecy) => {
                 let entry = self.known(&id);
                 let _change = entry.change.lock().await;
-                entry.set_kept(Some(Kept { terms: Arc::new(terms.clone()), secrecy }));
+                let terms = Arc::new(*terms);
+                entry.set_kept(Some(Kept { terms: Arc::clone(&terms), secrecy }));
                 self.try_to_start(&entry, &terms).await;
                 self.keep_or_warn(&entry).await;
             }
             Record::Unreadable(unreadable) => self.stand_unreadable(&self.known(&id), unreadable),
-            Record::Removed(removed) => self.restore_removed(id, removed).await,
+            Record::Removed(removed) => drop(self.0.removed.insert(id, removed)),
         }
     }
 
@@ -66,33 +64,20 @@ impl PushService {
         }));
     }
 
-    /// One with a section is remembered for ever: that section, unchanged, must not bring the app back.
-    async fn restore_removed(&self, id: AppId, removed: Removed) {
-        let is_over = removed.section.is_none() && is_over(&removed, self.0.clock.timestamp());
-        if !is_over {
-            self.0.removed.insert(id, removed);
-        } else if let Err(problem) = self.0.store.remove_app(&id).await {
-            // The next start tries again.
-            info!(app = %id, "a deprovisioned app could not be forgotten: {problem}");
-        }
-    }
-
     /// Applies the sections of the config file whose text is not that which was last applied. One that fails is said in
     /// the log and tried again the next time.
     pub async fn apply_sections(&self, sections: Vec<Provision>) {
-        let changed = sections.into_iter().filter_map(|section| {
-            let digest = SectionDigest::of(&section);
-            self.is_news(&section.app_id, &digest).then_some((section, digest))
-        });
-        let changed: Vec<_> = changed.collect();
-        stream::iter(changed)
-            .for_each_concurrent(AT_ONCE, |(section, digest)| async move {
-                let app = section.app_id.clone();
-                if let Err(problem) = self.provision_section(section, digest).await {
-                    error!(app, "the app's section of the configuration is not applied: {problem}");
-                }
-            })
-            .await;
+        let sections: Vec<_> = sections.into_iter().map(|section| (SectionDigest::of(&section), section)).collect();
+        self.forget_removed(&sections).await;
+        self.tell_of_lone_apps(&sections);
+        let changed = sections.into_iter().filter(|(digest, section)| self.is_news(&section.app_id, digest));
+        let apply = |(digest, section): (SectionDigest, Provision)| async move {
+            let app = section.app_id.clone();
+            if let Err(problem) = self.provision_section(section, digest).await {
+                error!(app, "the app's section of the configuration is not applied: {problem}");
+            }
+        };
+        stream::iter(changed).for_each_concurrent(AT_ONCE, apply).await;
     }
 
     fn is_news(&self, app_id: &str, digest: &SectionDigest) -> bool {
@@ -105,6 +90,38 @@ impl PushService {
         }
     }
 
+    /// Forgets apps that were removed long ago. One whose section still stands there must not be brought back by it.
+    async fn forget_removed(&self, sections: &[(SectionDigest, Provision)]) {
+        let now = self.0.clock.timestamp();
+        let is_over = |app: &AppId, removed: &Removed| {
+            let stands = sections.iter().any(|(_, section)| section.app_id == app.as_str());
+            now.since(removed.at) > self.0.settings.feedback_age && !stands
+        };
+        let removed = self.0.removed.iter().filter(|removed| is_over(removed.key(), removed.value()));
+        let over: Vec<AppId> = removed.map(|removed| removed.key().clone()).collect();
+        for app in over {
+            let (entry, _change) = self.entry_to_change(&app).await;
+            // It may have been provisioned again meanwhile.
+            if self.0.removed.contains_key(&app) {
+                match self.0.store.remove_app(&app).await {
+                    Ok(()) => drop(self.0.removed.remove(&app)),
+                    Err(problem) => info!(%app, "a deprovisioned app is forgotten later: {problem}"),
+                }
+            }
+            self.drop_if_unused(&entry);
+        }
+    }
+
+    fn tell_of_lone_apps(&self, sections: &[(SectionDigest, Provision)]) {
+        for entry in self.0.apps.iter() {
+            let has_section = entry.provisioned().is_some_and(|present| present.basis.section().is_some());
+            if has_section && !sections.iter().any(|(_, section)| section.app_id == entry.id.as_str()) {
+                let app = &entry.id;
+                info!(%app, "its [[app]] section is gone, the app stays: `apnsd deprovision {app}` removes it");
+            }
+        }
+    }
+
     /// Judges a refused app again, and starts it if that goes well. With the app's `change` held.
     pub(super) async fn try_again(&self, entry: &Entry) {
         let Some(provisioned) = entry.provisioned() else { return };
@@ -113,8 +130,4 @@ impl PushService {
             self.keep_or_warn(entry).await;
         }
     }
-}
-
-fn is_over(removed: &Removed, now: Timestamp) -> bool {
-    now.since(removed.at) > REMEMBERED
 }

@@ -97,7 +97,7 @@ pub(super) enum Secrecy {
 /// A body that was read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Record {
-    App(Terms, Secrecy),
+    App(Box<Terms>, Secrecy),
     Removed(Removed),
     /// An app that cannot be used; its body must stay as it is.
     Unreadable(Unreadable),
@@ -223,13 +223,15 @@ pub(super) fn decode(app: &AppId, body: &[u8], key: &SealKey) -> Record {
     match serde_json::from_slice(body) {
         Ok(Body { app: Some(body), removed: None, .. }) => body.into_record(app, key),
         Ok(Body { app: None, removed: Some(removed), .. }) => Record::Removed(removed.into_removed()),
-        Ok(_) => damaged(&"neither an app nor a removed one"),
+        Ok(_) => unreadable(false, "its record in the store is of no known kind: provision the app again".to_owned()),
         Err(error) => damaged(&error),
     }
 }
 
-fn damaged(problem: &dyn fmt::Display) -> Record {
-    unreadable(false, format!("its record in the store is damaged ({problem}): provision the app again"))
+/// Does not quote what it found, which may be a secret.
+fn damaged(error: &serde_json::Error) -> Record {
+    let place = format!("line {}, column {}", error.line(), error.column());
+    unreadable(false, format!("its record in the store is damaged ({place}): provision the app again"))
 }
 
 fn unreadable(is_newer: bool, cause: String) -> Record {
@@ -386,7 +388,7 @@ impl AppBody {
                 let feedback_topic = self.feedback_topic.map(Arc::from);
                 let section = self.section;
                 let terms = Terms { environment, certificate, section, timeout, options, feedback_topic, since };
-                Record::App(terms, secrecy)
+                Record::App(Box::new(terms), secrecy)
             }
             Err(cause) => {
                 let section = self.section;
