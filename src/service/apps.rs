@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::entry::{Basis, Entry, Standing};
+use super::entry::{Basis, Entry, Provisioned, Standing};
 use super::error::ServiceError;
 use super::status::AppStatus;
-use super::stored::{self, Removed};
+use super::stored::{self, Removed, Terms};
 use super::{App, PushService};
 use crate::domain::outcome::Reason;
 
@@ -28,20 +28,35 @@ impl PushService {
         status_of(&app.0).ok_or(ServiceError::UnknownApp)
     }
 
-    /// Stops sending until [`PushService::resume`]; the queue keeps what it has and `notify` goes on accepting.
+    /// Stops sending until [`PushService::resume`], also after a restart; the queue keeps what it has and `notify` goes
+    /// on accepting.
     pub async fn pause(&self, app: &App) -> Result<(), ServiceError> {
         let provisioned = app.0.provisioned().ok_or(ServiceError::UnknownApp)?;
-        provisioned.worker()?.pause().await.map_err(ServiceError::try_later)
+        provisioned.worker()?.pause().await.map_err(ServiceError::try_later)?;
+        self.keep_paused(&app.0, true).await
     }
 
     /// Sends again, whatever it was that paused the app; a refused one is judged again.
     pub async fn resume(&self, app: &App) -> Result<(), ServiceError> {
         let entry = &app.0;
+        self.keep_paused(entry, false).await?;
         if entry.provisioned().is_some_and(|provisioned| provisioned.worker().is_err()) {
             self.retry(Arc::clone(entry)).await;
         }
         let provisioned = entry.provisioned().ok_or(ServiceError::UnknownApp)?;
         provisioned.worker()?.resume().await.map_err(ServiceError::try_later)
+    }
+
+    /// Remembers whether an operator paused the app.
+    async fn keep_paused(&self, entry: &Entry, is_paused: bool) -> Result<(), ServiceError> {
+        let _change = entry.change.lock().await;
+        let provisioned = entry.provisioned().ok_or(ServiceError::UnknownApp)?;
+        if let Some(terms) = provisioned.terms() {
+            let terms = Arc::new(Terms { is_paused, ..Terms::clone(terms) });
+            entry.set_provisioned(Some(Provisioned::new(terms, provisioned.standing)));
+            self.keep(entry).await?;
+        }
+        Ok(())
     }
 
     /// Notifications that were accepted and have no outcome yet, over all apps.

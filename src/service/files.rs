@@ -52,9 +52,7 @@ impl PushService {
     /// Judges an app again, if it is a refused one.
     pub(super) async fn retry(&self, entry: Arc<Entry>) {
         let _change = entry.change.lock().await;
-        if self.is_present(&entry) {
-            self.try_again(&entry).await;
-        }
+        self.try_again(&entry).await;
     }
 
     /// Takes up the files that changed since they were last read.
@@ -78,7 +76,8 @@ impl PushService {
     /// A file that is of no use is told once; it is looked into again when it changes again.
     pub(super) async fn take_up_file(&self, entry: &Arc<Entry>, mark: Option<FileMark>) {
         let _change = entry.change.lock().await;
-        let Some(provisioned) = entry.provisioned().filter(|_| self.is_present(entry)) else { return };
+        // It may have been deprovisioned meanwhile.
+        let Some(provisioned) = entry.provisioned() else { return };
         let Some(terms) = provisioned.terms() else { return };
         entry.set_seen(mark);
         match &provisioned.standing {

@@ -150,15 +150,10 @@ impl PushService {
         loop {
             let entry = Arc::clone(&self.0.apps.entry(id.clone()).or_insert_with(new));
             let change = Arc::clone(&entry.change).lock_owned().await;
-            if self.is_present(&entry) {
+            if self.0.apps.get(id).is_some_and(|present| Arc::ptr_eq(&present, &entry)) {
                 return (entry, change);
             }
         }
-    }
-
-    /// Whether an entry is still its app's.
-    pub(super) fn is_present(&self, entry: &Arc<Entry>) -> bool {
-        self.0.apps.get(&entry.id).is_some_and(|present| Arc::ptr_eq(&present, entry))
     }
 
     /// What a request leaves open, from what the app has: its section, and, where the request has no options, those
@@ -169,7 +164,9 @@ impl PushService {
             let removed = || self.0.removed.get(&entry.id).and_then(|removed| removed.section.clone());
             terms.section = present.as_ref().and_then(|present| present.section().cloned()).or_else(removed);
         }
-        if let (None, Some(Basis::Terms(present))) = (&request.options, present) {
+        let Some(Basis::Terms(present)) = present else { return terms };
+        terms.is_paused = present.is_paused;
+        if request.options.is_none() {
             let options = present.options.clone();
             terms.options = match present.certificate == terms.certificate {
                 true => options,
@@ -225,7 +222,7 @@ impl PushService {
                     Gateway::new(route.clone(), &self.0.delivery.gateway, self.0.clock.clone())?;
                     self.reject_waiting(entry, Reason::EnvironmentChanged).await;
                 }
-                self.0.delivery.start(route.clone(), entry.queue.clone(), Arc::clone(&entry.counters))?
+                self.start(entry, &terms, route.clone()).await?
             }
         };
         self.stand_accepted(entry, terms, route, worker);
@@ -249,6 +246,9 @@ impl PushService {
             }
             Some((Standing::Refused(_), Basis::Terms(present))) if present.environment == terms.environment => {
                 terms.feedback_topic = present.feedback_topic.clone();
+                if terms.certificate == present.certificate {
+                    terms.since = present.since;
+                }
             }
             Some((Standing::Refused(_), Basis::Terms(_))) => {
                 self.reject_waiting(entry, Reason::EnvironmentChanged).await;

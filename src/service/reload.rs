@@ -29,7 +29,7 @@ impl PushService {
 
     async fn follow(&self, entry: Arc<Entry>) {
         let _change = entry.change.lock().await;
-        let Some(provisioned) = entry.provisioned().filter(|_| self.is_present(&entry)) else { return };
+        let Some(provisioned) = entry.provisioned() else { return };
         let (Standing::Accepted { route, worker }, Some(terms)) = (&provisioned.standing, provisioned.terms()) else {
             return self.try_again(&entry).await;
         };

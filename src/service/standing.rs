@@ -17,7 +17,7 @@ use crate::delivery::WorkerHandle;
 use crate::domain::app::Environment;
 use crate::domain::feedback::Rejection;
 use crate::domain::outcome::Reason;
-use crate::gateway::Route;
+use crate::gateway::{Route, RouteError};
 use crate::store::FeedbackSource;
 
 /// Credentials that were looked into.
@@ -73,15 +73,28 @@ impl PushService {
         };
         let Judged { mark, credentials } = self.judge(&terms.certificate, &environment).await;
         entry.set_seen(mark);
-        let started = credentials.and_then(|credentials| {
-            let route = self.route(entry, terms, &environment, credentials);
-            let worker = self.0.delivery.start(route.clone(), entry.queue.clone(), Arc::clone(&entry.counters));
-            worker.map(|worker| (route, worker)).map_err(|error| error.to_string())
-        });
+        let started = match credentials {
+            Ok(credentials) => {
+                let route = self.route(entry, terms, &environment, credentials);
+                let worker = self.start(entry, terms, route.clone()).await;
+                worker.map(|worker| (route, worker)).map_err(|error| error.to_string())
+            }
+            Err(cause) => Err(cause),
+        };
         match started {
             Ok((route, worker)) => self.stand_accepted(entry, terms.clone(), route, worker),
             Err(cause) => self.stand_refused(entry, terms.clone(), Some(environment), cause),
         }
+    }
+
+    /// Starts the app's worker, paused if an operator wants it so: nothing is sent before it has connected.
+    pub(super) async fn start(&self, entry: &Entry, terms: &Terms, route: Route) -> Result<WorkerHandle, RouteError> {
+        let worker = self.0.delivery.start(route, entry.queue.clone(), Arc::clone(&entry.counters))?;
+        if terms.is_paused {
+            // One that has ended already sends nothing either.
+            let _ = worker.pause().await;
+        }
+        Ok(worker)
     }
 
     /// The app works.

@@ -14,6 +14,7 @@
 //!   - `options`: `topic`, `key_id`, `team_id`, `connections`; `defaults` for notify: `expiration`, `priority`,
 //!     `collapse_id`, `push_type`, `topic`, each a scalar, or an array with one for each row.
 //!   - `feedback_topic`: topic of the credentials as they were last accepted: whose feedback the app reads.
+//!   - `paused`: true where an operator paused it.
 //!   - `since`: when it was provisioned, milliseconds since 1970.
 //!   - `secrets`: an object with `certificate` and `passphrase`, both text, as far as there are any; or the base64 of
 //!     that object's JSON text, sealed (see `seal.rs`).
@@ -56,6 +57,8 @@ pub(super) struct Terms {
     pub(super) options: ProvisionOptions,
     /// Topic of the credentials as they were last accepted.
     pub(super) feedback_topic: Option<Arc<str>>,
+    /// An operator paused it.
+    pub(super) is_paused: bool,
     /// When it was provisioned.
     pub(super) since: Timestamp,
 }
@@ -110,7 +113,6 @@ pub(super) struct Unreadable {
     pub(super) environment: Arc<str>,
     pub(super) section: Option<SectionDigest>,
     pub(super) secrecy: Secrecy,
-    pub(super) since: Timestamp,
     /// A newer version wrote it: only a caller may put something else in its place.
     pub(super) is_newer: bool,
     /// Why, and what to do.
@@ -132,6 +134,7 @@ impl Terms {
             timeout: request.timeout,
             options: ProvisionOptions { force: false, ..request.options.clone().unwrap_or_default() },
             feedback_topic: None,
+            is_paused: false,
             since,
         }
     }
@@ -235,14 +238,7 @@ fn damaged(error: &serde_json::Error) -> Record {
 }
 
 fn unreadable(is_newer: bool, cause: String) -> Record {
-    Record::Unreadable(Unreadable {
-        environment: "".into(),
-        section: None,
-        secrecy: Secrecy::None,
-        since: Timestamp::default(),
-        is_newer,
-        cause,
-    })
+    Record::Unreadable(Unreadable { environment: "".into(), section: None, secrecy: Secrecy::None, is_newer, cause })
 }
 
 #[derive(Deserialize)]
@@ -274,6 +270,8 @@ struct AppBody {
     options: OptionsBody,
     #[serde(skip_serializing_if = "Option::is_none")]
     feedback_topic: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    paused: bool,
     since: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     secrets: Option<StoredSecrets>,
@@ -358,13 +356,13 @@ impl AppBody {
             timeout: terms.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
             options: OptionsBody::of(&terms.options),
             feedback_topic: terms.feedback_topic.as_ref().map(ToString::to_string),
+            paused: terms.is_paused,
             since: terms.since.as_millis(),
             secrets,
         }
     }
 
     fn into_record(self, app: &AppId, key: &SealKey) -> Record {
-        let since = Timestamp::from_millis(self.since);
         let (secrets, secrecy) = match self.secrets {
             None => (Ok(Secrets { certificate: None, passphrase: None }), Secrecy::None),
             Some(StoredSecrets::Plain(secrets)) => (Ok(secrets), Secrecy::Plain),
@@ -383,16 +381,21 @@ impl AppBody {
         let environment: Arc<str> = self.environment.into();
         match certificate {
             Ok((certificate, passphrase)) => {
-                let options = self.options.into_options(passphrase);
-                let timeout = self.timeout.map(Duration::from_millis);
-                let feedback_topic = self.feedback_topic.map(Arc::from);
-                let section = self.section;
-                let terms = Terms { environment, certificate, section, timeout, options, feedback_topic, since };
+                let terms = Terms {
+                    environment,
+                    certificate,
+                    section: self.section,
+                    timeout: self.timeout.map(Duration::from_millis),
+                    options: self.options.into_options(passphrase),
+                    feedback_topic: self.feedback_topic.map(Arc::from),
+                    is_paused: self.paused,
+                    since: Timestamp::from_millis(self.since),
+                };
                 Record::App(Box::new(terms), secrecy)
             }
             Err(cause) => {
                 let section = self.section;
-                Record::Unreadable(Unreadable { environment, section, secrecy, since, is_newer: false, cause })
+                Record::Unreadable(Unreadable { environment, section, secrecy, is_newer: false, cause })
             }
         }
     }

@@ -94,6 +94,35 @@ async fn an_app_comes_back_as_it_was() {
 }
 
 #[tokio::test]
+async fn an_app_that_an_operator_paused_stays_paused_until_one_resumes() {
+    let machine = Machine::new();
+    let first = machine.life().await;
+    first.provision(provision(pem(2040))).await.unwrap();
+    first.pause(&first.app("app").unwrap()).await.unwrap();
+    let second = machine.life().await;
+    assert_eq!(status(&second).state, "paused");
+    second.provision(provision(pem(2041))).await.unwrap();
+    let third = machine.life().await;
+    assert_eq!((status(&third).state, ends(&third).as_str()), ("paused", "2041"));
+    third.notify(&third.app("app").unwrap(), broadcast(&[TOKEN])).await.unwrap();
+    third.resume(&third.app("app").unwrap()).await.unwrap();
+    assert_ne!(status(&machine.life().await).state, "paused");
+}
+
+#[tokio::test]
+async fn a_clock_that_was_wrong_at_the_start_refuses_nobody_for_good() {
+    let machine = Machine::new();
+    machine.life().await.provision(provision(pem(2040))).await.unwrap();
+    let after = service_over(&machine.store, &["sandbox"], machine.settings(None));
+    after.0.clock.set_wall(Timestamp::from_secs(0));
+    after.restore().await.unwrap();
+    assert_refused(&after, "is not valid before 2000-01-01").await;
+    after.0.clock.set_wall(NOW);
+    after.for_each_app(|entry| after.retry(entry)).await;
+    after.notify(&after.app("app").unwrap(), broadcast(&[TOKEN])).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_file_is_read_again_by_the_path_that_was_given() {
     let machine = Machine::new();
     let link = machine.dir.path().join("link.pem");
