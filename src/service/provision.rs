@@ -5,13 +5,15 @@ use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 use tracing::warn;
 
-use super::entry::{Basis, Entry, Kept, Standing};
+use super::entry::{Basis, Entry, Kept, Provisioned, Standing};
 use super::error::ServiceError;
 use super::request::{Provision, ProvisionOptions};
 use super::standing::Judged;
 use super::stored::{self, Secrecy, SectionDigest, Terms};
 use super::{PushService, Repeat};
 use crate::credentials::Credentials;
+use crate::credentials::error::CredentialsError;
+use crate::credentials::source::FILE_BYTES_MAX;
 use crate::delivery::CommandError;
 use crate::domain::app::{AppId, Environment};
 use crate::domain::outcome::Reason;
@@ -108,6 +110,9 @@ impl PushService {
         section: Option<SectionDigest>,
     ) -> Result<(), ServiceError> {
         let environment = self.environment(&request.environment)?;
+        if request.certificate.len() as u64 > FILE_BYTES_MAX {
+            return Err(ServiceError::InvalidArgument(CredentialsError::TooLarge(FILE_BYTES_MAX).to_string()));
+        }
         let tells = section.is_none() && (request.options.is_some() || self.setup().strict);
         let by = match section {
             Some(_) => By::Operator,
@@ -124,7 +129,7 @@ impl PushService {
             Err(Problem::Busy(cause)) => return Err(ServiceError::TryLater(cause)),
             Err(Problem::Credentials(cause)) if tells => return Err(ServiceError::InvalidArgument(cause)),
             Err(Problem::Credentials(cause)) => {
-                if self.refuse(entry, terms, environment, cause).await {
+                if self.refuse(entry, terms, environment, cause) {
                     entry.set_seen(mark);
                 }
             }
@@ -236,24 +241,28 @@ impl PushService {
         present.is_some_and(|present| !present.is_empty() && present != terms.environment)
     }
 
-    /// Makes an app a refused one, unless it has something better. Whether it took the terms.
-    async fn refuse(&self, entry: &Entry, mut terms: Terms, environment: Arc<Environment>, cause: String) -> bool {
+    /// Makes an app a refused one, unless it has something better: a worker, a record that may yet be read, or rows that
+    /// wait for another environment. Whether it took the terms.
+    fn refuse(&self, entry: &Entry, mut terms: Terms, environment: Arc<Environment>, cause: String) -> bool {
+        let depth = entry.queue.depth();
+        let is_better = |present: &Provisioned| match (&present.standing, &present.basis) {
+            (Standing::Accepted { .. }, _) | (Standing::Refused(_), Basis::Unreadable(_)) => true,
+            (Standing::Refused(_), Basis::Terms(present)) => {
+                present.environment != terms.environment && depth.waiting + depth.leased > 0
+            }
+        };
         let present = entry.provisioned();
-        match present.as_ref().map(|present| (&present.standing, &present.basis)) {
-            Some((Standing::Accepted { .. }, _) | (_, Basis::Unreadable(_))) => {
-                warn!(app = %entry.id, "the new credentials are refused, the present ones stay: {cause}");
-                return false;
-            }
-            Some((Standing::Refused(_), Basis::Terms(present))) if present.environment == terms.environment => {
+        if present.as_ref().is_some_and(is_better) {
+            warn!(app = %entry.id, "the new credentials are refused, the present ones stay: {cause}");
+            return false;
+        }
+        if let Some(present) = present.as_ref().and_then(|present| present.terms()) {
+            if present.environment == terms.environment {
                 terms.feedback_topic = present.feedback_topic.clone();
-                if terms.certificate == present.certificate {
-                    terms.since = present.since;
-                }
             }
-            Some((Standing::Refused(_), Basis::Terms(_))) => {
-                self.reject_waiting(entry, Reason::EnvironmentChanged).await;
+            if present.certificate == terms.certificate {
+                terms.since = present.since;
             }
-            None => (),
         }
         self.stand_refused(entry, terms, Some(environment), cause);
         true

@@ -66,8 +66,8 @@ fn set_gateway(config: &mut Config, address: &str) {
 async fn a_file_that_changed_is_taken_up_by_itself_and_a_half_written_one_is_not() {
     let (world, path) = with_file().await;
     let renewed = world.simulator.certificates().issue("com.example.v1").unwrap();
-    // The daemon may look at it before the rest is there, or after.
     std::fs::write(&path, &renewed[..renewed.len() / 2]).unwrap();
+    reload(&world, |_| ()).await;
     world.notify(&tokens(10)).await.unwrap();
     world.wait_until_arrived(&tokens(10)).await;
     replace_file(&path, &renewed);

@@ -54,6 +54,14 @@ async fn a_provision_without_options_keeps_those_that_were_given_before() {
 }
 
 #[tokio::test]
+async fn a_text_that_is_far_too_long_is_not_stored() {
+    let service = service(Settings::default());
+    let text = invalid(service.provision(provision("x".repeat((1 << 20) + 1))).await.unwrap_err());
+    assert!(text.starts_with("more than 1048576 bytes"), "{text}");
+    assert!(service.app("app").is_err());
+}
+
+#[tokio::test]
 async fn a_caller_who_goes_away_leaves_nothing_half_done() {
     let service = service(Settings::default());
     {
@@ -157,8 +165,10 @@ async fn what_waits_for_a_refused_app_is_rejected_when_it_moves_or_is_removed() 
     let (service, app) = with_app().await;
     service.notify(&app, broadcast(&[TOKEN])).await.unwrap();
     reload(&service, "staging", "binary://127.0.0.1:1").await;
-    let moved = Provision { environment: "staging".into(), ..provision(pem(2040)) };
-    service.provision(moved).await.unwrap();
+    let moved = |certificate: String| Provision { environment: "staging".into(), ..provision(certificate) };
+    service.provision(moved("garbage".into())).await.unwrap();
+    assert_eq!(reasons(&service).await, [] as [&str; 0], "nothing is gained by moving to where it cannot be sent");
+    service.provision(moved(pem(2040))).await.unwrap();
     assert_eq!(reasons(&service).await, ["EnvironmentChanged"]);
     service.notify(&app, broadcast(&[TOKEN])).await.unwrap();
     reload(&service, "sandbox", "binary://127.0.0.1:1").await;
