@@ -1,13 +1,14 @@
 //! The composition root: builds everything from a config, serves, and stops in order.
 
-use std::time::Duration;
+use std::path::PathBuf;
 
 use axum::Router;
 use thiserror::Error;
+use tokio::sync::Mutex;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{AppSection, Config};
 use crate::delivery::Delivery;
 use crate::domain::feedback::Cursor;
 use crate::listener::address::LocalAddress;
@@ -18,7 +19,7 @@ use crate::service::PushService;
 use crate::service::request::Provision;
 use crate::shutdown::Shutdown;
 use crate::store::{Durability, Kind, OpenError, Store, StoreError};
-use crate::{listener, queue, rpc, service, store};
+use crate::{listener, queue, rpc, service, store, telemetry};
 
 /// A running daemon.
 #[derive(Debug)]
@@ -31,7 +32,8 @@ pub struct Daemon {
     intake: Shutdown,
     /// Workers and pollers.
     work: Shutdown,
-    deadline: Duration,
+    /// What holds now.
+    config: Mutex<Config>,
 }
 
 /// Why a daemon does not start.
@@ -58,7 +60,8 @@ pub struct Stopped {
 }
 
 impl Daemon {
-    /// Builds everything, provisions the apps of the config file, and serves. Sockets are bound first: when two daemons
+    /// Builds everything, restores the apps of the store, applies the sections of the config file that changed, and
+    /// serves. Sockets are bound first: when two daemons
     /// are started, the second one changes nothing.
     pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
         let listeners = Listeners::bind(&config.listen).await?;
@@ -66,16 +69,36 @@ impl Daemon {
         let (intake, work) = (Shutdown::new(), Shutdown::new());
         let store = open_store(config, &clock).await?;
         let queue = Queue::new(store.clone(), queue_settings(config), clock.clone());
-        queue.recover().await?;
         let gateway = config.delivery.gateway.clone();
         let delivery = Delivery { gateway, store: store.clone(), clock: clock.clone(), shutdown: work.clone() };
         let service = PushService::new(config.environments.clone(), queue, delivery, service_settings(config));
-        provision_configured(config, &service).await;
+        service.restore().await?;
+        service.apply_sections(sections(config)).await;
+        service.watch_files();
         let router = Server::new(service.clone(), rpc_settings(config)).router(Router::new());
         listeners.serve(router, listener_settings(config), &intake);
-        info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), apps = config.apps.len(), "started");
+        info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), apps = service.apps().len(), "started");
         info!("accepted means: {}", accepted_means(config));
-        Ok(Self { service, store, addresses, clock, intake, work, deadline: config.shutdown.deadline })
+        Ok(Self { service, store, addresses, clock, intake, work, config: Mutex::new(config.clone()) })
+    }
+
+    /// Takes over what a running daemon can: environments, apps and their files, `[provision]`, `log.level`. Of the
+    /// other keys, those that differ are named in the log: they count at the next start.
+    pub async fn reload(&self, config: &Config) {
+        let mut present = self.config.lock().await;
+        let later = keys_for_the_next_start(&present, config);
+        if !later.is_empty() {
+            warn!("reloaded, but a change of {} counts at the next start only", later.join(", "));
+        }
+        if let Err(problem) = telemetry::set_level(&config.log.level) {
+            warn!("log.level stays as it is: {problem}");
+        }
+        present.environments = config.environments.clone();
+        present.provision = config.provision.clone();
+        present.apps = config.apps.clone();
+        present.log.level = config.log.level.clone();
+        self.service.reload(present.environments.clone(), service_settings(&present), sections(&present)).await;
+        info!(apps = self.service.apps().len(), "reloaded");
     }
 
     /// Where it listens, with the ports that were really taken.
@@ -92,8 +115,9 @@ impl Daemon {
     /// with a sentinel. At most until the configured deadline.
     pub async fn stop(self) -> Stopped {
         let began = self.clock.now();
-        let left = || self.deadline.saturating_sub(self.clock.now().since(began));
-        info!(deadline = ?self.deadline, "stopping: no more calls are taken");
+        let deadline = self.config.into_inner().shutdown.deadline;
+        let left = || deadline.saturating_sub(self.clock.now().since(began));
+        info!(?deadline, "stopping: no more calls are taken");
         let callers_answered = self.intake.finish(left()).await;
         let workers_ended = self.work.finish(left()).await;
         let in_time = callers_answered && workers_ended;
@@ -116,20 +140,33 @@ impl Daemon {
     }
 }
 
-/// Apps of the config file. One that cannot be used is refused and visible; it keeps nobody else from starting.
-async fn provision_configured(config: &Config, service: &PushService) {
-    for app in &config.apps {
-        let request = Provision {
-            app_id: app.app_id.to_string(),
-            certificate: app.certificate.display().to_string(),
-            environment: app.environment.clone(),
-            timeout: app.timeout,
-            options: None,
-        };
-        if let Err(problem) = service.provision_configured(request).await {
-            error!(app = %app.app_id, "not provisioned: {problem}");
-        }
-    }
+/// The apps of the config file, as callers would provision them.
+fn sections(config: &Config) -> Vec<Provision> {
+    let section = |app: &AppSection| Provision {
+        app_id: app.app_id.to_string(),
+        // A path that cannot be made absolute is no path, which the judgement says better.
+        certificate: std::path::absolute(&app.certificate).unwrap_or(app.certificate.clone()).display().to_string(),
+        environment: app.environment.clone(),
+        timeout: app.timeout,
+        options: None,
+    };
+    config.apps.iter().map(section).collect()
+}
+
+/// The keys and sections that a running daemon does not take over and that differ.
+fn keys_for_the_next_start(present: &Config, config: &Config) -> Vec<&'static str> {
+    let differs = [
+        ("listen", present.listen != config.listen),
+        ("state_dir", present.state_dir != config.state_dir),
+        ("[limits]", present.limits != config.limits),
+        ("[http]", present.http != config.http),
+        ("[store]", present.store != config.store),
+        ("[delivery]", present.delivery != config.delivery),
+        ("[shutdown]", present.shutdown != config.shutdown),
+        ("[retention]", present.retention != config.retention),
+        ("log.format", present.log.format != config.log.format),
+    ];
+    differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }
 
 /// Opens the store away from the runtime's threads: it reads and writes the disk.
@@ -187,6 +224,8 @@ fn service_settings(config: &Config) -> service::Settings {
         connect_timeout: config.delivery.connect_timeout,
         max_age: config.delivery.max_age,
         tokens_per_call: config.limits.tokens_per_call,
+        feedback_age: config.retention.feedback,
+        seal_key: std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| PathBuf::from(dir).join("apnsd-key")),
     }
 }
 

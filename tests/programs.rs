@@ -36,10 +36,14 @@ impl Running {
         BufReader::new(self.child.stdout.take().unwrap())
     }
 
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+
     /// Sends SIGTERM and waits; the exit code, and what was still to be read on standard error.
     fn terminate(mut self) -> (Option<i32>, String) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("TERM");
         let code = self.child.wait().unwrap().code();
         let mut rest = String::new();
         if let Some(mut stderr) = self.child.stderr.take() {
@@ -118,6 +122,47 @@ fn simulator_daemon_and_command_line_work_as_processes_and_stop_in_order() {
     assert_eq!(code, Some(0));
     let summary = lines.map(|line| line.unwrap() + "\n").collect::<String>();
     assert!(summary.contains("1 accepted"), "{summary}");
+}
+
+#[test]
+fn a_hangup_takes_over_the_configuration_and_a_bad_one_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let simulated = dir.path().join("simulator");
+    let any = "127.0.0.1:0";
+    let args = ["simulate", "--binary", any, "--feedback", any, "--control", any, "--dir", simulated.to_str().unwrap()];
+    let mut simulator = Running::start(apnsd(&args));
+    let base = std::fs::read_to_string(word_after(&mut simulator.stdout().lines(), "configuration")).unwrap();
+    let config = dir.path().join("apnsd.toml");
+    let write = |more: &str| std::fs::write(&config, format!("{base}{more}")).unwrap();
+    write("");
+    let mut daemon = Running::start(apnsd(&["serve", "--config", config.to_str().unwrap(), "--listen", any]));
+    let mut log = BufReader::new(daemon.child.stderr.take().unwrap()).lines();
+    let url = format!("http://{}", word_after(&mut log, "listening address="));
+    let status = |app: &str| run(&["status", app, "--json", "--url", &url]);
+    assert!(!status("myapp").status.success());
+
+    let section = "[[app]]\napp_id = \"myapp\"\ncertificate = \"simulator/good.pem\"\nenvironment = \"sandbox\"\n";
+    write(section);
+    daemon.signal("HUP");
+    word_after(&mut log, "reloaded");
+    assert!(stdout(&status("myapp")).contains("\"environment\": \"sandbox\""));
+
+    write("[[app]]\napp_id = \"other\"\n[nonsense]\nkey = 1\n");
+    daemon.signal("HUP");
+    word_after(&mut log, "nonsense: is not known");
+    word_after(&mut log, "not reloaded");
+    stdout(&status("myapp"));
+    assert!(!status("other").status.success());
+
+    write(&format!("{}[limits]\ndepth = 32\n[log]\nlevel = \"debug\"\n", section.replace("sandbox", "production")));
+    daemon.signal("HUP");
+    assert_eq!(word_after(&mut log, "a change of "), "[limits]");
+    word_after(&mut log, "reloaded");
+    assert!(stdout(&status("myapp")).contains("\"environment\": \"production\""));
+    word_after(&mut log, "DEBUG");
+
+    assert_eq!(daemon.terminate().0, Some(0));
+    assert_eq!(simulator.terminate().0, Some(0));
 }
 
 /// Asks again and again; each question is a process, so that this does not spin.

@@ -50,6 +50,21 @@ impl StopSignals {
     }
 }
 
+/// SIGHUP: read the configuration again.
+pub(super) struct ReloadSignal(Signal);
+
+impl ReloadSignal {
+    /// From now on the signal does not end the process. Needs a runtime.
+    pub(super) fn listen() -> Result<Self, Failure> {
+        signal(SignalKind::hangup()).map(Self).map_err(|error| failed("listen to signals", &error))
+    }
+
+    /// Resolves at the next one.
+    pub(super) async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
 /// Runs to the end on all processors.
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -1,19 +1,22 @@
 //! `serve`: the daemon.
 
 use clap::Args;
-use tracing::warn;
+use tracing::{error, info, warn};
 
 use super::check_config::{ConfigFile, refuse};
 use super::exit::{Exit, Failure};
-use super::running::{self, StopSignals};
+use super::running::{self, ReloadSignal, StopSignals};
 use crate::clock::Clock;
-use crate::config::{Config, Warning};
+use crate::config::{Config, Refused, Warning};
 use crate::daemon::{Daemon, StartError};
 use crate::listener::address::ListenAddress;
 use crate::store::{OpenError, StoreError};
 use crate::telemetry;
 
 /// Run the daemon
+///
+/// SIGHUP lets it take over the configuration, [[app]] sections and credential files as they are then; SIGTERM and
+/// SIGINT stop it in order, and a second one at once.
 ///
 /// A key of the configuration comes from its default, the file, a variable APNSD__SECTION__KEY, or a flag, the later
 /// before the earlier.
@@ -30,27 +33,64 @@ pub(super) struct Serve {
 
 impl Serve {
     /// The configuration that the daemon starts with.
-    fn load(self) -> Result<(Config, Vec<Warning>), Failure> {
-        let (mut config, warnings) = self.file.load().map_err(|refused| refuse(&refused))?;
+    fn load(&self) -> Result<(Config, Vec<Warning>), Refused> {
+        let (mut config, warnings) = self.file.load()?;
         if !self.listen.is_empty() {
-            config.listen = self.listen;
+            config.listen = self.listen.clone();
         }
         Ok((config, warnings))
+    }
+
+    /// Lets the daemon take over the configuration as it is now; one with problems changes nothing.
+    async fn reload(&self, daemon: &Daemon) {
+        match self.load() {
+            Ok((config, warnings)) => {
+                warn_of(&warnings);
+                daemon.reload(&config).await;
+            }
+            Err(Refused { problems, warnings }) => {
+                for problem in problems {
+                    error!("{problem}");
+                }
+                warn_of(&warnings);
+                error!("not reloaded: the configuration has problems, the daemon goes on with the one before");
+            }
+        }
+    }
+
+    /// Reloads at each signal to do so, until the first to stop.
+    async fn until_stopped(&self, daemon: &Daemon, stop: &mut StopSignals, mut reload: ReloadSignal) {
+        let reload = async {
+            loop {
+                reload.next().await;
+                info!("reloading, by SIGHUP");
+                self.reload(daemon).await;
+            }
+        };
+        tokio::select! {
+            () = stop.next() => (),
+            () = reload => (),
+        }
+    }
+}
+
+fn warn_of(warnings: &[Warning]) {
+    for Warning(finding) in warnings {
+        warn!("{finding}");
     }
 }
 
 /// Runs the daemon until it is told to stop.
-pub(super) fn run(args: Serve) -> Result<(), Failure> {
-    let (config, warnings) = args.load()?;
+pub(super) fn run(args: &Serve) -> Result<(), Failure> {
+    let (config, warnings) = args.load().map_err(|refused| refuse(&refused))?;
     telemetry::init(&config.log).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-    for Warning(finding) in warnings {
-        warn!("{finding}");
-    }
+    warn_of(&warnings);
     running::block_on(async {
         let mut signals = StopSignals::listen()?;
+        let reload = ReloadSignal::listen()?;
         let daemon = Daemon::start(&config, Clock::system()).await;
         let daemon = daemon.map_err(|error| Failure::new(exit_of(&error), error.to_string()))?;
-        signals.next().await;
+        args.until_stopped(&daemon, &mut signals, reload).await;
         let stopped = signals.unless_repeated(daemon.stop()).await?;
         match stopped.lost {
             0 => Ok(()),

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -24,6 +25,29 @@ pub enum Source {
     Inline,
     /// From this file, in canonical form; it is worth watching.
     Path(PathBuf),
+}
+
+/// What changes whenever a file does, without a look into it. A link is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileMark {
+    modified: (i64, i64),
+    /// A file that was moved here, or may be read now, keeps its time of modification but not this one.
+    changed: (i64, i64),
+    size: u64,
+    inode: (u64, u64),
+}
+
+impl FileMark {
+    /// The mark of a file as it is now; `None` where there is none, or none that may be looked at.
+    pub fn of(path: &Path) -> Option<Self> {
+        let file = path.metadata().ok()?;
+        Some(Self {
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+            size: file.size(),
+            inode: (file.dev(), file.ino()),
+        })
+    }
 }
 
 /// Reads what the second argument of `provision` names: the credentials themselves, or an absolute path that lies under
@@ -73,6 +97,12 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, CredentialsError> {
         cause: error.to_string(),
     };
     read_capped(path).map_err(unreadable)?.ok_or(CredentialsError::TooLarge(FILE_BYTES_MAX))
+}
+
+/// The path, where an argument of `provision` is one and not the credentials themselves.
+pub fn path(argument: &str) -> Option<&str> {
+    let trimmed = argument.trim();
+    (trimmed.starts_with('/') && !is_inline(argument)).then_some(trimmed)
 }
 
 /// PEM, JSON, or the base64 of a binary file, all of which [`super::parse`] tells apart.

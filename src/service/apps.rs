@@ -1,111 +1,14 @@
-//! The registry's entries, and the verbs that show and steer apps.
+//! The verbs that show, steer and remove apps.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use super::entry::{Basis, Entry, Provisioned, Standing};
 use super::error::ServiceError;
-use super::request::NotifyOptions;
 use super::status::AppStatus;
+use super::stored::{self, Removed, Terms};
 use super::{App, PushService};
-use crate::credentials::Credentials;
-use crate::delivery::{Counters, WorkerHandle};
-use crate::domain::app::{AppId, Environment, Protocol};
-use crate::domain::time::Timestamp;
-use crate::gateway::Route;
-use crate::queue::AppQueue;
-use crate::store::FeedbackSource;
-
-/// One app in the registry.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) id: AppId,
-    pub(super) queue: AppQueue,
-    pub(super) counters: Arc<Counters>,
-    pub(super) accepted: AtomicU64,
-    /// Held while the app is provisioned or deprovisioned.
-    pub(super) change: Arc<tokio::sync::Mutex<()>>,
-    /// Held from a plain `feedback` call until its answer has left.
-    pub(super) feedback_turn: Arc<tokio::sync::Mutex<()>>,
-    /// Whether the feedback service is polled in the background.
-    pub(super) polled: AtomicBool,
-    provisioned: RwLock<Option<Provisioned>>,
-}
-
-/// What an app was provisioned with.
-#[derive(Clone, Debug)]
-pub(super) struct Provisioned {
-    pub(super) environment: Arc<Environment>,
-    pub(super) timeout: Duration,
-    pub(super) defaults: NotifyOptions,
-    pub(super) credentials: Standing,
-    pub(super) since: Timestamp,
-}
-
-/// Whether the credentials could be used.
-#[derive(Clone, Debug)]
-pub(super) enum Standing {
-    /// They could; the worker runs.
-    Accepted { credentials: Arc<Credentials>, worker: WorkerHandle },
-    /// They could not, for a cause; there is no worker.
-    Refused(String),
-}
-
-impl Entry {
-    pub(super) fn new(id: AppId, queue: AppQueue) -> Self {
-        Self {
-            id,
-            queue,
-            counters: Arc::default(),
-            accepted: AtomicU64::new(0),
-            change: Arc::default(),
-            feedback_turn: Arc::default(),
-            polled: AtomicBool::new(false),
-            provisioned: RwLock::new(None),
-        }
-    }
-
-    /// What it was provisioned with; `None` before the first time and after it was deprovisioned.
-    pub(super) fn provisioned(&self) -> Option<Provisioned> {
-        self.provisioned.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn is_provisioned(&self) -> bool {
-        self.provisioned.read().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    pub(super) fn set_provisioned(&self, provisioned: Option<Provisioned>) {
-        *self.provisioned.write().unwrap_or_else(PoisonError::into_inner) = provisioned;
-    }
-
-    pub(super) fn protocol(&self) -> Protocol {
-        let provisioned = self.provisioned.read().unwrap_or_else(PoisonError::into_inner);
-        provisioned.as_ref().map_or(Protocol::Binary, |provisioned| provisioned.environment.gateway.protocol)
-    }
-}
-
-impl Provisioned {
-    /// The worker, or why there is none.
-    pub(super) fn worker(&self) -> Result<&WorkerHandle, ServiceError> {
-        match &self.credentials {
-            Standing::Accepted { worker, .. } => Ok(worker),
-            Standing::Refused(cause) => Err(ServiceError::NotConnected(cause.clone())),
-        }
-    }
-
-    /// How the app reaches its environment, and whose feedback it reads.
-    pub(super) fn route(&self, app: &AppId) -> Result<(Route, FeedbackSource), ServiceError> {
-        let credentials = match &self.credentials {
-            Standing::Accepted { credentials, .. } => Arc::clone(credentials),
-            Standing::Refused(cause) => return Err(ServiceError::NotConnected(cause.clone())),
-        };
-        let facts = credentials.facts();
-        let topic = facts.uid.as_deref().unwrap_or(&facts.subject);
-        let source = FeedbackSource { environment: Arc::clone(&self.environment.name), topic: topic.into() };
-        let environment = Arc::clone(&self.environment);
-        Ok((Route { app: app.clone(), environment, credentials, connect_timeout: self.timeout }, source))
-    }
-}
+use crate::domain::outcome::Reason;
 
 /// What to do about an environment that nobody answers for any more.
 pub(super) const CLOSED_BY_APPLE: &str =
@@ -125,16 +28,35 @@ impl PushService {
         status_of(&app.0).ok_or(ServiceError::UnknownApp)
     }
 
-    /// Stops sending until [`PushService::resume`]; the queue keeps what it has and `notify` goes on accepting.
+    /// Stops sending until [`PushService::resume`], also after a restart; the queue keeps what it has and `notify` goes
+    /// on accepting.
     pub async fn pause(&self, app: &App) -> Result<(), ServiceError> {
         let provisioned = app.0.provisioned().ok_or(ServiceError::UnknownApp)?;
-        provisioned.worker()?.pause().await.map_err(ServiceError::try_later)
+        provisioned.worker()?.pause().await.map_err(ServiceError::try_later)?;
+        self.keep_paused(&app.0, true).await
     }
 
-    /// Sends again, whatever it was that paused the app.
+    /// Sends again, whatever it was that paused the app; a refused one is judged again.
     pub async fn resume(&self, app: &App) -> Result<(), ServiceError> {
-        let provisioned = app.0.provisioned().ok_or(ServiceError::UnknownApp)?;
+        let entry = &app.0;
+        self.keep_paused(entry, false).await?;
+        if entry.provisioned().is_some_and(|provisioned| provisioned.worker().is_err()) {
+            self.retry(Arc::clone(entry)).await;
+        }
+        let provisioned = entry.provisioned().ok_or(ServiceError::UnknownApp)?;
         provisioned.worker()?.resume().await.map_err(ServiceError::try_later)
+    }
+
+    /// Remembers whether an operator paused the app.
+    async fn keep_paused(&self, entry: &Entry, is_paused: bool) -> Result<(), ServiceError> {
+        let _change = entry.change.lock().await;
+        let provisioned = entry.provisioned().ok_or(ServiceError::UnknownApp)?;
+        if let Some(terms) = provisioned.terms() {
+            let terms = Arc::new(Terms { is_paused, ..Terms::clone(terms) });
+            entry.set_provisioned(Some(Provisioned::new(terms, provisioned.standing)));
+            self.keep(entry).await?;
+        }
+        Ok(())
     }
 
     /// Notifications that were accepted and have no outcome yet, over all apps.
@@ -143,14 +65,31 @@ impl PushService {
         depths.map(|depth| depth.waiting + depth.leased).sum()
     }
 
-    /// Removes an app; its waiting notifications become rejections.
+    /// Removes an app; its waiting notifications become rejections, and what it was is remembered as long as its
+    /// feedback.
     pub async fn deprovision(&self, app: &App) -> Result<(), ServiceError> {
-        let entry = &app.0;
+        let (service, entry) = (self.clone(), Arc::clone(&app.0));
+        self.to_the_end(async move { service.remove(&entry).await }).await
+    }
+
+    /// The store hears of it first: rows of an app that it does not know are rejected at the next start, so that an end
+    /// of the process meanwhile loses none of them silently.
+    async fn remove(&self, entry: &Arc<Entry>) -> Result<(), ServiceError> {
         let _change = entry.change.lock().await;
         let provisioned = entry.provisioned().ok_or(ServiceError::UnknownApp)?;
+        let removed = Removed {
+            section: provisioned.basis.section().cloned(),
+            feedback: provisioned.basis.feedback_source(),
+            at: self.0.clock.timestamp(),
+        };
+        let body = stored::encode_removed(&removed);
+        self.0.store.put_app(&entry.id, body).await.map_err(ServiceError::try_later)?;
+        entry.set_kept(None);
+        self.0.removed.insert(entry.id.clone(), removed);
         entry.queue.close();
-        if let Standing::Accepted { worker, .. } = &provisioned.credentials {
-            worker.remove().await.map_err(ServiceError::try_later)?;
+        match &provisioned.standing {
+            Standing::Accepted { worker, .. } => worker.remove().await.map_err(ServiceError::try_later)?,
+            Standing::Refused(_) => self.reject_waiting(entry, Reason::Deprovisioned).await,
         }
         entry.set_provisioned(None);
         self.0.apps.remove_if(&entry.id, |_, present| Arc::ptr_eq(present, entry));
@@ -162,26 +101,28 @@ impl PushService {
 fn status_of(entry: &Entry) -> Option<AppStatus> {
     let provisioned = entry.provisioned()?;
     let depth = entry.queue.depth();
-    let (state, cause, since) = match &provisioned.credentials {
-        Standing::Accepted { worker, .. } => {
+    let environment = provisioned.standing.environment();
+    let (state, cause, since, facts) = match &provisioned.standing {
+        Standing::Accepted { route, worker } => {
             let status = worker.status();
-            (status.state, status.cause, status.since)
+            (status.state, status.cause, status.since, Some(route.credentials.facts()))
         }
-        Standing::Refused(cause) => ("refused", cause.clone(), provisioned.since),
+        Standing::Refused(refusal) => ("refused", refusal.cause.clone(), refusal.since, None),
     };
-    let facts = match &provisioned.credentials {
-        Standing::Accepted { credentials, .. } => Some(credentials.facts()),
-        Standing::Refused(_) => None,
-    };
-    let cause = match provisioned.environment.is_closed_by_apple() && state != "connected" {
+    let is_closed = environment.is_some_and(|environment| environment.is_closed_by_apple());
+    let cause = match is_closed && state != "connected" {
         true => format!("{cause}{}{CLOSED_BY_APPLE}", if cause.is_empty() { "" } else { ". " }),
         false => cause,
     };
+    let secrets = match &provisioned.basis {
+        Basis::Terms(_) => entry.kept().map_or("", |kept| kept.secrecy.word()),
+        Basis::Unreadable(unreadable) => unreadable.secrecy.word(),
+    };
     Some(AppStatus {
         app_id: entry.id.clone(),
-        environment: provisioned.environment.name.to_string(),
-        protocol: provisioned.environment.gateway.protocol,
-        gateway: provisioned.environment.gateway.to_string(),
+        environment: provisioned.basis.environment().to_string(),
+        protocol: environment.map(|environment| environment.gateway.protocol),
+        gateway: environment.map(|environment| environment.gateway.to_string()).unwrap_or_default(),
         state,
         cause,
         since,
@@ -193,5 +134,6 @@ fn status_of(entry: &Entry) -> Option<AppStatus> {
         rejected: entry.counters.rejected(),
         subject: facts.map(|facts| facts.subject.clone()).unwrap_or_default(),
         expires: facts.map(|facts| facts.not_after),
+        secrets,
     })
 }

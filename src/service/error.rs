@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-/// Why a verb was refused. Nothing was done, queued or changed when one of these is returned.
+/// Why a verb was refused. Nothing was done, queued or changed when one of these is returned; but a provision, pause or
+/// resume that the store could not keep ([`ServiceError::TryLater`]) holds until the daemon ends.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ServiceError {
     /// The app was never provisioned.

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::apps::Entry;
+use super::entry::{Entry, Provisioned, Standing};
 use super::error::ServiceError;
+use super::standing::feedback_source;
 use super::{App, PAGE_MAX, PushService};
 use crate::domain::feedback::{Cursor, FeedbackEntry, Page};
+use crate::gateway::Route;
+use crate::store::FeedbackSource;
 
 /// How often the feedback service is asked in the background, once a caller has asked for an app.
 const POLL_INTERVAL: Duration = Duration::from_secs(15 * 60);
@@ -56,7 +59,8 @@ impl PushService {
     pub async fn feedback(&self, app: &App) -> Result<FeedbackHandout, ServiceError> {
         let entry = &app.0;
         let turn = Arc::clone(&entry.feedback_turn).lock_owned().await;
-        let (route, source) = entry.provisioned().ok_or(ServiceError::UnknownApp)?.route(&entry.id)?;
+        let provisioned = entry.provisioned().ok_or(ServiceError::UnknownApp)?;
+        let (route, source) = way(&provisioned)?;
         let polled = self.0.delivery.poll_feedback(&route, &source).await;
         self.poll_in_background(entry);
         let store = self.0.store.clone();
@@ -73,10 +77,22 @@ impl PushService {
         Ok(FeedbackHandout { entries: page.entries, receipt })
     }
 
-    /// Feedback after a cursor; changes nothing.
-    pub async fn feedback_after(&self, app: &App, cursor: Cursor) -> Result<Page<FeedbackEntry>, ServiceError> {
-        let (_, source) = app.0.provisioned().ok_or(ServiceError::UnknownApp)?.route(app.id())?;
-        self.poll_in_background(&app.0);
+    /// Feedback after a cursor; changes nothing. Also that of an app which cannot be used or was deprovisioned.
+    pub async fn feedback_after(&self, app_id: &str, cursor: Cursor) -> Result<Page<FeedbackEntry>, ServiceError> {
+        let source = match self.app(app_id) {
+            Ok(App(entry)) => {
+                self.poll_in_background(&entry);
+                let provisioned = entry.provisioned().ok_or(ServiceError::UnknownApp)?;
+                match provisioned.basis.feedback_source() {
+                    Some(source) => source,
+                    None => way(&provisioned)?.1,
+                }
+            }
+            Err(unknown) => {
+                let removed = self.0.removed.get(app_id).and_then(|removed| removed.feedback.clone());
+                removed.ok_or(unknown)?
+            }
+        };
         self.0.store.feedback_after(&source, cursor, PAGE_MAX).await.map_err(ServiceError::try_later)
     }
 
@@ -94,7 +110,7 @@ impl PushService {
                     () = shutdown.requested() => return,
                 }
                 let Some(provisioned) = entry.provisioned() else { return };
-                let Ok((route, source)) = provisioned.route(&entry.id) else { continue };
+                let Ok((route, source)) = way(&provisioned) else { continue };
                 tokio::select! {
                     polled = service.0.delivery.poll_feedback(&route, &source) => {
                         if let Err(error) = polled {
@@ -105,5 +121,13 @@ impl PushService {
                 }
             }
         });
+    }
+}
+
+/// How an app reaches its environment, and whose feedback it reads.
+fn way(provisioned: &Provisioned) -> Result<(Route, FeedbackSource), ServiceError> {
+    match &provisioned.standing {
+        Standing::Accepted { route, .. } => Ok((route.clone(), feedback_source(route))),
+        Standing::Refused(refusal) => Err(ServiceError::NotConnected(refusal.cause.clone())),
     }
 }

@@ -1,23 +1,32 @@
 //! The verbs, below any wire format: what callers may ask for and what they get. Knows nothing of XML or HTTP.
 
 mod apps;
+mod entry;
 pub mod error;
 pub mod feedback;
+mod files;
 mod notify;
 mod provision;
+mod reload;
 pub mod request;
 mod request_key;
+mod restore;
+mod seal;
+mod standing;
 pub mod status;
+mod stored;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use dashmap::DashMap;
 
-use self::apps::Entry;
+use self::entry::Entry;
 use self::error::ServiceError;
+use self::seal::SealKey;
+use self::stored::Removed;
 use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::domain::app::{AppId, Environment, Protocol};
@@ -43,6 +52,10 @@ pub struct Settings {
     pub max_age: Duration,
     /// Tokens in one call.
     pub tokens_per_call: usize,
+    /// How long feedback is kept; as long are apps remembered that were deprovisioned.
+    pub feedback_age: Duration,
+    /// File whose content seals the secrets of provisions in the store; without one they are stored as they are.
+    pub seal_key: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -54,6 +67,8 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(15),
             max_age: Duration::from_secs(24 * 60 * 60),
             tokens_per_call: 100_000,
+            feedback_age: Duration::from_secs(90 * 24 * 60 * 60),
+            seal_key: None,
         }
     }
 }
@@ -74,13 +89,37 @@ pub struct PushService(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     apps: DashMap<AppId, Arc<Entry>>,
-    environments: BTreeMap<Arc<str>, Arc<Environment>>,
+    /// Apps that were deprovisioned.
+    removed: DashMap<AppId, Removed>,
     queue: Queue,
     store: Store,
     delivery: Delivery,
     clock: Clock,
-    settings: Settings,
+    settings: Fixed,
+    setup: RwLock<Arc<Setup>>,
+    key: SealKey,
 }
+
+/// The settings that hold until the daemon stops.
+#[derive(Debug)]
+struct Fixed {
+    connect_timeout: Duration,
+    max_age: Duration,
+    tokens_per_call: usize,
+    feedback_age: Duration,
+}
+
+/// What a reload changes.
+#[derive(Debug)]
+struct Setup {
+    environments: Environments,
+    certificate_dirs: Vec<PathBuf>,
+    strict: bool,
+    repeat: Repeat,
+}
+
+/// The environments table: rows by name.
+type Environments = BTreeMap<Arc<str>, Arc<Environment>>;
 
 /// A provisioned app, as found by [`PushService::app`].
 #[derive(Clone, Debug)]
@@ -98,23 +137,37 @@ impl App {
     }
 }
 
+impl Setup {
+    fn new(environments: Environments, settings: Settings) -> Self {
+        let Settings { certificate_dirs, strict, repeat, .. } = settings;
+        Self { environments, certificate_dirs, strict, repeat }
+    }
+}
+
 impl PushService {
-    /// The verbs over a queue, a store and delivery, without apps.
-    pub fn new(
-        environments: BTreeMap<Arc<str>, Arc<Environment>>,
-        queue: Queue,
-        delivery: Delivery,
-        settings: Settings,
-    ) -> Self {
+    /// The verbs over a queue, a store and delivery, without apps. Reads the key that seals secrets.
+    pub fn new(environments: Environments, queue: Queue, delivery: Delivery, settings: Settings) -> Self {
         Self(Arc::new(Inner {
             apps: DashMap::new(),
-            environments,
+            removed: DashMap::new(),
             queue,
             store: delivery.store.clone(),
             clock: delivery.clock.clone(),
             delivery,
-            settings,
+            settings: Fixed {
+                connect_timeout: settings.connect_timeout,
+                max_age: settings.max_age,
+                tokens_per_call: settings.tokens_per_call,
+                feedback_age: settings.feedback_age,
+            },
+            key: SealKey::read(settings.seal_key.as_deref()),
+            setup: RwLock::new(Arc::new(Setup::new(environments, settings))),
         }))
+    }
+
+    /// What holds until the next reload.
+    fn setup(&self) -> Arc<Setup> {
+        Arc::clone(&self.0.setup.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Finds an app.

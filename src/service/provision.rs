@@ -1,36 +1,40 @@
-//! `provision`: judge the credentials, then add the app or replace what it has.
+//! `provision`: judge the credentials, then add the app or replace what it has, then keep that in the store.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::OwnedMutexGuard;
-use tracing::{info, warn};
+use tracing::warn;
 
-use super::apps::{CLOSED_BY_APPLE, Entry, Provisioned, Standing};
+use super::entry::{Basis, Entry, Kept, Provisioned, Standing};
 use super::error::ServiceError;
-use super::request::Provision;
+use super::request::{Provision, ProvisionOptions};
+use super::standing::Judged;
+use super::stored::{self, Secrecy, SectionDigest, Terms};
 use super::{PushService, Repeat};
+use crate::credentials::Credentials;
 use crate::credentials::error::CredentialsError;
-use crate::credentials::{self, Credentials, source};
+use crate::credentials::source::FILE_BYTES_MAX;
 use crate::delivery::CommandError;
 use crate::domain::app::{AppId, Environment};
-use crate::gateway::{Route, RouteError};
+use crate::domain::outcome::Reason;
+use crate::gateway::{Gateway, Route, RouteError};
 
 /// Environments that are there without a config file. An error names only those besides them, so that old callers read
 /// the sentence that they know.
 const BUILT_IN: [&str; 5] = ["sandbox", "production", "sandbox-binary", "production-binary", "fcm"];
 
-/// What became of a `provision` whose credentials are good.
+/// Who wants a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
-    None,
-    Timing,
-    Credentials,
+pub(super) enum By {
+    /// A caller, who may know less than the daemon does unless it insists.
+    Caller { force: bool },
+    /// An operator, who changed the config file or a credential file on purpose.
+    Operator,
 }
 
 /// Why credentials were not taken up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Problem {
+pub(super) enum Problem {
     /// They are of no use, or their environment is not. The cause.
     Credentials(String),
     /// Nothing is wrong with them; another time. The cause.
@@ -53,48 +57,90 @@ impl From<CommandError> for Problem {
 }
 
 impl PushService {
-    /// Adds an app, or replaces its credentials, environment, time-out or options.
+    /// Adds an app, or replaces its credentials, environment, time-out or options; durable when this returns.
     ///
     /// Bad credentials are an error where the call has options or the daemon is strict. Otherwise the app then exists
-    /// as refused, so that a list of provisions does not end at a bad one; an app that works keeps what it has.
+    /// as refused, so that a list of provisions does not end at a bad one; an app that works keeps what it has. When
+    /// the store fails, the same call again is another attempt to keep what was provisioned.
     pub async fn provision(&self, request: Provision) -> Result<(), ServiceError> {
-        self.provision_from(request, Some(self.0.settings.certificate_dirs.clone())).await
+        let service = self.clone();
+        self.to_the_end(async move { service.provision_from(request, None).await }).await
     }
 
-    /// The same for an app of the config file, whose certificate path may lie anywhere.
-    pub async fn provision_configured(&self, request: Provision) -> Result<(), ServiceError> {
-        self.provision_from(request, None).await
+    /// The same for a section of the config file. Its certificate may lie anywhere, and where that is of no use, the
+    /// app is refused and not unknown.
+    pub(super) async fn provision_section(
+        &self,
+        request: Provision,
+        section: SectionDigest,
+    ) -> Result<(), ServiceError> {
+        self.provision_from(request, Some(section)).await
     }
 
-    async fn provision_from(&self, request: Provision, dirs: Option<Vec<PathBuf>>) -> Result<(), ServiceError> {
-        let environment = self.environment(&request.environment)?;
+    /// Carries work out even when the caller goes away meanwhile, so that no change of an app is left half done.
+    pub(super) async fn to_the_end(
+        &self,
+        work: impl Future<Output = Result<(), ServiceError>> + Send + 'static,
+    ) -> Result<(), ServiceError> {
+        let (done, answer) = tokio::sync::oneshot::channel();
+        self.0.delivery.shutdown.spawn(async move {
+            // Nobody may wait for it any more.
+            let _ = done.send(work.await);
+        });
+        answer.await.unwrap_or_else(|_| Err(ServiceError::try_later(CommandError::Stopped)))
+    }
+
+    async fn provision_from(&self, request: Provision, section: Option<SectionDigest>) -> Result<(), ServiceError> {
         let id = AppId::parse(&request.app_id).map_err(|error| ServiceError::InvalidArgument(error.to_string()))?;
-        let judged = self.judge(&request.certificate, &environment, dirs).await;
         let (entry, _change) = self.entry_to_change(&id).await;
-        let provided = match judged {
-            Ok(credentials) => self.take_up(&entry, &request, &environment, credentials).await,
+        let provided = self.change(&entry, &request, section).await;
+        self.drop_if_unused(&entry);
+        provided
+    }
+
+    /// Takes an entry out of the registry that was made for a change and holds no app after all.
+    pub(super) fn drop_if_unused(&self, entry: &Entry) {
+        self.0.apps.remove_if(&entry.id, |_, present| !present.is_provisioned());
+    }
+
+    async fn change(
+        &self,
+        entry: &Entry,
+        request: &Provision,
+        section: Option<SectionDigest>,
+    ) -> Result<(), ServiceError> {
+        let environment = self.environment(&request.environment)?;
+        if request.certificate.len() as u64 > FILE_BYTES_MAX {
+            return Err(ServiceError::InvalidArgument(CredentialsError::TooLarge(FILE_BYTES_MAX).to_string()));
+        }
+        let tells = section.is_none() && (request.options.is_some() || self.setup().strict);
+        let by = match section {
+            Some(_) => By::Operator,
+            None => By::Caller { force: request.options.as_ref().is_some_and(|options| options.force) },
+        };
+        let terms = self.completed(entry, request, Terms::of(request, section, self.0.clock.timestamp()));
+        let Judged { mark, credentials } = self.judge(&terms.certificate, &environment).await;
+        let provided = match credentials {
+            Ok(credentials) => self.take_up(entry, terms.clone(), &environment, credentials, by).await,
             Err(cause) => Err(Problem::Credentials(cause)),
         };
         match provided {
-            Ok(()) => Ok(()),
-            Err(Problem::Busy(cause)) => {
-                self.forget_if_new(&entry);
-                Err(ServiceError::TryLater(cause))
-            }
-            Err(Problem::Credentials(cause)) if request.options.is_some() || self.0.settings.strict => {
-                self.forget_if_new(&entry);
-                Err(ServiceError::InvalidArgument(cause))
-            }
+            Ok(()) => entry.set_seen(mark),
+            Err(Problem::Busy(cause)) => return Err(ServiceError::TryLater(cause)),
+            Err(Problem::Credentials(cause)) if tells => return Err(ServiceError::InvalidArgument(cause)),
             Err(Problem::Credentials(cause)) => {
-                self.refuse(&entry, &request, environment, cause);
-                Ok(())
+                if self.refuse(entry, terms, environment, cause) {
+                    entry.set_seen(mark);
+                }
             }
         }
+        self.keep(entry).await
     }
 
     fn environment(&self, name: &str) -> Result<Arc<Environment>, ServiceError> {
-        self.0.environments.get(name).cloned().ok_or_else(|| {
-            let others = self.0.environments.keys().filter(|name| !BUILT_IN.contains(&&***name));
+        let setup = self.setup();
+        setup.environments.get(name).cloned().ok_or_else(|| {
+            let others = setup.environments.keys().filter(|name| !BUILT_IN.contains(&&***name));
             ServiceError::InvalidEnvironment {
                 name: name.to_owned(),
                 others: others.map(ToString::to_string).collect(),
@@ -102,34 +148,9 @@ impl PushService {
         })
     }
 
-    /// Reads, parses and judges credentials, off the async threads; what is wrong with them otherwise.
-    async fn judge(
-        &self,
-        certificate: &str,
-        environment: &Arc<Environment>,
-        dirs: Option<Vec<PathBuf>>,
-    ) -> Result<Arc<Credentials>, String> {
-        let certificate = certificate.to_owned();
-        let environment = Arc::clone(environment);
-        let now = self.0.clock.timestamp();
-        let judge = move || {
-            let bytes = match dirs {
-                Some(dirs) => source::read(&certificate, &dirs)?.1,
-                None => source::read_file(Path::new(&certificate))?,
-            };
-            let credentials = credentials::parse(&bytes)?;
-            credentials.judge(&environment, now)?;
-            Ok(Arc::new(credentials))
-        };
-        match tokio::task::spawn_blocking(judge).await {
-            Ok(judged) => judged.map_err(|error: CredentialsError| error.to_string()),
-            Err(panic) => Err(format!("the certificate could not be read: {panic}")),
-        }
-    }
-
     /// The app's entry, a new one that nobody finds yet where it has none, locked against other changes. An entry that
     /// was removed while this waited for it is not the app's any more.
-    async fn entry_to_change(&self, id: &AppId) -> (Arc<Entry>, OwnedMutexGuard<()>) {
+    pub(super) async fn entry_to_change(&self, id: &AppId) -> (Arc<Entry>, OwnedMutexGuard<()>) {
         let new = || Arc::new(Entry::new(id.clone(), self.0.queue.open(id.clone())));
         loop {
             let entry = Arc::clone(&self.0.apps.entry(id.clone()).or_insert_with(new));
@@ -140,100 +161,144 @@ impl PushService {
         }
     }
 
-    /// Starts the app, or changes what differs.
-    async fn take_up(
+    /// What a request leaves open, from what the app has: its section, and, where the request has no options, those
+    /// that it may know nothing of. Options that describe credentials go with them.
+    fn completed(&self, entry: &Entry, request: &Provision, mut terms: Terms) -> Terms {
+        let present = entry.provisioned().map(|present| present.basis);
+        if terms.section.is_none() {
+            let removed = || self.0.removed.get(&entry.id).and_then(|removed| removed.section.clone());
+            terms.section = present.as_ref().and_then(|present| present.section().cloned()).or_else(removed);
+        }
+        let Some(Basis::Terms(present)) = present else { return terms };
+        terms.is_paused = present.is_paused;
+        if request.options.is_none() {
+            let options = present.options.clone();
+            terms.options = match present.certificate == terms.certificate {
+                true => options,
+                false => ProvisionOptions {
+                    connections: options.connections,
+                    notify: options.notify,
+                    ..ProvisionOptions::default()
+                },
+            };
+        }
+        terms
+    }
+
+    /// Starts the app, or changes what differs. Identity is leaf certificate, key and environment.
+    pub(super) async fn take_up(
         &self,
         entry: &Entry,
-        request: &Provision,
+        mut terms: Terms,
         environment: &Arc<Environment>,
         credentials: Arc<Credentials>,
+        by: By,
     ) -> Result<(), Problem> {
-        let timeout = request.timeout.unwrap_or(self.0.settings.connect_timeout);
-        let route = Route {
-            app: entry.id.clone(),
-            environment: Arc::clone(environment),
-            credentials: Arc::clone(&credentials),
-            connect_timeout: timeout,
-        };
-        let worker = match entry.provisioned().map(|present| (self.change(&present, request, &route), present)) {
-            Some((Change::None, Provisioned { credentials: Standing::Accepted { worker, .. }, .. })) => {
+        let route = self.route(entry, &terms, environment, credentials);
+        let present = entry.provisioned();
+        let present_terms = present.as_ref().and_then(|present| present.terms().cloned());
+        let worker = match present.map(|present| present.standing) {
+            Some(Standing::Accepted { route: present, worker }) => {
+                let is_same = has_same_identity(&present, &route);
+                let ignores = by != By::Operator && self.setup().repeat == Repeat::Ignore;
                 // Provisioning again is how callers say "try again".
-                if worker.status().refuses {
+                if (is_same || ignores) && worker.status().refuses {
                     worker.resume().await?;
                 }
-                return Ok(());
-            }
-            Some((change, Provisioned { credentials: Standing::Accepted { credentials: present, worker }, .. })) => {
-                if self.0.settings.repeat == Repeat::Ignore {
+                if ignores {
                     return Ok(());
                 }
-                if change == Change::Credentials {
-                    forbid_earlier_end(&present, request, &route)?;
-                    self.0.delivery.replace(&worker, route).await??;
-                } else {
-                    worker.set_connect_timeout(timeout).await?;
+                if !is_same {
+                    if by == (By::Caller { force: false }) {
+                        forbid_earlier_end(&present.credentials, &route)?;
+                    }
+                    self.0.delivery.replace(&worker, route.clone()).await??;
+                } else if let Some(present) = present_terms {
+                    terms = Terms { since: present.since, feedback_topic: present.feedback_topic.clone(), ..terms };
+                    if terms == *present {
+                        return Ok(());
+                    }
+                    worker.set_connect_timeout(route.connect_timeout).await?;
                 }
                 worker
             }
-            None | Some((_, Provisioned { credentials: Standing::Refused(_), .. })) => {
-                self.0.delivery.start(route, entry.queue.clone(), Arc::clone(&entry.counters))?
+            Some(Standing::Refused(_)) | None => {
+                if self.is_to_move(entry, &terms) {
+                    Gateway::new(route.clone(), &self.0.delivery.gateway, self.0.clock.clone())?;
+                    self.reject_waiting(entry, Reason::EnvironmentChanged).await;
+                }
+                self.start(entry, &terms, route.clone()).await?
             }
         };
-        let facts = credentials.facts();
-        info!(app = %entry.id, environment = %environment.name, subject = %facts.subject, expires = %facts.not_after, "provisioned");
-        if environment.is_closed_by_apple() {
-            warn!(app = %entry.id, environment = %environment.name, "{CLOSED_BY_APPLE}");
-        }
-        entry.set_provisioned(Some(Provisioned {
-            environment: Arc::clone(environment),
-            timeout,
-            defaults: request.options.as_ref().map(|options| options.notify.clone()).unwrap_or_default(),
-            credentials: Standing::Accepted { credentials, worker },
-            since: self.0.clock.timestamp(),
-        }));
+        self.stand_accepted(entry, terms, route, worker);
         Ok(())
     }
 
-    /// What a request changes about an app. Identity is leaf certificate, key and environment.
-    fn change(&self, present: &Provisioned, request: &Provision, route: &Route) -> Change {
-        let Standing::Accepted { credentials, .. } = &present.credentials else { return Change::Credentials };
-        if credentials.fingerprint() != route.credentials.fingerprint() || present.environment != route.environment {
-            return Change::Credentials;
-        }
-        let same_defaults = request.options.as_ref().is_none_or(|options| options.notify == present.defaults);
-        match present.timeout == route.connect_timeout && same_defaults {
-            true => Change::None,
-            false => Change::Timing,
-        }
+    /// Whether the rows of an app without a worker wait for another environment.
+    fn is_to_move(&self, entry: &Entry, terms: &Terms) -> bool {
+        let present = entry.provisioned().map(|present| Arc::clone(present.basis.environment()));
+        // Rows of an unknown environment have the benefit of the doubt.
+        present.is_some_and(|present| !present.is_empty() && present != terms.environment)
     }
 
-    fn refuse(&self, entry: &Entry, request: &Provision, environment: Arc<Environment>, cause: String) {
-        if let Some(Provisioned { credentials: Standing::Accepted { .. }, .. }) = entry.provisioned() {
+    /// Makes an app a refused one, unless it has something better: a worker, a record that may yet be read, or rows that
+    /// wait for another environment. Whether it took the terms.
+    fn refuse(&self, entry: &Entry, mut terms: Terms, environment: Arc<Environment>, cause: String) -> bool {
+        let depth = entry.queue.depth();
+        let is_better = |present: &Provisioned| match (&present.standing, &present.basis) {
+            (Standing::Accepted { .. }, _) | (Standing::Refused(_), Basis::Unreadable(_)) => true,
+            (Standing::Refused(_), Basis::Terms(present)) => {
+                present.environment != terms.environment && depth.waiting + depth.leased > 0
+            }
+        };
+        let present = entry.provisioned();
+        if present.as_ref().is_some_and(is_better) {
             warn!(app = %entry.id, "the new credentials are refused, the present ones stay: {cause}");
-            return;
+            return false;
         }
-        warn!(app = %entry.id, environment = %environment.name, "refused: {cause}");
-        entry.set_provisioned(Some(Provisioned {
-            environment,
-            timeout: request.timeout.unwrap_or(self.0.settings.connect_timeout),
-            defaults: Default::default(),
-            credentials: Standing::Refused(cause),
-            since: self.0.clock.timestamp(),
-        }));
+        if let Some(present) = present.as_ref().and_then(|present| present.terms()) {
+            if present.environment == terms.environment {
+                terms.feedback_topic = present.feedback_topic.clone();
+            }
+            if present.certificate == terms.certificate {
+                terms.since = present.since;
+            }
+        }
+        self.stand_refused(entry, terms, Some(environment), cause);
+        true
     }
 
-    fn forget_if_new(&self, entry: &Entry) {
-        if !entry.is_provisioned() {
-            self.0.apps.remove_if(&entry.id, |_, present| !present.is_provisioned());
+    /// Makes the store hold what the app has, if it does not yet.
+    pub(super) async fn keep(&self, entry: &Entry) -> Result<(), ServiceError> {
+        let Some(terms) = entry.provisioned().and_then(|present| present.terms().cloned()) else { return Ok(()) };
+        let is_kept = |kept: Kept| kept.terms == terms && !(kept.secrecy == Secrecy::Plain && self.0.key.can_seal());
+        if entry.kept().is_some_and(is_kept) {
+            return Ok(());
+        }
+        let (body, secrecy) = stored::encode(&entry.id, &terms, &self.0.key).map_err(ServiceError::try_later)?;
+        self.0.store.put_app(&entry.id, body).await.map_err(ServiceError::try_later)?;
+        entry.set_kept(Some(Kept { terms, secrecy }));
+        self.0.removed.remove(&entry.id);
+        Ok(())
+    }
+
+    /// The same where nobody waits for an answer.
+    pub(super) async fn keep_or_warn(&self, entry: &Entry) {
+        if let Err(problem) = self.keep(entry).await {
+            warn!(app = %entry.id, "a change of the app is not kept and is lost at the next start: {problem}");
         }
     }
 }
 
+/// Leaf certificate, key and environment are the same.
+fn has_same_identity(one: &Route, other: &Route) -> bool {
+    one.credentials.fingerprint() == other.credentials.fingerprint() && one.environment == other.environment
+}
+
 /// A certificate that ends earlier than the present one comes from a worker that has not heard of the renewal.
-fn forbid_earlier_end(present: &Credentials, request: &Provision, route: &Route) -> Result<(), Problem> {
-    let forced = request.options.as_ref().is_some_and(|options| options.force);
+fn forbid_earlier_end(present: &Credentials, route: &Route) -> Result<(), Problem> {
     let (ends, new_ends) = (present.facts().not_after, route.credentials.facts().not_after);
-    if forced || new_ends >= ends {
+    if new_ends >= ends {
         return Ok(());
     }
     Err(Problem::Credentials(format!(

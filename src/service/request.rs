@@ -1,10 +1,11 @@
 //! What callers hand to the verbs, already free of the wire format.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Arguments of `provision`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Provision {
     /// Name of the app; checked by the verb.
     pub app_id: String,
@@ -19,7 +20,7 @@ pub struct Provision {
 }
 
 /// The options of `provision`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct ProvisionOptions {
     /// Topic where the credentials name several or none.
     pub topic: Option<String>,
@@ -35,6 +36,25 @@ pub struct ProvisionOptions {
     pub force: bool,
     /// Defaults for `notify`.
     pub notify: NotifyOptions,
+}
+
+impl fmt::Debug for Provision {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { app_id, certificate: _, environment, timeout, options } = self;
+        let mut provision = formatter.debug_struct("Provision");
+        provision.field("app_id", app_id).field("environment", environment).field("timeout", timeout);
+        provision.field("options", options).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ProvisionOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, key_id, team_id, passphrase: _, connections, force, notify } = self;
+        let mut options = formatter.debug_struct("ProvisionOptions");
+        options.field("topic", topic).field("key_id", key_id).field("team_id", team_id);
+        options.field("connections", connections).field("force", force).field("notify", notify);
+        options.finish_non_exhaustive()
+    }
 }
 
 /// Arguments of `notify`, with payloads encoded and equal ones shared.

@@ -10,9 +10,9 @@ pub struct AppStatus {
     pub app_id: AppId,
     /// The environment that it was provisioned for.
     pub environment: String,
-    /// The protocol of that environment's gateway.
-    pub protocol: Protocol,
-    /// Address of that gateway.
+    /// The protocol of that environment's gateway; `None` where the environment is not in the configuration any more.
+    pub protocol: Option<Protocol>,
+    /// Address of that gateway; empty where there is none.
     pub gateway: String,
     /// One word: `connected`, `connecting`, `idle`, `waiting`, `paused`, `refused`.
     pub state: &'static str,
@@ -36,4 +36,6 @@ pub struct AppStatus {
     pub subject: String,
     /// When the credentials end.
     pub expires: Option<Timestamp>,
+    /// How the store holds the credentials' text and passphrase: `sealed`, `plain`; empty where it holds neither.
+    pub secrets: &'static str,
 }

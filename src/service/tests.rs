@@ -9,21 +9,31 @@ use crate::domain::time::Timestamp;
 use crate::shutdown::Shutdown;
 use crate::{gateway, queue, store};
 
+mod changes;
+mod restarts;
+
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 const TOKEN: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 fn service(settings: Settings) -> PushService {
-    let store = Store::memory(&store::Settings::default());
-    let clock = Clock::with_wall(NOW);
+    service_over(&Store::memory(&store::Settings::default()), &["sandbox", "staging"], settings)
+}
+
+fn service_over(store: &Store, names: &[&str], settings: Settings) -> PushService {
+    let (store, clock) = (store.clone(), Clock::with_wall(NOW));
     let settings_of_queue = queue::Settings { queued_max: 100, ..queue::Settings::default() };
     let queue = Queue::new(store.clone(), settings_of_queue, clock.clone());
     let delivery = Delivery { gateway: gateway::Settings::default(), store, clock, shutdown: Shutdown::new() };
-    let environments = ["sandbox", "staging"].map(|name| {
-        let gateway = Address::parse("binary://127.0.0.1:1").unwrap();
-        let name: Arc<str> = name.into();
+    PushService::new(environments(names, "binary://127.0.0.1:1"), queue, delivery, settings)
+}
+
+fn environments(names: &[&str], gateway: &str) -> Environments {
+    let row = |name: &&str| {
+        let gateway = Address::parse(gateway).unwrap();
+        let name: Arc<str> = (*name).into();
         (Arc::clone(&name), Arc::new(Environment { name, gateway, feedback: None, ca: None }))
-    });
-    PushService::new(environments.into(), queue, delivery, settings)
+    };
+    names.iter().map(row).collect()
 }
 
 /// A certificate with its key that ends at a year, and is valid at `NOW` if that is 2024 or later.

@@ -5,10 +5,12 @@
 use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use thiserror::Error;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, fmt as lines, reload};
 
 /// How logs are written (`[log]` in the config file).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +52,9 @@ pub enum TelemetryError {
     /// Logs were set up before.
     #[error("logs are already set up in this process")]
     Repeated,
+    /// Logs that go on as they are.
+    #[error("it cannot be changed: {0}")]
+    Reload(String),
 }
 
 impl FromStr for Format {
@@ -97,16 +102,36 @@ impl FromStr for Level {
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
+/// The filter of this process, once logs were set up.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
 /// Sets up logs for the whole process, once.
 pub fn init(settings: &Settings) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(&settings.level.0).map_err(|_| TelemetryError::Level(settings.level.0.clone()))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let (filter, handle) = reload::Layer::new(settings.level.filter()?);
+    let logs = tracing_subscriber::registry().with(filter);
+    let lines = lines::layer().with_writer(io::stderr);
     let result = match settings.format {
-        Format::Auto => builder.with_ansi(is_colourful()).finish().try_init(),
-        Format::Text => builder.with_ansi(false).finish().try_init(),
-        Format::Json => builder.json().flatten_event(true).finish().try_init(),
+        Format::Auto => logs.with(lines.with_ansi(is_colourful())).try_init(),
+        Format::Text => logs.with(lines.with_ansi(false)).try_init(),
+        Format::Json => logs.with(lines.json().flatten_event(true)).try_init(),
     };
-    result.map_err(|_| TelemetryError::Repeated)
+    result.map_err(|_| TelemetryError::Repeated)?;
+    FILTER.set(handle).map_err(|_| TelemetryError::Repeated)
+}
+
+/// Changes which events are written from now on; does nothing in a process that did not set up logs here.
+pub fn set_level(level: &Level) -> Result<(), TelemetryError> {
+    let filter = level.filter()?;
+    match FILTER.get() {
+        Some(handle) => handle.reload(filter).map_err(|error| TelemetryError::Reload(error.to_string())),
+        None => Ok(()),
+    }
+}
+
+impl Level {
+    fn filter(&self) -> Result<EnvFilter, TelemetryError> {
+        EnvFilter::try_new(&self.0).map_err(|_| TelemetryError::Level(self.0.clone()))
+    }
 }
 
 /// Colour on a terminal, unless the user does not want any (no-color.org).

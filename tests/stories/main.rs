@@ -7,4 +7,5 @@ mod calls;
 mod captures;
 mod delivery;
 mod feedback;
+mod provisions;
 mod world;

@@ -25,6 +25,8 @@ pub(crate) struct World {
     pub(crate) daemon: Daemon,
     pub(crate) client: Client,
     pub(crate) clock: Clock,
+    /// What the daemon was started with.
+    pub(crate) config: Config,
     _dir: TempDir,
 }
 
@@ -49,7 +51,7 @@ impl World {
         configure(&mut config);
         let daemon = Daemon::start(&config, clock.clone()).await.unwrap();
         let client = Client::new(&format!("http://{}", daemon.addresses()[0]), PATIENCE).unwrap();
-        Self { simulator, daemon, client, clock, _dir: dir }
+        Self { simulator, daemon, client, clock, config, _dir: dir }
     }
 
     /// Stops the daemon in order; how it stopped, and the simulator that it leaves behind.
@@ -162,7 +164,8 @@ impl World {
         self.wait_until_status(|status| !is_none(status, "delivered") || !is_none(status, "rejected")).await;
     }
 
-    async fn wait_until_status(&self, wanted: impl Fn(&Value<'static>) -> bool) -> Value<'static> {
+    /// Waits until the app's status is as wanted; that status.
+    pub(crate) async fn wait_until_status(&self, wanted: impl Fn(&Value<'static>) -> bool) -> Value<'static> {
         let found = tokio::time::timeout(PATIENCE, async {
             loop {
                 let status = self.client.call("apnsd.status", vec![Value::string(APP)]).await.unwrap();

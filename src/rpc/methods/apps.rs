@@ -19,7 +19,8 @@ pub(super) const STATUS: Method = Method {
     help: "apnsd.status(app_id): a struct with app_id, environment, protocol, gateway; state (connected, connecting, \
            idle, waiting, paused, refused), cause (why it cannot send, in words) and since; waiting, in_flight, oldest \
            (when the oldest waiting notification was accepted); accepted, delivered, rejected (since the daemon \
-           started); subject and expires of the certificate. What there is not is left out.",
+           started); subject and expires of the certificate; secrets (how the daemon stores its text and passphrase: \
+           sealed, plain, or empty where it stores none). What there is not is left out.",
     run: |caller, params| Box::pin(one(caller, params)),
 };
 
@@ -29,12 +30,12 @@ async fn one(caller: &Caller<'_>, params: &[Value<'_>]) -> Result<Value<'static>
 }
 
 fn status(app: &AppStatus) -> Value<'static> {
-    let subject = Some(&app.subject).filter(|subject| !subject.is_empty());
+    let [subject, gateway] = [&app.subject, &app.gateway].map(|text| Some(text).filter(|text| !text.is_empty()));
     structure([
         ("app_id", Some(Value::string(app.app_id.to_string()))),
         ("environment", Some(Value::string(app.environment.clone()))),
-        ("protocol", Some(Value::string(app.protocol.name()))),
-        ("gateway", Some(Value::string(app.gateway.clone()))),
+        ("protocol", app.protocol.map(|protocol| Value::string(protocol.name()))),
+        ("gateway", gateway.map(|gateway| Value::string(gateway.clone()))),
         ("state", Some(Value::string(app.state))),
         ("cause", Some(Value::string(app.cause.clone()))),
         ("since", Some(date_time(app.since))),
@@ -46,6 +47,7 @@ fn status(app: &AppStatus) -> Value<'static> {
         ("rejected", Some(count(app.rejected))),
         ("subject", subject.map(|subject| Value::string(subject.clone()))),
         ("expires", app.expires.map(date_time)),
+        ("secrets", Some(Value::string(app.secrets))),
     ])
 }
 
@@ -61,7 +63,7 @@ mod tests {
         let mut app = AppStatus {
             app_id: AppId::parse("myapp").unwrap(),
             environment: "sandbox".into(),
-            protocol: Protocol::Binary,
+            protocol: Some(Protocol::Binary),
             gateway: "binary://gateway.sandbox.push.apple.com:2195".into(),
             state: "paused",
             cause: "certificate expired".into(),
@@ -74,6 +76,7 @@ mod tests {
             rejected: 1,
             subject: "Apple Push Services: com.example.app".into(),
             expires: Some(Timestamp::from_secs(1_300_000_000)),
+            secrets: "sealed",
         };
         let text = encode_response(&status(&app));
         for member in [
@@ -85,12 +88,20 @@ mod tests {
             "<name>oldest</name>",
             "<name>subject</name>",
             "<name>expires</name>",
+            "<name>secrets</name>\n<value><string>sealed</string></value>",
         ] {
             assert!(text.contains(member), "{member} in {text}");
         }
-        app = AppStatus { oldest: None, subject: String::new(), expires: None, ..app };
+        app = AppStatus {
+            protocol: None,
+            gateway: String::new(),
+            oldest: None,
+            subject: String::new(),
+            expires: None,
+            ..app
+        };
         let text = encode_response(&status(&app));
-        for absent in ["oldest", "subject", "expires"] {
+        for absent in ["<name>protocol", "<name>gateway", "oldest", "subject", "expires"] {
             assert!(!text.contains(absent), "{absent} in {text}");
         }
     }

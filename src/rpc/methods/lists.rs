@@ -35,8 +35,7 @@ async fn rejections(caller: &Caller<'_>, params: &[Value<'_>]) -> Result<Value<'
 
 async fn feedback(caller: &Caller<'_>, params: &[Value<'_>]) -> Result<Value<'static>, Fault> {
     let [app, more @ ..] = params else { return Err(bad_argument("apnsd.feedback takes 1 or 2 arguments")) };
-    let app = caller.app(app)?;
-    let page = caller.service.feedback_after(&app, cursor(more.first())?).await?;
+    let page = caller.service.feedback_after(&app_id(app)?, cursor(more.first())?).await?;
     let entries = page.entries.iter().map(dead_token).collect();
     Ok(structure([("feedback", Some(Value::Array(entries))), ("cursor", Some(next(page.next)))]))
 }

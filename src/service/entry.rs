@@ -1,0 +1,192 @@
+//! One app in the registry: what it was provisioned with, and whether that could be used.
+
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use super::error::ServiceError;
+use super::request::NotifyOptions;
+use super::stored::{Secrecy, SectionDigest, Terms, Unreadable};
+use crate::credentials::source::FileMark;
+use crate::delivery::{Counters, WorkerHandle};
+use crate::domain::app::{AppId, Environment, Protocol};
+use crate::domain::time::Timestamp;
+use crate::gateway::Route;
+use crate::queue::AppQueue;
+use crate::store::FeedbackSource;
+
+/// One app in the registry.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: AppId,
+    pub(super) queue: AppQueue,
+    pub(super) counters: Arc<Counters>,
+    pub(super) accepted: AtomicU64,
+    /// Held while anything of `provisioned`, `kept` and `seen` changes.
+    pub(super) change: Arc<tokio::sync::Mutex<()>>,
+    /// Held from a plain `feedback` call until its answer has left.
+    pub(super) feedback_turn: Arc<tokio::sync::Mutex<()>>,
+    /// Whether the feedback service is polled in the background.
+    pub(super) polled: AtomicBool,
+    provisioned: RwLock<Option<Provisioned>>,
+    /// What the store holds, where that is known to be what could be read of it.
+    kept: Mutex<Option<Kept>>,
+    /// The file of the credentials, as it was when it was last read.
+    seen: Mutex<Option<FileMark>>,
+}
+
+/// What the store holds of an app.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) terms: Arc<Terms>,
+    pub(super) secrecy: Secrecy,
+}
+
+/// An app that is provisioned.
+#[derive(Clone, Debug)]
+pub(super) struct Provisioned {
+    pub(super) basis: Basis,
+    /// What `notify` assumes where a caller gives no option.
+    pub(super) defaults: NotifyOptions,
+    pub(super) standing: Standing,
+}
+
+/// What an app was provisioned with.
+#[derive(Clone, Debug)]
+pub(super) enum Basis {
+    Terms(Arc<Terms>),
+    /// The store holds something that cannot be read, and keeps it until a caller provisions the app again.
+    Unreadable(Arc<Unreadable>),
+}
+
+/// Whether what an app was provisioned with can be used.
+#[derive(Clone, Debug)]
+pub(super) enum Standing {
+    /// It can; the worker runs.
+    Accepted { route: Route, worker: WorkerHandle },
+    /// It cannot; there is no worker, and the queue keeps what it has.
+    Refused(Refusal),
+}
+
+/// Why an app cannot be used.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    /// In words, with what to do.
+    pub(super) cause: String,
+    pub(super) since: Timestamp,
+    /// The app's row of the environments table; `None` where there is none.
+    pub(super) environment: Option<Arc<Environment>>,
+}
+
+impl Entry {
+    pub(super) fn new(id: AppId, queue: AppQueue) -> Self {
+        Self {
+            id,
+            queue,
+            counters: Arc::default(),
+            accepted: AtomicU64::new(0),
+            change: Arc::default(),
+            feedback_turn: Arc::default(),
+            polled: AtomicBool::new(false),
+            provisioned: RwLock::new(None),
+            kept: Mutex::default(),
+            seen: Mutex::default(),
+        }
+    }
+
+    /// What it was provisioned with; `None` before the first time and after it was deprovisioned.
+    pub(super) fn provisioned(&self) -> Option<Provisioned> {
+        self.provisioned.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn is_provisioned(&self) -> bool {
+        self.provisioned.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    pub(super) fn set_provisioned(&self, provisioned: Option<Provisioned>) {
+        *self.provisioned.write().unwrap_or_else(PoisonError::into_inner) = provisioned;
+    }
+
+    pub(super) fn protocol(&self) -> Protocol {
+        let provisioned = self.provisioned.read().unwrap_or_else(PoisonError::into_inner);
+        let environment = provisioned.as_ref().and_then(|provisioned| provisioned.standing.environment());
+        environment.map_or(Protocol::Binary, |environment| environment.gateway.protocol)
+    }
+
+    pub(super) fn kept(&self) -> Option<Kept> {
+        locked(&self.kept).clone()
+    }
+
+    pub(super) fn set_kept(&self, kept: Option<Kept>) {
+        *locked(&self.kept) = kept;
+    }
+
+    pub(super) fn seen(&self) -> Option<FileMark> {
+        *locked(&self.seen)
+    }
+
+    pub(super) fn set_seen(&self, mark: Option<FileMark>) {
+        *locked(&self.seen) = mark;
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Provisioned {
+    pub(super) fn new(terms: Arc<Terms>, standing: Standing) -> Self {
+        Self { defaults: terms.options.notify.clone(), basis: Basis::Terms(terms), standing }
+    }
+
+    /// What it was provisioned with, where that is known.
+    pub(super) fn terms(&self) -> Option<&Arc<Terms>> {
+        match &self.basis {
+            Basis::Terms(terms) => Some(terms),
+            Basis::Unreadable(_) => None,
+        }
+    }
+
+    /// The worker, or why there is none.
+    pub(super) fn worker(&self) -> Result<&WorkerHandle, ServiceError> {
+        match &self.standing {
+            Standing::Accepted { worker, .. } => Ok(worker),
+            Standing::Refused(refusal) => Err(ServiceError::NotConnected(refusal.cause.clone())),
+        }
+    }
+}
+
+impl Basis {
+    /// Name of the environment; empty where even that is not known.
+    pub(super) fn environment(&self) -> &Arc<str> {
+        match self {
+            Self::Terms(terms) => &terms.environment,
+            Self::Unreadable(unreadable) => &unreadable.environment,
+        }
+    }
+
+    /// The `[[app]]` section that was last applied.
+    pub(super) fn section(&self) -> Option<&SectionDigest> {
+        match self {
+            Self::Terms(terms) => terms.section.as_ref(),
+            Self::Unreadable(unreadable) => unreadable.section.as_ref(),
+        }
+    }
+
+    /// Whose feedback the app reads, as far as that is known.
+    pub(super) fn feedback_source(&self) -> Option<FeedbackSource> {
+        match self {
+            Self::Terms(terms) => terms.feedback_source(),
+            Self::Unreadable(_) => None,
+        }
+    }
+}
+
+impl Standing {
+    /// The app's row of the environments table, where there is one.
+    pub(super) fn environment(&self) -> Option<&Arc<Environment>> {
+        match self {
+            Self::Accepted { route, .. } => Some(&route.environment),
+            Self::Refused(refusal) => refusal.environment.as_ref(),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The start: every app that the store knows comes back, then the config file's sections that changed are applied.
+
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt as _};
+use tracing::{error, info};
+
+use super::PushService;
+use super::entry::{Basis, Entry, Kept, Provisioned, Refusal, Standing};
+use super::request::{NotifyOptions, Provision};
+use super::seal::SealKey;
+use super::stored::{self, Record, Removed, SectionDigest, Terms, Unreadable};
+use crate::domain::app::AppId;
+use crate::domain::outcome::Reason;
+use crate::store::StoreError;
+
+/// Apps whose files are read, or whose connections are changed, at once.
+pub(super) const AT_ONCE: usize = 64;
+
+impl PushService {
+    /// Brings every app back that the store knows; to be called once, before anybody else calls. One that cannot be
+    /// used is refused with its cause and keeps its record: only the store itself can fail.
+    pub async fn restore(&self) -> Result<(), StoreError> {
+        if let SealKey::Unusable(cause) = &self.0.key {
+            error!("apps with secrets can neither be restored nor provisioned: {cause}");
+        }
+        let waiting = self.0.queue.recover().await?;
+        let bodies = self.0.store.apps().await?;
+        stream::iter(bodies).for_each_concurrent(AT_ONCE, |(id, body)| self.restore_one(id, body)).await;
+        for app in waiting.into_iter().filter(|app| !self.0.apps.contains_key(app)) {
+            self.reject_left_over(app).await;
+        }
+        info!(apps = self.0.apps.len(), "restored");
+        Ok(())
+    }
+
+    /// Rejects what waits for an app that was deprovisioned when the process ended.
+    async fn reject_left_over(&self, app: AppId) {
+        let queue = self.0.queue.open(app.clone());
+        let rows = self.0.delivery.reject_all(queue, Arc::default(), Reason::Deprovisioned).await;
+        info!(%app, rows, "rejected: {}", Reason::Deprovisioned);
+    }
+
+    async fn restore_one(&self, id: AppId, body: Vec<u8>) {
+        match stored::decode(&id, &body, &self.0.key) {
+            Record::App(terms, secrecy) => {
+                let entry = self.known(&id);
+                let _change = entry.change.lock().await;
+                let terms = Arc::new(*terms);
+                entry.set_kept(Some(Kept { terms: Arc::clone(&terms), secrecy }));
+                self.try_to_start(&entry, &terms).await;
+                self.keep_or_warn(&entry).await;
+            }
+            Record::Unreadable(unreadable) => self.stand_unreadable(&self.known(&id), unreadable),
+            Record::Removed(removed) => drop(self.0.removed.insert(id, removed)),
+        }
+    }
+
+    fn known(&self, id: &AppId) -> Arc<Entry> {
+        let entry = Arc::new(Entry::new(id.clone(), self.0.queue.open(id.clone())));
+        self.0.apps.insert(id.clone(), Arc::clone(&entry));
+        entry
+    }
+
+    fn stand_unreadable(&self, entry: &Entry, unreadable: Unreadable) {
+        error!(app = %entry.id, environment = %unreadable.environment, "refused: {}", unreadable.cause);
+        let refusal = Refusal {
+            cause: unreadable.cause.clone(),
+            since: self.0.clock.timestamp(),
+            environment: self.setup().environments.get(&*unreadable.environment).cloned(),
+        };
+        entry.set_provisioned(Some(Provisioned {
+            basis: Basis::Unreadable(Arc::new(unreadable)),
+            defaults: NotifyOptions::default(),
+            standing: Standing::Refused(refusal),
+        }));
+    }
+
+    /// Applies the sections of the config file whose text is not that which was last applied. One that fails is said in
+    /// the log and tried again the next time.
+    pub async fn apply_sections(&self, sections: Vec<Provision>) {
+        let sections: Vec<_> = sections.into_iter().map(|section| (SectionDigest::of(&section), section)).collect();
+        self.forget_removed(&sections).await;
+        self.tell_of_lone_apps(&sections);
+        let changed = sections.into_iter().filter(|(digest, section)| self.is_news(&section.app_id, digest));
+        let apply = |(digest, section): (SectionDigest, Provision)| async move {
+            let app = section.app_id.clone();
+            if let Err(problem) = self.provision_section(section, digest).await {
+                error!(app, "the app's section of the configuration is not applied: {problem}");
+            }
+        };
+        stream::iter(changed).for_each_concurrent(AT_ONCE, apply).await;
+    }
+
+    fn is_news(&self, app_id: &str, digest: &SectionDigest) -> bool {
+        let present = self.0.apps.get(app_id).and_then(|entry| entry.provisioned());
+        match present.map(|present| present.basis) {
+            // What a newer version wrote is not replaced by what it may have replaced itself.
+            Some(Basis::Unreadable(unreadable)) if unreadable.is_newer => false,
+            Some(basis) => basis.section() != Some(digest),
+            None => self.0.removed.get(app_id).is_none_or(|removed| removed.section.as_ref() != Some(digest)),
+        }
+    }
+
+    /// Forgets apps that were removed long ago. One whose section still stands there must not be brought back by it.
+    async fn forget_removed(&self, sections: &[(SectionDigest, Provision)]) {
+        let now = self.0.clock.timestamp();
+        let is_over = |app: &AppId, removed: &Removed| {
+            let stands = sections.iter().any(|(_, section)| section.app_id == app.as_str());
+            now.since(removed.at) > self.0.settings.feedback_age && !stands
+        };
+        let removed = self.0.removed.iter().filter(|removed| is_over(removed.key(), removed.value()));
+        let over: Vec<AppId> = removed.map(|removed| removed.key().clone()).collect();
+        for app in over {
+            let (entry, _change) = self.entry_to_change(&app).await;
+            // It may have been provisioned again meanwhile.
+            if self.0.removed.contains_key(&app) {
+                match self.0.store.remove_app(&app).await {
+                    Ok(()) => drop(self.0.removed.remove(&app)),
+                    Err(problem) => info!(%app, "a deprovisioned app is forgotten later: {problem}"),
+                }
+            }
+            self.drop_if_unused(&entry);
+        }
+    }
+
+    fn tell_of_lone_apps(&self, sections: &[(SectionDigest, Provision)]) {
+        for entry in self.0.apps.iter() {
+            let has_section = entry.provisioned().is_some_and(|present| present.basis.section().is_some());
+            if has_section && !sections.iter().any(|(_, section)| section.app_id == entry.id.as_str()) {
+                let app = &entry.id;
+                info!(%app, "its [[app]] section is gone, the app stays: `apnsd deprovision {app}` removes it");
+            }
+        }
+    }
+
+    /// Judges a refused app again, and starts it if that goes well. With the app's `change` held.
+    pub(super) async fn try_again(&self, entry: &Entry) {
+        let Some(provisioned) = entry.provisioned() else { return };
+        if let (Standing::Refused(_), Some(terms)) = (&provisioned.standing, provisioned.terms()) {
+            self.try_to_start(entry, &Terms::clone(terms)).await;
+            self.keep_or_warn(entry).await;
+        }
+    }
+}

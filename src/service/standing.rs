@@ -1,0 +1,160 @@
+//! From what an app was provisioned with to whether it works: reads and judges credentials, starts the worker, says why
+//! not. Everything here is called with the app's `change` held.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::PushService;
+use super::apps::CLOSED_BY_APPLE;
+use super::entry::{Entry, Provisioned, Refusal, Standing};
+use super::stored::{Certificate, Terms};
+use crate::credentials::error::CredentialsError;
+use crate::credentials::source::FileMark;
+use crate::credentials::{self, Credentials, source};
+use crate::delivery::WorkerHandle;
+use crate::domain::app::Environment;
+use crate::domain::outcome::Reason;
+use crate::gateway::{Route, RouteError};
+use crate::store::FeedbackSource;
+
+/// Credentials that were looked into.
+pub(super) struct Judged {
+    /// Their file, as it was just before.
+    pub(super) mark: Option<FileMark>,
+    /// What they are, or what is wrong with them.
+    pub(super) credentials: Result<Arc<Credentials>, String>,
+}
+
+impl PushService {
+    /// Reads, parses and judges credentials, off the async threads.
+    pub(super) async fn judge(&self, certificate: &Certificate, environment: &Arc<Environment>) -> Judged {
+        let certificate = certificate.clone();
+        let environment = Arc::clone(environment);
+        let (setup, now) = (self.setup(), self.0.clock.timestamp());
+        let judge = move || {
+            let mark = certificate.path().and_then(FileMark::of);
+            let credentials = read(&certificate, &setup.certificate_dirs).and_then(|bytes| {
+                let credentials = credentials::parse(&bytes)?;
+                credentials.judge(&environment, now)?;
+                Ok(Arc::new(credentials))
+            });
+            Judged { mark, credentials: credentials.map_err(|error| error.to_string()) }
+        };
+        tokio::task::spawn_blocking(judge).await.unwrap_or_else(|panic| Judged {
+            mark: None,
+            credentials: Err(format!("the certificate could not be read: {panic}")),
+        })
+    }
+
+    /// The way to an environment with these credentials.
+    pub(super) fn route(
+        &self,
+        entry: &Entry,
+        terms: &Terms,
+        environment: &Arc<Environment>,
+        credentials: Arc<Credentials>,
+    ) -> Route {
+        Route {
+            app: entry.id.clone(),
+            environment: Arc::clone(environment),
+            credentials,
+            connect_timeout: terms.timeout.unwrap_or(self.0.settings.connect_timeout),
+        }
+    }
+
+    /// Tries to make an app work that has no worker. What comes of it is its standing.
+    pub(super) async fn try_to_start(&self, entry: &Entry, terms: &Terms) {
+        let environment = self.setup().environments.get(&*terms.environment).cloned();
+        let Some(environment) = environment else {
+            return self.stand_refused(entry, terms.clone(), None, vanished(&terms.environment));
+        };
+        let Judged { mark, credentials } = self.judge(&terms.certificate, &environment).await;
+        entry.set_seen(mark);
+        let started = match credentials {
+            Ok(credentials) => {
+                let route = self.route(entry, terms, &environment, credentials);
+                let worker = self.start(entry, terms, route.clone()).await;
+                worker.map(|worker| (route, worker)).map_err(|error| error.to_string())
+            }
+            Err(cause) => Err(cause),
+        };
+        match started {
+            Ok((route, worker)) => self.stand_accepted(entry, terms.clone(), route, worker),
+            Err(cause) => self.stand_refused(entry, terms.clone(), Some(environment), cause),
+        }
+    }
+
+    /// Starts the app's worker, paused if an operator wants it so: nothing is sent before it has connected.
+    pub(super) async fn start(&self, entry: &Entry, terms: &Terms, route: Route) -> Result<WorkerHandle, RouteError> {
+        let worker = self.0.delivery.start(route, entry.queue.clone(), Arc::clone(&entry.counters))?;
+        if terms.is_paused {
+            // One that has ended already sends nothing either.
+            let _ = worker.pause().await;
+        }
+        Ok(worker)
+    }
+
+    /// The app works.
+    pub(super) fn stand_accepted(&self, entry: &Entry, terms: Terms, route: Route, worker: WorkerHandle) {
+        let (environment, facts) = (&route.environment, route.credentials.facts());
+        info!(app = %entry.id, environment = %environment.name, subject = %facts.subject, expires = %facts.not_after, "provisioned");
+        if environment.is_closed_by_apple() {
+            warn!(app = %entry.id, environment = %environment.name, "{CLOSED_BY_APPLE}");
+        }
+        let feedback_topic = Some(feedback_source(&route).topic);
+        let terms = Arc::new(Terms { feedback_topic, ..terms });
+        entry.set_provisioned(Some(Provisioned::new(terms, Standing::Accepted { route, worker })));
+    }
+
+    /// The app does not work, for a cause; said in the log where that is news.
+    pub(super) fn stand_refused(
+        &self,
+        entry: &Entry,
+        terms: Terms,
+        environment: Option<Arc<Environment>>,
+        cause: String,
+    ) {
+        let since = match entry.provisioned().map(|present| present.standing) {
+            Some(Standing::Refused(before)) if before.cause == cause => before.since,
+            Some(Standing::Refused(_) | Standing::Accepted { .. }) | None => {
+                warn!(app = %entry.id, environment = %terms.environment, "refused: {cause}");
+                self.0.clock.timestamp()
+            }
+        };
+        let standing = Standing::Refused(Refusal { cause, since, environment });
+        entry.set_provisioned(Some(Provisioned::new(Arc::new(terms), standing)));
+    }
+
+    /// Rejects what waits for an app that has no worker to do it.
+    pub(super) async fn reject_waiting(&self, entry: &Entry, reason: Reason) {
+        let rows = self.0.delivery.reject_all(entry.queue.clone(), Arc::clone(&entry.counters), reason).await;
+        if rows > 0 {
+            info!(app = %entry.id, rows, "rejected: {reason}");
+        }
+    }
+}
+
+/// Whose feedback an app reads.
+pub(super) fn feedback_source(route: &Route) -> FeedbackSource {
+    let facts = route.credentials.facts();
+    let topic = facts.uid.as_deref().unwrap_or(&facts.subject);
+    FeedbackSource { environment: Arc::clone(&route.environment.name), topic: topic.into() }
+}
+
+/// What an app is told whose environment is gone.
+pub(super) fn vanished(environment: &str) -> String {
+    format!(
+        "environment `{environment}` is not in the configuration any more: add [environments.{environment}] again and \
+         reload (SIGHUP), or provision the app for another one"
+    )
+}
+
+fn read(certificate: &Certificate, dirs: &[std::path::PathBuf]) -> Result<Vec<u8>, CredentialsError> {
+    match certificate {
+        Certificate::Text(text) => Ok(source::read(text, dirs)?.1),
+        Certificate::File { path, unrestricted: true } => source::read_file(Path::new(path)),
+        Certificate::File { path, unrestricted: false } => Ok(source::read(path, dirs)?.1),
+    }
+}

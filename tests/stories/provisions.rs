@@ -1,0 +1,155 @@
+//! Provisions that change under a running daemon: credential files, environments, sections of the configuration.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use apnsd::client::ClientError;
+use apnsd::config::{AppSection, Config};
+use apnsd::domain::app::{Address, AppId, Environment};
+use apnsd::shutdown::Shutdown;
+use apnsd::simulator::journal::entry::{Event, Service};
+use apnsd::simulator::script::Command;
+use apnsd::simulator::script::fault::{Alert, ConnectFault};
+use apnsd::simulator::{Settings, Simulator};
+
+use crate::world::{APP, PATIENCE, World, member, text, token};
+
+fn quick(config: &mut Config) {
+    config.delivery.gateway.settle_after = Duration::from_millis(300);
+}
+
+fn tokens(count: usize) -> Vec<String> {
+    (1..=count).map(|number| token("aa", number)).collect()
+}
+
+/// Puts a file in the place of another in one step, as certificate tools do.
+fn replace_file(path: &Path, content: &str) {
+    let new = path.with_extension("new");
+    std::fs::write(&new, content).unwrap();
+    std::fs::rename(new, path).unwrap();
+}
+
+/// Whom the gateway's connections were with, in their order.
+fn subjects(world: &World) -> Vec<String> {
+    let entries = world.simulator.journal().page(0, usize::MAX).entries;
+    let subject = |event| match event {
+        Event::Opened { service: Service::Gateway, subject, .. } => Some(subject),
+        _ => None,
+    };
+    entries.into_iter().filter_map(|entry| subject(entry.event)).collect()
+}
+
+/// A world whose app has a file as its certificate.
+async fn with_file() -> (World, PathBuf) {
+    let world = World::start(quick).await;
+    let path = world.simulator.certificates().dir.join("app.pem");
+    replace_file(&path, &world.simulator.certificates().issue("com.example.v0").unwrap());
+    world.provision(path.to_str().unwrap()).await.unwrap();
+    world.wait_until_state("connected").await;
+    (world, path)
+}
+
+async fn reload(world: &World, change: impl FnOnce(&mut Config)) {
+    let mut config = world.config.clone();
+    change(&mut config);
+    tokio::time::timeout(PATIENCE, world.daemon.reload(&config)).await.unwrap();
+}
+
+fn set_gateway(config: &mut Config, address: &str) {
+    let row = Arc::clone(&config.environments["sandbox"]);
+    let gateway = Address::parse(&format!("binary://{address}")).unwrap();
+    config.environments.insert("sandbox".into(), Arc::new(Environment { gateway, ..(*row).clone() }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_changed_is_taken_up_by_itself_and_a_half_written_one_is_not() {
+    let (world, path) = with_file().await;
+    let renewed = world.simulator.certificates().issue("com.example.v1").unwrap();
+    std::fs::write(&path, &renewed[..renewed.len() / 2]).unwrap();
+    reload(&world, |_| ()).await;
+    world.notify(&tokens(10)).await.unwrap();
+    world.wait_until_arrived(&tokens(10)).await;
+    replace_file(&path, &renewed);
+    world.wait_until_status(|status| text(status, "subject").ends_with("com.example.v1")).await;
+    world.notify(&tokens(20)).await.unwrap();
+    world.wait_until_arrived(&tokens(20)).await;
+    let subjects = subjects(&world);
+    assert!(subjects[0].ends_with("v0") && subjects[1].ends_with("v1") && subjects.len() == 2, "{subjects:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_files_under_load_lose_nothing_and_each_connection_has_its_own() {
+    let (world, path) = with_file().await;
+    let all = tokens(2000);
+    for (round, call) in all.chunks(100).enumerate() {
+        world.notify(call).await.unwrap();
+        let bundle = format!("com.example.v{}", round + 1);
+        replace_file(&path, &world.simulator.certificates().issue(&bundle).unwrap());
+        reload(&world, |_| ()).await;
+    }
+    world.wait_until_arrived(&all).await;
+    assert_eq!(world.rejections_now().await, []);
+    let mut subjects = subjects(&world);
+    subjects.dedup();
+    for (version, subject) in subjects.iter().enumerate() {
+        assert!(subject.ends_with(&format!("com.example.v{version}")), "{subjects:?}");
+    }
+    assert_eq!(subjects.len(), 21);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_follows_its_environment_to_another_gateway() {
+    let world = World::with_app(quick).await;
+    world.wait_until_state("connected").await;
+    let (outside, settings) = (Shutdown::new(), Settings::on_free_ports(&world.simulator.certificates().dir));
+    let other = Simulator::start(settings, world.clock.clone(), &outside).await.unwrap();
+    let address = other.binary_address().to_string();
+    reload(&world, |config| set_gateway(config, &address)).await;
+    world.notify(&tokens(5)).await.unwrap();
+    let arrived = other.journal().wait_until(|summary| summary.accepted >= 5);
+    assert!(tokio::time::timeout(PATIENCE, arrived).await.is_ok());
+    assert_eq!(world.accepted(), [] as [String; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_vanished_environment_goes_out_when_it_is_there_again() {
+    let world = World::with_app(quick).await;
+    world.simulator.script().command(Command::refuse(60_000)).unwrap();
+    reload(&world, |config| set_gateway(config, "127.0.0.1:1")).await;
+    world.notify(&tokens(7)).await.unwrap();
+    reload(&world, |config| drop(config.environments.remove("sandbox"))).await;
+    let status = world.wait_until_state("refused").await;
+    let cause = text(&status, "cause");
+    assert!(cause.starts_with("environment `sandbox` is not in the configuration any more"), "{cause}");
+    let error = world.notify(&tokens(1)).await.unwrap_err();
+    let expected = format!("Connection to the APNS server could not be made. {cause}");
+    assert!(matches!(&error, ClientError::Fault(500, text) if *text == expected), "{error}");
+    world.simulator.script().clear();
+    reload(&world, |_| ()).await;
+    world.wait_until_arrived(&tokens(7)).await;
+    assert_eq!(world.accepted(), tokens(7), "in order, each once");
+    assert_eq!(world.rejections_now().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_applies_new_sections_and_resumes_what_was_paused_by_itself() {
+    let world = World::start(quick).await;
+    world.simulator.script().command(Command::every([ConnectFault::Alert(Alert::Revoked)])).unwrap();
+    let with_section = |config: &mut Config| {
+        config.apps.push(AppSection {
+            app_id: AppId::parse(APP).unwrap(),
+            certificate: world.simulator.certificates().good.path.clone(),
+            environment: "sandbox".into(),
+            timeout: None,
+        });
+    };
+    reload(&world, with_section).await;
+    world.wait_until_state("paused").await;
+    world.simulator.script().clear();
+    reload(&world, with_section).await;
+    let status = world.wait_until_state("connected").await;
+    assert_eq!(text(&status, "secrets"), "");
+    reload(&world, |_| ()).await;
+    assert_eq!(member(&world.wait_until_state("connected").await, "environment"), member(&status, "environment"));
+}
