@@ -51,6 +51,11 @@ impl Load {
         load
     }
 
+    /// The books of all callers, as they stand.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     /// Lets each caller end its call; the books of all.
     pub(crate) async fn stop(self) -> Arc<Ledger> {
         assert!(self.callers.finish(PATIENCE).await, "a caller waits for an answer");
