@@ -10,6 +10,7 @@ use rustls_pki_types::pem::PemObject as _;
 
 use crate::evidence::{Evidence, Opening, assert_none};
 use crate::load::{Load, Mix};
+use crate::process::range;
 use crate::site::{Site, seed};
 
 const REPLACEMENTS: usize = 20;
@@ -58,9 +59,11 @@ async fn a_certificate_replaced_20_times_under_load_loses_nothing_and_each_conne
     let connections = evidence.openings.len();
     let first = &replacements[0].fingerprint;
     let with_first = evidence.openings.iter().filter(|opening| opening.fingerprint == *first).count();
+    let took: Vec<Duration> = replacements.iter().map(|it| it.answered.since(it.asked)).collect();
     eprintln!(
-        "{REPLACEMENTS} replacements (seed {seed}): {connections} connections, {with_first} of them with the first certificate; {}; \
+        "{REPLACEMENTS} replacements (seed {seed}) in {} each: {connections} connections, {with_first} of them with the first certificate; {}; \
          {findings}",
+        range(&took),
         ledger.calls()
     );
     findings.assert_each_once();

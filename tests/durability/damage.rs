@@ -173,7 +173,7 @@ async fn a_database_with_damaged_pages_is_refused_with_its_own_code_or_serves_al
         bench.restore("stopped");
         let places: Vec<usize> = (0..4).map(|_| bench.rng.usize(100..length)).collect();
         flip(&database, &places);
-        match bench.site.start_or_refused().await {
+        match bench.site.start_or_refused(bench.site.address()).await {
             Err(ended) => {
                 assert_damaged(&ended, &format!("random places, case {case}: {places:?}"));
                 refused += 1;

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::process::{Daemon, Ended};
 
 /// No single step takes this long, on a busy machine either.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(5);
 /// Entries of a million notifications and more.
@@ -102,30 +102,29 @@ impl Site {
     /// Starts a daemon that takes calls when this returns, and how long that took.
     pub(crate) async fn start(&self) -> (Daemon, Duration) {
         let began = self.clock.now();
-        let mut daemon = self.spawn(self.address);
-        until(&self.clock, "a daemon that answers", async || {
-            if let Some(Ended { code, log }) = daemon.exit() {
-                panic!("it ended with {code:?} instead of starting:\n{log}");
-            }
-            self.client().call("system.listMethods", Vec::new()).await.ok()
-        })
-        .await;
-        (daemon, self.clock.now().since(began))
+        match self.start_or_refused(self.address).await {
+            Ok(daemon) => (daemon, self.clock.now().since(began)),
+            Err(Ended { code, log }) => panic!("it ended with {code:?} instead of starting:\n{log}"),
+        }
     }
 
     /// Starts a daemon that is to refuse; how it ended.
     pub(crate) async fn start_refused(&self, address: SocketAddr) -> Ended {
-        self.spawn(address).ended().await
+        match self.start_or_refused(address).await {
+            Ok(daemon) => panic!("it takes calls:\n{}", daemon.log()),
+            Err(ended) => ended,
+        }
     }
 
     /// Starts a daemon that may do either.
-    pub(crate) async fn start_or_refused(&self) -> Result<Daemon, Ended> {
-        let mut daemon = Some(self.spawn(self.address));
+    pub(crate) async fn start_or_refused(&self, address: SocketAddr) -> Result<Daemon, Ended> {
+        let mut daemon = Some(self.spawn(address));
+        let client = Client::new(&format!("http://{address}"), PATIENCE).unwrap();
         until(&self.clock, "a daemon that answers or ends", async || {
             if let Some(ended) = daemon.as_mut()?.exit() {
                 return Some(Err(ended));
             }
-            self.client().call("system.listMethods", Vec::new()).await.ok()?;
+            client.call("system.listMethods", Vec::new()).await.ok()?;
             daemon.take().map(Ok)
         })
         .await
