@@ -12,7 +12,7 @@ use crate::caller::{Answer, Caller, Form};
 use crate::evidence::Evidence;
 use crate::ledger::{Fate, Ledger, Row};
 use crate::process::{Daemon, Ended};
-use crate::site::{Site, free_address, seed};
+use crate::site::{Site, free_address, seed, until};
 
 /// Calls of each of the two lives, by one caller, one after another; with up to so many rows.
 const CALLS: usize = 40;
@@ -98,7 +98,7 @@ impl Bench {
         let mut evidence = Evidence::from_now(gateway.journal());
         self.site.drained(2).await;
         let expected: usize = self.stopped_calls.iter().map(Vec::len).sum();
-        crate::site::until(&self.site.clock, "what was stored before", async || {
+        until(&self.site.clock, "what was stored before", async || {
             evidence.read();
             (evidence.arrivals.len() >= expected).then_some(())
         })
@@ -168,7 +168,7 @@ async fn a_database_with_damaged_pages_is_refused_with_its_own_code_or_serves_al
         let ended = bench.site.start_refused(bench.site.address()).await;
         assert_damaged(&ended, case);
     }
-    let (mut refused, mut served) = (0, 0);
+    let (mut refused, mut served, mut said, mut garbled) = (0, 0, 0, 0);
     for case in 0..8 {
         bench.restore("stopped");
         let places: Vec<usize> = (0..4).map(|_| bench.rng.usize(100..length)).collect();
@@ -179,16 +179,24 @@ async fn a_database_with_damaged_pages_is_refused_with_its_own_code_or_serves_al
                 refused += 1;
             }
             Ok(mut daemon) => {
-                // Not everything that flips can be seen: it must not fall over whatever it reads.
+                // Not everything that flips can be seen; it must not fall over it.
+                let mut evidence = Evidence::from_now(gateway.journal());
+                done(&bench.site, &daemon).await;
                 serves(&bench.site).await;
                 assert!(daemon.exit().is_none(), "case {case}: {}", daemon.log());
+                evidence.read();
+                garbled += evidence.strange.len();
+                said += usize::from(daemon.log().contains("damaged"));
                 daemon.kill();
                 served += 1;
             }
         }
     }
-    eprintln!("damaged pages (seed {}): 2 refused; 8 × 4 random bytes: {refused} refused, {served} served", bench.seed);
-    drop(gateway);
+    eprintln!(
+        "damaged pages (seed {}): 2 refused; 8 × 4 random bytes: {refused} refused, {served} served, {said} of them said \
+         so, {garbled} notifications delivered garbled",
+        bench.seed
+    );
 }
 
 /// A record that no check of the file can see, since the page that holds it is sound.
@@ -208,7 +216,7 @@ async fn a_damaged_record_of_one_app_is_said_and_keeps_no_other_from_being_serve
     let mut evidence = Evidence::from_start(gateway.journal());
     let others = bench.stopped_calls.iter().skip(1).step_by(2);
     let others: Vec<u32> = others.flatten().map(|row| row.number).collect();
-    crate::site::until(&bench.site.clock, "the other app's rows", async || {
+    until(&bench.site.clock, "the other app's rows", async || {
         evidence.read();
         others.iter().all(|number| evidence.arrivals.contains_key(number)).then_some(())
     })
@@ -254,6 +262,14 @@ async fn a_second_daemon_on_the_same_state_ends_at_once_and_the_first_does_not_n
     assert_eq!(ledger.numbers(Fate::Accepted).len(), 10);
     eprintln!("second daemon: refused with {LOCKED}");
     daemon.kill();
+}
+
+/// Waits until all is delivered, or the daemon says that something is damaged.
+async fn done(site: &Site, daemon: &Daemon) {
+    tokio::select! {
+        () = site.drained(2) => (),
+        () = until(&site.clock, "a word about damage", async || daemon.log().contains("damaged").then_some(())) => (),
+    }
 }
 
 /// Whether it answers calls, whatever it says about its apps.

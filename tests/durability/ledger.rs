@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
 
+use apnsd::clock::Clock;
 use apnsd::xmlrpc::value::Fault;
 
 use crate::caller::Answer;
+use crate::site::until;
 
 /// One notification. Its number is in its token, and nobody else has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +89,15 @@ impl Ledger {
     /// Numbers of rows whose calls ended so, in the order in which they were drawn.
     pub(crate) fn numbers(&self, fate: Fate) -> Vec<u32> {
         locked(&self.lines).iter().filter(|line| line.fate == fate).map(|line| line.row.number).collect()
+    }
+
+    /// Waits until so many more rows than now have had this fate.
+    pub(crate) async fn more(&self, fate: Fate, count: usize, clock: &Clock) {
+        let before = self.numbers(fate).len();
+        until(clock, &format!("{count} more {fate:?}"), async || {
+            (self.numbers(fate).len() >= before + count).then_some(())
+        })
+        .await;
     }
 
     /// How many rows were ever drawn.

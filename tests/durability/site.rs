@@ -178,7 +178,7 @@ impl Site {
     /// The same for one app.
     pub(crate) async fn app_drained(&self, number: usize) {
         until(&self.clock, "an empty queue", async || {
-            let status = self.client().call("apnsd.status", vec![Value::string(Self::app(number))]).await.unwrap();
+            let status = self.client().call("apnsd.status", vec![Value::string(Self::app(number))]).await.ok()?;
             let is_none = |name: &str| member(&status, name) == &Value::Int(0);
             (is_none("waiting") && is_none("in_flight")).then_some(())
         })
