@@ -137,8 +137,7 @@ async fn converse(
     let (stream, peer) = shared.tls.accept(tcp, &reception.handshake).await?;
     let tls = version(&stream);
     debug!(connection = number, peer = %address, tls, subject = peer.subject, "connection opened");
-    let opened = Event::Opened { service: Service::Gateway, peer: address, tls, subject: peer.subject.clone() };
-    shared.journal.note(Service::Gateway, number, opened);
+    shared.journal.note(Service::Gateway, number, peer.opened(Service::Gateway, address, tls));
     let (_entered, open) = gateway.admission.enter(&peer.leaf);
     if !peer.suits(shared.environment) || reception.connections_max.is_some_and(|most| open > most) {
         scheduled.insert(0, close_at_once());

@@ -1,8 +1,14 @@
 //! What a client's certificate says about it.
 
+use std::net::SocketAddr;
+
+use aws_lc_rs::digest;
 use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::oid_registry::{Oid, asn1_rs::oid};
+
+use super::journal::entry::{Event, Service};
+use crate::domain::token::token_hex;
 
 const DEVELOPMENT: Oid<'static> = oid!(1.2.840.113635.100.6.3.1);
 const PRODUCTION: Oid<'static> = oid!(1.2.840.113635.100.6.3.2);
@@ -52,6 +58,12 @@ impl Peer {
             development: development || universal,
             production: production || universal,
         }
+    }
+
+    /// What the journal says when its connection stands.
+    pub(super) fn opened(&self, service: Service, from: SocketAddr, tls: &'static str) -> Event {
+        let fingerprint = token_hex(digest::digest(&digest::SHA256, &self.leaf).as_ref());
+        Event::Opened { service, peer: from, tls, subject: self.subject.clone(), fingerprint }
     }
 
     /// Whether its certificate is made for an environment.

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use apnsd::domain::token::token_hex;
 use apnsd::simulator::journal::entry::{Event, Service, Side, Verdict};
 
+use aws_lc_rs::digest::{SHA256, digest};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
@@ -42,7 +46,9 @@ async fn the_journal_holds_what_was_sent() {
     let peer = client.stream.get_ref().0.local_addr().unwrap();
     let events = lab.events();
     let subject = "Apple Push Services: com.example.app".to_owned();
-    assert_eq!(events[0], Event::Opened { service: Service::Gateway, peer, tls: "TLSv1.3", subject });
+    let leaf = CertificateDer::from_pem_slice(lab.simulator.certificates().good.pem.as_bytes()).unwrap();
+    let fingerprint = token_hex(digest(&SHA256, &leaf).as_ref());
+    assert_eq!(events[0], Event::Opened { service: Service::Gateway, peer, tls: "TLSv1.3", subject, fingerprint });
     let Event::Notification(notification) = &events[1] else { panic!("{events:?}") };
     assert_eq!(notification.token.as_deref(), Some(&hex(&token("c0ffee"))[..]));
     assert_eq!(notification.payload.as_deref(), Some(&br#"{"aps":{}}"#[..]));

@@ -139,8 +139,7 @@ async fn receive(shared: Arc<Shared>, tcp: TcpStream, address: SocketAddr) {
     };
     let tls = version(&stream);
     debug!(connection = number, peer = %address, tls, subject = peer.subject, "feedback connection opened");
-    let opened = Event::Opened { service: Service::Feedback, peer: address, tls, subject: peer.subject.clone() };
-    shared.journal.note(Service::Feedback, number, opened);
+    shared.journal.note(Service::Feedback, number, peer.opened(Service::Feedback, address, tls));
     let end = match peer.suits(shared.environment) {
         true => send(&shared, number, &mut stream, &peer.uid).await,
         false => close(&shared, &mut stream).await,

@@ -78,6 +78,8 @@ pub enum Event {
         tls: &'static str,
         /// Common name of the client's certificate.
         subject: String,
+        /// SHA-256 of that certificate in hex, as `openssl x509 -fingerprint -sha256` has it without its colons.
+        fingerprint: String,
     },
     /// A connection came to nothing: refused, or given up by the client, before the handshake was complete.
     Refused {
@@ -133,7 +135,8 @@ impl Entry {
                 let length = |bytes: &Option<Box<[u8]>>| bytes.as_deref().map_or(0, <[u8]>::len);
                 length(&notification.token) + length(&notification.payload)
             }
-            Event::Opened { subject: text, .. } | Event::Refused { reason: text, .. } => text.len(),
+            Event::Opened { subject, fingerprint, .. } => subject.len() + fingerprint.len(),
+            Event::Refused { reason, .. } => reason.len(),
             Event::Answered { bytes } => bytes.len(),
             Event::Feedback { .. } | Event::Closed { .. } => 0,
         };

@@ -1,0 +1,305 @@
+//! State that something else has changed: a log that ends early, bytes that flipped, another version, two daemons.
+//!
+//! The state that is damaged is always the same: calls of a life that ended in order, which are all in `apnsd.db`, and
+//! calls of a life that was killed, which are in `apnsd.db-wal`. The gateway was away all the time.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use apnsd::simulator::Simulator;
+
+use crate::caller::{Answer, Caller, Form};
+use crate::evidence::Evidence;
+use crate::ledger::{Fate, Ledger, Row};
+use crate::process::{Daemon, Ended};
+use crate::site::{Site, free_address, seed, until};
+
+/// Calls of each of the two lives, by one caller, one after another; with up to so many rows.
+const CALLS: usize = 40;
+const ROWS_MAX: usize = 60;
+/// EX_DATAERR and EX_TEMPFAIL of sysexits.h.
+const DATA_ERROR: i32 = 65;
+const LOCKED: i32 = 75;
+
+/// A site, what it knows, and copies of its state to be damaged.
+struct Bench {
+    site: Site,
+    ledger: Ledger,
+    /// Rows of the calls that were answered OK, call by call.
+    stopped_calls: Vec<Vec<Row>>,
+    killed_calls: Vec<Vec<Row>>,
+    rng: fastrand::Rng,
+    seed: u64,
+}
+
+impl Bench {
+    /// Two apps, which take turns.
+    async fn new() -> Self {
+        let (mut site, seed) = (Site::new(), seed());
+        site.set("shutdown.deadline", "500ms");
+        let mut bench = Self {
+            site,
+            ledger: Ledger::default(),
+            stopped_calls: Vec::new(),
+            killed_calls: Vec::new(),
+            rng: fastrand::Rng::with_seed(seed),
+            seed,
+        };
+        let (daemon, _) = bench.site.start().await;
+        bench.site.provision(2).await;
+        bench.stopped_calls = bench.call().await;
+        let ended = daemon.terminate().await;
+        assert_eq!(ended.code, Some(0), "{}", ended.log);
+        copy(&bench.site.state_dir, &bench.copy_of("stopped"));
+        let (daemon, _) = bench.site.start().await;
+        bench.killed_calls = bench.call().await;
+        daemon.kill();
+        copy(&bench.site.state_dir, &bench.copy_of("killed"));
+        bench
+    }
+
+    async fn call(&mut self) -> Vec<Vec<Row>> {
+        let mut caller = Caller::new(self.site.address());
+        let mut calls = Vec::new();
+        for call in 0..CALLS {
+            let app = call % 2;
+            let count = if self.rng.bool() { 1 } else { self.rng.usize(1..=ROWS_MAX) };
+            let rows = self.ledger.draw(app, count, None);
+            let answer = caller.notify(&Site::app(app), &rows, Form::Paired(20)).await;
+            assert_eq!(answer, Answer::Accepted);
+            self.ledger.enter(&rows, &answer);
+            calls.push(rows);
+        }
+        calls
+    }
+
+    fn copy_of(&self, which: &str) -> PathBuf {
+        self.site.dir().join(which)
+    }
+
+    /// Puts a copy of the state in place of what the last daemon left.
+    fn restore(&self, which: &str) {
+        fs::remove_dir_all(&self.site.state_dir).unwrap();
+        copy(&self.copy_of(which), &self.site.state_dir);
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.site.state_dir.join(name)
+    }
+
+    /// Starts a daemon on the state, lets it deliver what it has, and kills it; how many of the killed life's calls
+    /// were still there. All of the stopped life's must be, and nothing that is not the beginning of the other's.
+    async fn deliver(&self, gateway: &Simulator, case: &str) -> usize {
+        let (daemon, _) = self.site.start().await;
+        self.deliver_with(daemon, gateway, case).await
+    }
+
+    async fn deliver_with(&self, daemon: Daemon, gateway: &Simulator, case: &str) -> usize {
+        let mut evidence = Evidence::from_now(gateway.journal());
+        self.site.drained(2).await;
+        let expected: usize = self.stopped_calls.iter().map(Vec::len).sum();
+        until(&self.site.clock, "what was stored before", async || {
+            evidence.read();
+            (evidence.arrivals.len() >= expected).then_some(())
+        })
+        .await;
+        daemon.kill();
+        evidence.read();
+        assert_eq!(evidence.strange, Vec::<String>::new(), "{case}: garbage was delivered");
+        assert!(evidence.arrivals.values().all(|all| all.len() == 1), "{case}: sent twice");
+        let has_come = |call: &&Vec<Row>| {
+            let come = call.iter().filter(|row| evidence.arrivals.contains_key(&row.number)).count();
+            assert!(come == 0 || come == call.len(), "{case}: a part of a call was delivered");
+            come > 0
+        };
+        assert!(self.stopped_calls.iter().all(|call| has_come(&call)), "{case}: an old call is lost");
+        let kept = self.killed_calls.iter().take_while(has_come).count();
+        assert_eq!(self.killed_calls[kept..].iter().filter(has_come).count(), 0, "{case}: a later call survived");
+        kept
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_cut_or_damaged_loses_its_end_and_one_with_garbage_behind_it_nothing() {
+    let mut bench = Bench::new().await;
+    let gateway = bench.site.open_gateway().await;
+    let wal = bench.file("apnsd.db-wal");
+    let length = fs::metadata(&wal).unwrap().len();
+    let mut kept = Vec::new();
+    for case in 0..6 {
+        bench.restore("killed");
+        let at = bench.rng.u64(0..length);
+        fs::OpenOptions::new().write(true).open(&wal).unwrap().set_len(at).unwrap();
+        kept.push(bench.deliver(&gateway, &format!("cut {case} at {at} of {length}")).await);
+    }
+    for case in 0..3 {
+        bench.restore("killed");
+        let at = bench.rng.usize(0..usize::try_from(length).unwrap());
+        flip(&wal, &[at]);
+        kept.push(bench.deliver(&gateway, &format!("flip {case} at {at} of {length}")).await);
+    }
+    assert!(kept.iter().any(|kept| *kept > 0) && kept.iter().any(|kept| *kept < CALLS), "{kept:?}");
+    for length in [1, 24, 4096, 4096 + 24, 1 << 20] {
+        bench.restore("killed");
+        let garbage: Vec<u8> = std::iter::repeat_with(|| bench.rng.u8(..)).take(length).collect();
+        fs::write(&wal, [fs::read(&wal).unwrap(), garbage].concat()).unwrap();
+        let whole = bench.deliver(&gateway, &format!("{length} bytes of garbage")).await;
+        assert_eq!(whole, CALLS, "{length} bytes of garbage behind the log cost calls");
+    }
+    eprintln!(
+        "damaged log (seed {}): {length} bytes cut 6 times and changed 3 times, {kept:?} of {CALLS} calls left; garbage \
+         behind it 5 times, all left",
+        bench.seed
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_with_damaged_pages_is_refused_with_its_own_code_or_serves_all_the_same() {
+    let mut bench = Bench::new().await;
+    let gateway = bench.site.open_gateway().await;
+    let database = bench.file("apnsd.db");
+    // The first bytes of the file, and the head of every page but the first.
+    bench.restore("stopped");
+    let length = usize::try_from(fs::metadata(&database).unwrap().len()).unwrap();
+    let heads: Vec<usize> = (4096..length).step_by(4096).collect();
+    for (case, places) in [("the first bytes", (0..16).collect()), ("every page's first byte", heads)] {
+        bench.restore("stopped");
+        flip(&database, &places);
+        let ended = bench.site.start_refused(bench.site.address()).await;
+        assert_damaged(&ended, case);
+    }
+    let (mut refused, mut served, mut said, mut garbled) = (0, 0, 0, 0);
+    for case in 0..8 {
+        bench.restore("stopped");
+        let places: Vec<usize> = (0..4).map(|_| bench.rng.usize(100..length)).collect();
+        flip(&database, &places);
+        match bench.site.start_or_refused(bench.site.address()).await {
+            Err(ended) => {
+                assert_damaged(&ended, &format!("random places, case {case}: {places:?}"));
+                refused += 1;
+            }
+            Ok(mut daemon) => {
+                // Not everything that flips can be seen; it must not fall over it.
+                let mut evidence = Evidence::from_now(gateway.journal());
+                done(&bench.site, &daemon).await;
+                serves(&bench.site).await;
+                assert!(daemon.exit().is_none(), "case {case}: {}", daemon.log());
+                evidence.read();
+                garbled += evidence.strange.len();
+                said += usize::from(daemon.log().contains("damaged"));
+                daemon.kill();
+                served += 1;
+            }
+        }
+    }
+    eprintln!(
+        "damaged pages (seed {}): 2 refused; 8 × 4 random bytes: {refused} refused, {served} served, {said} of them said \
+         so, {garbled} notifications delivered garbled",
+        bench.seed
+    );
+}
+
+/// A record that no check of the file can see, since the page that holds it is sound.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_record_of_one_app_is_said_and_keeps_no_other_from_being_served() {
+    let bench = Bench::new().await;
+    let gateway = bench.site.open_gateway().await;
+    bench.restore("stopped");
+    let database = rusqlite::Connection::open(bench.file("apnsd.db")).unwrap();
+    let first = "(SELECT min(id) FROM batches WHERE app = (SELECT key FROM names WHERE name = 'app-0'))";
+    let changed = database.execute(&format!("UPDATE batches SET record = x'ffffffff' WHERE id = {first}"), []);
+    assert_eq!(changed.unwrap(), 1);
+    database.close().unwrap();
+
+    let (mut daemon, _) = bench.site.start().await;
+    bench.site.app_drained(1).await;
+    let mut evidence = Evidence::from_start(gateway.journal());
+    let others = bench.stopped_calls.iter().skip(1).step_by(2);
+    let others: Vec<u32> = others.flatten().map(|row| row.number).collect();
+    until(&bench.site.clock, "the other app's rows", async || {
+        evidence.read();
+        others.iter().all(|number| evidence.arrivals.contains_key(number)).then_some(())
+    })
+    .await;
+    assert_eq!(evidence.strange, Vec::<String>::new());
+    assert!(daemon.exit().is_none());
+    assert!(daemon.log().contains("damaged"), "{}", daemon.log());
+    eprintln!("damaged record: {} rows of the other app delivered", others.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_a_later_version_is_refused_and_left_alone() {
+    let bench = Bench::new().await;
+    bench.restore("stopped");
+    let database = rusqlite::Connection::open(bench.file("apnsd.db")).unwrap();
+    database.pragma_update(None, "user_version", 999).unwrap();
+    database.close().unwrap();
+    let before = fs::read(bench.file("apnsd.db")).unwrap();
+    let ended = bench.site.start_refused(bench.site.address()).await;
+    assert_eq!(ended.code, Some(DATA_ERROR), "{}", ended.log);
+    assert!(ended.log.contains("999"), "it does not name the version: {}", ended.log);
+    assert!(fs::read(bench.file("apnsd.db")).unwrap() == before, "the database was changed");
+    eprintln!("later version: refused with {DATA_ERROR}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_daemon_on_the_same_state_ends_at_once_and_the_first_does_not_notice() {
+    let site = Site::new();
+    let gateway = site.open_gateway().await;
+    let (daemon, _) = site.start().await;
+    site.provision(1).await;
+    let ended = site.start_refused(free_address()).await;
+    assert_eq!(ended.code, Some(LOCKED), "{}", ended.log);
+    assert!(ended.log.contains(&site.state_dir.display().to_string()), "{}", ended.log);
+
+    let (ledger, mut caller) = (Ledger::default(), Caller::new(site.address()));
+    let rows = ledger.draw(0, 10, None);
+    let answer = caller.notify(&Site::app(0), &rows, Form::Broadcast).await;
+    ledger.enter(&rows, &answer);
+    site.drained(1).await;
+    let findings = Evidence::from_start(gateway.journal()).hold_against(&ledger, &site, 1).await;
+    findings.assert_each_once();
+    assert_eq!(ledger.numbers(Fate::Accepted).len(), 10);
+    eprintln!("second daemon: refused with {LOCKED}");
+    daemon.kill();
+}
+
+/// Waits until all is delivered, or the daemon says that something is damaged.
+async fn done(site: &Site, daemon: &Daemon) {
+    tokio::select! {
+        () = site.drained(2) => (),
+        () = until(&site.clock, "a word about damage", async || daemon.log().contains("damaged").then_some(())) => (),
+    }
+}
+
+/// Whether it answers calls, whatever it says about its apps.
+async fn serves(site: &Site) {
+    let mut caller = Caller::new(site.address());
+    let ledger = Ledger::default();
+    for app in 0..2 {
+        let rows = ledger.draw(app, 1, None);
+        assert_ne!(caller.notify(&Site::app(app), &rows, Form::Single).await, Answer::None);
+    }
+}
+
+fn assert_damaged(ended: &Ended, case: &str) {
+    assert_eq!(ended.code, Some(DATA_ERROR), "{case}: {}", ended.log);
+    let says_so = ended.log.contains("apnsd.db") && ended.log.contains("damaged");
+    assert!(says_so, "{case}: it does not say what is damaged: {}", ended.log);
+}
+
+/// Changes bytes of a file.
+fn flip(path: &Path, places: &[usize]) {
+    let mut bytes = fs::read(path).unwrap();
+    places.iter().for_each(|place| bytes[*place] ^= 0xff);
+    fs::write(path, bytes).unwrap();
+}
+
+/// Copies the files of a directory.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
+}

@@ -1,0 +1,270 @@
+//! What the gateway saw, held against what callers know.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::{self, Debug, Display};
+use std::time::Duration;
+
+use apnsd::clock::Instant;
+use apnsd::domain::token::token_hex;
+use apnsd::simulator::journal::Journal;
+use apnsd::simulator::journal::entry::{Entry, Event, Notification, Service, Verdict};
+
+use crate::ledger::{Fate, Ledger, Row};
+use crate::process::Kill;
+use crate::site::Site;
+
+/// What a daemon has handed to the kernel reaches the gateway within this time, whatever becomes of the daemon.
+const ON_THE_WAY: Duration = Duration::from_secs(10);
+/// How often is looked.
+const LOOK: Duration = Duration::from_millis(20);
+/// Journal entries of one page.
+const PAGE: usize = 50_000;
+
+/// A notification that the gateway accepted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) at: Instant,
+    pub(crate) connection: u64,
+}
+
+/// A connection to the gateway.
+#[derive(Clone, Debug)]
+pub(crate) struct Opening {
+    pub(crate) at: Instant,
+    /// SHA-256 of the client's certificate in hex.
+    pub(crate) fingerprint: String,
+}
+
+/// The gateway's journal, read as far as it went.
+#[derive(Debug)]
+pub(crate) struct Evidence {
+    journal: Journal,
+    next: u64,
+    /// By number of the row, earliest first.
+    pub(crate) arrivals: HashMap<u32, Vec<Arrival>>,
+    /// Numbers of rows as they were accepted.
+    pub(crate) order: Vec<u32>,
+    /// Connections for notifications.
+    pub(crate) openings: Vec<Opening>,
+    /// What the gateway accepted and nobody has sent, or not so.
+    pub(crate) strange: Vec<String>,
+}
+
+/// What is wrong, if anything is.
+#[derive(Debug)]
+pub(crate) struct Findings {
+    /// Answered OK, and neither accepted by the gateway nor among the rejections.
+    pub(crate) lost: Vec<u32>,
+    /// Delivered or rejected although nobody sent it, or the caller was told that it was refused.
+    pub(crate) unasked: Vec<String>,
+    /// Accepted by the gateway more than once.
+    pub(crate) twice: Vec<(u32, Vec<Arrival>)>,
+    figures: Figures,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Figures {
+    answered_ok: usize,
+    delivered: usize,
+    rejected: usize,
+    copies: usize,
+}
+
+impl Display for Findings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Figures { answered_ok, delivered, rejected, copies } = self.figures;
+        let lost = self.lost.len();
+        write!(
+            formatter,
+            "{answered_ok} notifications answered OK; {delivered} delivered, {rejected} rejected, {lost} lost, \
+             {} sent again ({copies} copies)",
+            self.twice.len()
+        )
+    }
+}
+
+impl Evidence {
+    /// Begins with what comes from now on.
+    pub(crate) fn from_now(journal: &Journal) -> Self {
+        let mut earlier = Self::from_start(journal);
+        earlier.read();
+        Self { next: earlier.next, ..Self::from_start(journal) }
+    }
+
+    /// Begins with the first entry.
+    pub(crate) fn from_start(journal: &Journal) -> Self {
+        Self {
+            journal: journal.clone(),
+            next: 0,
+            arrivals: HashMap::new(),
+            order: Vec::new(),
+            openings: Vec::new(),
+            strange: Vec::new(),
+        }
+    }
+
+    /// Reads on to the end.
+    pub(crate) fn read(&mut self) {
+        loop {
+            let page = self.journal.page(self.next, PAGE);
+            assert!(page.oldest <= self.next + 1, "the journal has dropped entries");
+            if page.entries.is_empty() {
+                return;
+            }
+            self.next = page.next;
+            page.entries.into_iter().for_each(|entry| self.take(entry));
+        }
+    }
+
+    fn take(&mut self, entry: Entry) {
+        let Entry { at, connection, event, .. } = entry;
+        match event {
+            Event::Notification(notification) if notification.verdict == Verdict::Accepted => {
+                match number_of(&notification) {
+                    Some(number) => {
+                        self.arrivals.entry(number).or_default().push(Arrival { at, connection });
+                        self.order.push(number);
+                    }
+                    None => self.strange.push(format!("{notification:?}")),
+                }
+            }
+            Event::Opened { service: Service::Gateway, fingerprint, .. } => {
+                self.openings.push(Opening { at, fingerprint });
+            }
+            Event::Opened { .. } | Event::Refused { .. } | Event::Notification(_) => (),
+            Event::Answered { .. } | Event::Feedback { .. } | Event::Closed { .. } => (),
+        }
+    }
+
+    /// Numbers of rows in the order in which each was accepted first.
+    pub(crate) fn first_arrivals(&self) -> Vec<u32> {
+        let mut seen = HashSet::new();
+        self.order.iter().copied().filter(|number| seen.insert(*number)).collect()
+    }
+
+    /// Waits for what is still on the way, then holds everything against the books. The daemon's queues are empty.
+    pub(crate) async fn hold_against(&mut self, ledger: &Ledger, site: &Site, apps: usize) -> Findings {
+        let (rejected, wrongly) = judge(&site.rejections(apps).await);
+        let deadline = site.clock.now() + ON_THE_WAY;
+        loop {
+            self.read();
+            let findings = self.findings(ledger, &rejected, &wrongly);
+            if findings.lost.is_empty() || site.clock.now() > deadline {
+                return findings;
+            }
+            site.clock.sleep(LOOK).await;
+        }
+    }
+
+    fn findings(&self, ledger: &Ledger, rejected: &HashSet<u32>, wrongly: &[String]) -> Findings {
+        let lines = ledger.lines();
+        let mut unasked = [&self.strange, wrongly].concat();
+        let mut lost = Vec::new();
+        for line in &lines {
+            let (row, fate) = (line.row, line.fate);
+            let arrived = self.arrivals.contains_key(&row.number);
+            let ended = if row.bad { rejected.contains(&row.number) } else { arrived };
+            match (fate, ended) {
+                (Fate::Accepted, false) => lost.push(row.number),
+                (Fate::Refused, true) => unasked.push(format!("{row:?} was refused, and sent all the same")),
+                (Fate::Accepted, true) | (Fate::Refused, false) | (Fate::Unknown, _) => (),
+            }
+        }
+        let drawn = ledger.drawn();
+        let strangers = self.arrivals.keys().chain(rejected).filter(|number| !drawn.contains(number));
+        unasked.extend(strangers.map(|number| format!("row {number} was never in a call")));
+        let mut twice: Vec<(u32, Vec<Arrival>)> =
+            self.arrivals.iter().filter(|(_, all)| all.len() > 1).map(|(number, all)| (*number, all.clone())).collect();
+        twice.sort_by_key(|(number, _)| *number);
+        let figures = Figures {
+            answered_ok: lines.iter().filter(|line| line.fate == Fate::Accepted).count(),
+            delivered: self.arrivals.len(),
+            rejected: rejected.len(),
+            copies: self.order.len() - self.arrivals.len(),
+        };
+        Findings { lost, unasked, twice, figures }
+    }
+}
+
+impl Findings {
+    /// Nothing is lost, and nothing was sent that should not have been. Copies are another matter.
+    pub(crate) fn assert_nothing_lost(&self) {
+        assert_none("notifications were answered OK and are lost", &self.lost);
+        assert_none("things were sent that nobody asked for", &self.unasked);
+    }
+
+    /// The same, and each was sent once.
+    pub(crate) fn assert_each_once(&self) {
+        self.assert_nothing_lost();
+        assert_none("notifications were sent more than once", &self.twice);
+    }
+
+    /// Copies that no kill explains: the daemon died after the first copy had gone out, and at most `bound` after it.
+    pub(crate) fn unexplained(&self, kills: &[Kill], bound: Duration) -> Vec<(u32, Arrival, Arrival)> {
+        let mut unexplained = Vec::new();
+        for (number, arrivals) in &self.twice {
+            for pair in arrivals.windows(2) {
+                let [first, second] = [pair[0], pair[1]];
+                // What was on its way when the daemon died arrives a little later.
+                let explains =
+                    |kill: &&Kill| kill.at + LATE >= first.at && kill.at <= (first.at + bound).min(second.at);
+                if first.connection == second.connection || !kills.iter().any(|kill| explains(&kill)) {
+                    unexplained.push((*number, first, second));
+                }
+            }
+        }
+        unexplained
+    }
+
+    /// How many copies followed each kill, at most.
+    pub(crate) fn most_copies(&self, kills: &[Kill]) -> usize {
+        let mut copies = vec![0; kills.len() + 1];
+        for (_, arrivals) in &self.twice {
+            for again in &arrivals[1..] {
+                copies[kills.partition_point(|kill| kill.at < again.at)] += 1;
+            }
+        }
+        copies.into_iter().max().unwrap_or(0)
+    }
+}
+
+/// How much later than a kill the gateway still reads what was sent before it.
+const LATE: Duration = Duration::from_millis(500);
+
+/// Fails with the first few.
+pub(crate) fn assert_none<T: Debug>(what: &str, found: &[T]) {
+    let few: Vec<&T> = found.iter().take(5).collect();
+    assert!(found.is_empty(), "{} {what}: {few:?} …", found.len());
+}
+
+/// The row of a notification, if it is one of ours and says what it should.
+fn number_of(notification: &Notification) -> Option<u32> {
+    let number = number_in(&token_hex(notification.token.as_deref()?), false)?;
+    let payload = str::from_utf8(notification.payload.as_deref()?).ok()?;
+    let text = payload.strip_prefix("{\"aps\":{\"alert\":\"")?.strip_suffix("\"}}")?;
+    (text == "to all" || text.trim_end_matches('x') == number.to_string()).then_some(number)
+}
+
+/// The number in a token that is one of ours.
+fn number_in(token: &str, bad: bool) -> Option<u32> {
+    let number = u32::from_str_radix(token.get(56..)?, 16).ok()?;
+    (Row { number, bad }.token() == token).then_some(number)
+}
+
+/// Numbers of bad rows that were rejected for it, and all other rejections in words.
+fn judge(rejections: &[(String, String)]) -> (HashSet<u32>, Vec<String>) {
+    let (mut rejected, mut wrongly) = (HashSet::new(), Vec::new());
+    for rejection in rejections {
+        match bad_row(rejection) {
+            Ok(number) => drop(rejected.insert(number)),
+            Err(words) => wrongly.push(words),
+        }
+    }
+    (rejected, wrongly)
+}
+
+/// A rejection as it should be: the row of a bad token, rejected for that. Anything else in words.
+fn bad_row((token, reason): &(String, String)) -> Result<u32, String> {
+    let number = number_in(token, true).filter(|_| reason == "InvalidToken");
+    number.ok_or_else(|| format!("{token} was rejected: {reason}"))
+}

@@ -1,0 +1,269 @@
+//! Everything that outlives a daemon: its state directory, its ports, its apps, the gateway.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use apnsd::client::{Client, ClientError};
+use apnsd::clock::Clock;
+use apnsd::shutdown::Shutdown;
+use apnsd::simulator::certificates::Certificates;
+use apnsd::simulator::{Settings, Simulator};
+use apnsd::xmlrpc::value::Value;
+use tempfile::TempDir;
+
+use crate::process::{Daemon, Ended};
+
+/// No single step takes this long, on a busy machine either.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How often is looked.
+const LOOK: Duration = Duration::from_millis(5);
+/// Entries of a million notifications and more.
+const JOURNAL_MEMORY: usize = 2 << 30;
+
+/// A machine with a daemon on it. Its daemons come and go.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) clock: Clock,
+    pub(crate) certificates: Certificates,
+    /// Where the daemon keeps its state, as the daemon sees it.
+    pub(crate) state_dir: PathBuf,
+    /// What stands before the daemon's own command line.
+    pub(crate) wrapper: Vec<String>,
+    address: SocketAddr,
+    gateway: SocketAddr,
+    feedback: SocketAddr,
+    keys: Vec<(String, String)>,
+    gateways: Shutdown,
+    dir: TempDir,
+}
+
+impl Site {
+    pub(crate) fn new() -> Self {
+        let (clock, dir) = (Clock::system(), tempfile::tempdir().unwrap());
+        let certificates = Certificates::open(&dir.path().join("simulator"), &clock).unwrap();
+        let site = Self {
+            clock,
+            certificates,
+            state_dir: dir.path().join("state"),
+            wrapper: Vec::new(),
+            address: free_address(),
+            gateway: free_address(),
+            feedback: free_address(),
+            keys: Vec::new(),
+            gateways: Shutdown::new(),
+            dir,
+        };
+        site.with("delivery.settle_after", "500ms").with("shutdown.deadline", "20s").with("store.min_free", "1MiB")
+    }
+
+    /// With a key of the configuration.
+    pub(crate) fn with(mut self, key: &str, value: &str) -> Self {
+        self.set(key, value);
+        self
+    }
+
+    /// Sets a key of the configuration for daemons to come.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        let variable = format!("APNSD__{}", key.to_uppercase().replace('.', "__"));
+        self.keys.retain(|(other, _)| *other != variable);
+        self.keys.push((variable, value.to_owned()));
+    }
+
+    /// Where the daemon listens, each one.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A directory of its own, for whatever a test needs.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The name of an app.
+    pub(crate) fn app(number: usize) -> String {
+        format!("app-{number}")
+    }
+
+    /// Opens the gateway, which is closed until then.
+    pub(crate) async fn open_gateway(&self) -> Simulator {
+        let settings = Settings {
+            binary: self.gateway,
+            feedback: self.feedback,
+            control: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            journal_memory: JOURNAL_MEMORY,
+            ..Settings::new(&self.certificates.dir)
+        };
+        Simulator::start(settings, self.clock.clone(), &self.gateways).await.unwrap()
+    }
+
+    /// Starts a daemon that takes calls when this returns, and how long that took.
+    pub(crate) async fn start(&self) -> (Daemon, Duration) {
+        let began = self.clock.now();
+        match self.start_or_refused(self.address).await {
+            Ok(daemon) => (daemon, self.clock.now().since(began)),
+            Err(Ended { code, log }) => panic!("it ended with {code:?} instead of starting:\n{log}"),
+        }
+    }
+
+    /// Starts a daemon that is to refuse; how it ended.
+    pub(crate) async fn start_refused(&self, address: SocketAddr) -> Ended {
+        match self.start_or_refused(address).await {
+            Ok(daemon) => panic!("it takes calls:\n{}", daemon.log()),
+            Err(ended) => ended,
+        }
+    }
+
+    /// Starts a daemon that may do either.
+    pub(crate) async fn start_or_refused(&self, address: SocketAddr) -> Result<Daemon, Ended> {
+        let mut daemon = Some(self.spawn(address));
+        let client = Client::new(&format!("http://{address}"), PATIENCE).unwrap();
+        until(&self.clock, "a daemon that answers or ends", async || {
+            if let Some(ended) = daemon.as_mut()?.exit() {
+                return Some(Err(ended));
+            }
+            client.call("system.listMethods", Vec::new()).await.ok()?;
+            daemon.take().map(Ok)
+        })
+        .await
+    }
+
+    fn spawn(&self, address: SocketAddr) -> Daemon {
+        let config = self.dir.path().join("apnsd.toml");
+        std::fs::write(&config, self.config()).unwrap();
+        let mut line = self.wrapper.clone();
+        line.extend([env!("CARGO_BIN_EXE_apnsd"), "serve", "--listen"].map(str::to_owned));
+        line.extend([address.to_string(), "--config".to_owned(), config.display().to_string()]);
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]).env("NO_COLOR", "1").envs(self.keys.iter().cloned());
+        Daemon::spawn(command, self.dir.path().join("daemon.log"), self.clock.clone())
+    }
+
+    fn config(&self) -> String {
+        format!(
+            "state_dir = {:?}\n\n[environments.sandbox]\ngateway = \"binary://{}\"\nfeedback = \"binary://{}\"\n\
+             ca = {:?}\n",
+            self.state_dir, self.gateway, self.feedback, self.certificates.ca.path
+        )
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&format!("http://{}", self.address), PATIENCE).unwrap()
+    }
+
+    /// Provisions apps 0 to `count`, each with a certificate of its own.
+    pub(crate) async fn provision(&self, count: usize) {
+        for number in 0..count {
+            let pem = self.certificates.issue(&format!("com.example.{number}")).unwrap();
+            self.provision_with(&Self::app(number), &pem).await.unwrap();
+        }
+    }
+
+    /// Provisions an app with a certificate, whatever it had.
+    pub(crate) async fn provision_with(&self, app: &str, pem: &str) -> Result<(), ClientError> {
+        let options = Value::Struct(vec![("force".into(), Value::Boolean(true))]);
+        let [app, pem, environment] = [app, pem, "sandbox"].map(|text| Value::string(text.to_owned()));
+        self.client().call("provision", vec![app, pem, environment, Value::Int(15), options]).await.map(drop)
+    }
+
+    /// Waits until apps 0 to `count` have neither waiting nor unsettled notifications.
+    pub(crate) async fn drained(&self, count: usize) {
+        for number in 0..count {
+            self.app_drained(number).await;
+        }
+    }
+
+    /// The same for one app.
+    pub(crate) async fn app_drained(&self, number: usize) {
+        until(&self.clock, "an empty queue", async || {
+            let status = self.client().call("apnsd.status", vec![Value::string(Self::app(number))]).await.ok()?;
+            let is_none = |name: &str| member(&status, name) == &Value::Int(0);
+            (is_none("waiting") && is_none("in_flight")).then_some(())
+        })
+        .await;
+    }
+
+    /// All rejections of apps 0 to `count`: token in hex, and reason.
+    pub(crate) async fn rejections(&self, count: usize) -> Vec<(String, String)> {
+        let mut all = Vec::new();
+        for number in 0..count {
+            let mut cursor = "0".to_owned();
+            loop {
+                let arguments = vec![Value::string(Self::app(number)), Value::string(cursor.clone())];
+                let page = self.client().call("apnsd.rejections", arguments).await.unwrap();
+                let Value::Array(entries) = member(&page, "rejections") else { panic!("{page:?}") };
+                if entries.is_empty() {
+                    break;
+                }
+                all.extend(entries.iter().map(|entry| (text(entry, "token"), text(entry, "reason"))));
+                cursor = text(&page, "cursor");
+            }
+        }
+        all
+    }
+}
+
+impl Drop for Site {
+    /// A test that failed shows what the daemons said last.
+    fn drop(&mut self) {
+        self.gateways.stop();
+        if std::thread::panicking() {
+            let log = std::fs::read(self.dir.path().join("daemon.log")).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("the end of the daemons' log:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"));
+        }
+    }
+}
+
+/// Asks again and again until there is an answer.
+pub(crate) async fn until<T>(clock: &Clock, what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let answer = tokio::time::timeout(PATIENCE, async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            clock.sleep(LOOK).await;
+        }
+    });
+    answer.await.unwrap_or_else(|_| panic!("waited {PATIENCE:?} for {what}"))
+}
+
+/// A seed by chance, unless one is given.
+pub(crate) fn seed() -> u64 {
+    variable("APNSD_TEST_SEED").map_or_else(|| fastrand::u64(..1_000_000), |seed| seed.parse().unwrap())
+}
+
+/// What a variable says about the run.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+pub(crate) fn member<'a>(value: &'a Value<'static>, name: &str) -> &'a Value<'static> {
+    let Value::Struct(members) = value else { panic!("no struct: {value:?}") };
+    members.iter().find(|(member, _)| member == name).map(|(_, value)| value).expect(name)
+}
+
+pub(crate) fn text(value: &Value<'static>, name: &str) -> String {
+    match member(value, name) {
+        Value::String(text) => text.to_string(),
+        other => panic!("{name} is no string: {other:?}"),
+    }
+}
+
+/// A port that nobody has, below those that the system gives to outgoing connections: a client that connects to it
+/// while nobody listens must not meet itself, and nobody may take it while a daemon is restarted.
+pub(crate) fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const PORTS: u16 = 20_000;
+    let first = u16::try_from(u64::from(std::process::id()) * 131 % u64::from(PORTS)).unwrap();
+    loop {
+        let offset = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 10_000 + offset));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
