@@ -68,7 +68,20 @@ pub(super) fn apps(args: &Apps) -> Result<(), Failure> {
     const COLUMNS: Columns = Columns {
         first: &["app_id", "environment", "protocol", "state", "waiting", "in_flight", "cause"],
         renamed: &[],
-        hidden: &["gateway", "since", "oldest", "accepted", "delivered", "rejected", "subject", "expires", "secrets"],
+        hidden: &[
+            "gateway",
+            "since",
+            "oldest",
+            "deferred",
+            "next_due",
+            "accepted",
+            "delivered",
+            "rejected",
+            "retries",
+            "subject",
+            "expires",
+            "secrets",
+        ],
     };
     args.daemon.call("apnsd.apps", Vec::new(), |value| match items(value) {
         [] => "no apps yet: add one with `apnsd provision`\n".to_owned(),

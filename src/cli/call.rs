@@ -32,17 +32,25 @@ impl Daemon {
         params: Vec<Value<'_>>,
         show: impl FnOnce(&Value<'_>) -> String,
     ) -> Result<(), Failure> {
+        self.print(&self.ask(method, params)?, show)
+    }
+
+    /// Calls a method; its result.
+    pub(super) fn ask(&self, method: &str, params: Vec<Value<'_>>) -> Result<Value<'static>, Failure> {
         let client = Client::new(&self.url, self.timeout).map_err(failure)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
-        let result = runtime.block_on(client.call(method, params)).map_err(failure)?;
-        output::print(&if self.json { render::json(&result) } else { show(&result) })
+        runtime.block_on(client.call(method, params)).map_err(failure)
+    }
+
+    /// Prints a result: as JSON, or as `show` puts it.
+    pub(super) fn print(&self, result: &Value<'_>, show: impl FnOnce(&Value<'_>) -> String) -> Result<(), Failure> {
+        output::print(&if self.json { render::json(result) } else { show(result) })
     }
 }
 
 /// What to do about fault 404.
-const UNKNOWN_APP: &str = "`apnsd apps` lists what is provisioned; this version forgets its apps at a restart unless \
-    they are in the configuration ([[app]])";
+const UNKNOWN_APP: &str = "`apnsd apps` lists what is provisioned";
 
 fn failure(error: ClientError) -> Failure {
     let message = error.to_string();

@@ -10,6 +10,7 @@ pub mod exit;
 mod notify;
 mod output;
 mod provision;
+mod queue;
 mod render;
 mod results;
 mod running;
@@ -45,6 +46,7 @@ enum Command {
     Pause(apps::Pause),
     Resume(apps::Resume),
     Deprovision(apps::Deprovision),
+    Queue(queue::Queue),
 }
 
 /// Runs the command of this process.
@@ -74,6 +76,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Pause(args) => apps::pause(&args),
         Command::Resume(args) => apps::resume(&args),
         Command::Deprovision(args) => apps::deprovision(&args),
+        Command::Queue(args) => queue::run(&args),
     }
 }
 
@@ -90,7 +93,9 @@ mod tests {
 
     #[test]
     fn every_verb_has_an_example_that_parses() {
-        for verb in Cli::command().get_subcommands().filter(|verb| verb.get_name() != "help") {
+        let cli = Cli::command();
+        let verbs = cli.get_subcommands().flat_map(|verb| std::iter::once(verb).chain(verb.get_subcommands()));
+        for verb in verbs.filter(|verb| verb.get_name() != "help") {
             let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
             let examples: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("  apnsd ")).collect();
             assert!(!examples.is_empty(), "{}", verb.get_name());

@@ -123,7 +123,11 @@ pub(super) fn cell(value: Option<&Value<'_>>) -> String {
         Some(Value::String(text)) => printable(text),
         Some(Value::DateTime(time)) => time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
         Some(Value::Array(items)) => items.iter().map(|item| cell(Some(item))).collect::<Vec<_>>().join(", "),
-        Some(value @ (Value::Base64(_) | Value::Struct(_))) => printable(&to_json(value).to_string()),
+        Some(Value::Struct(members)) => {
+            let members = members.iter().map(|(name, value)| format!("{} {}", printable(name), cell(Some(value))));
+            members.collect::<Vec<_>>().join(", ")
+        }
+        Some(value @ Value::Base64(_)) => printable(&to_json(value).to_string()),
     }
 }
 
@@ -172,9 +176,9 @@ mod tests {
             (Value::Nil, "", "null"),
             (Value::Array(vec![Value::Int(1), Value::Int(2)]), "1, 2", "[1,2]"),
             (
-                Value::Struct(vec![("b".into(), Value::Int(1)), ("a".into(), Value::Nil)]),
-                r#"{"b":1,"a":null}"#,
-                r#"{"b":1,"a":null}"#,
+                Value::Struct(vec![("b".into(), Value::Int(1)), ("a".into(), Value::Int(2))]),
+                "b 1, a 2",
+                r#"{"b":1,"a":2}"#,
             ),
         ] {
             assert_eq!(cell(Some(&value)), shown);

@@ -7,6 +7,7 @@ pub mod feedback;
 mod files;
 mod notify;
 mod provision;
+mod queue;
 mod reload;
 pub mod request;
 mod request_key;

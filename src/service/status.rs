@@ -1,6 +1,7 @@
 //! What an app looks like from outside.
 
 use crate::domain::app::{AppId, Protocol};
+use crate::domain::outcome::Reason;
 use crate::domain::time::Timestamp;
 
 /// One app at a moment.
@@ -26,6 +27,12 @@ pub struct AppStatus {
     pub in_flight: u64,
     /// When the oldest waiting notification was accepted.
     pub oldest: Option<Timestamp>,
+    /// Of the waiting ones: those that are not tried again before a time.
+    pub deferred: u64,
+    /// When the next of those is due.
+    pub next_due: Option<Timestamp>,
+    /// Why rows went back to the queue, and how many, since the daemon started; each reason once.
+    pub retries: Vec<(Reason, u64)>,
     /// Notifications that callers were told are accepted, since the daemon started.
     pub accepted: u64,
     /// Of those: delivered (accepted by the provider or presumed so).

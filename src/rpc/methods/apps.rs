@@ -18,9 +18,11 @@ pub(super) const STATUS: Method = Method {
     signatures: &[&["struct", "string"]],
     help: "apnsd.status(app_id): a struct with app_id, environment, protocol, gateway; state (connected, connecting, \
            idle, waiting, paused, refused), cause (why it cannot send, in words) and since; waiting, in_flight, oldest \
-           (when the oldest waiting notification was accepted); accepted, delivered, rejected (since the daemon \
-           started); subject and expires of the certificate; secrets (how the daemon stores its text and passphrase: \
-           sealed, plain, or empty where it stores none). What there is not is left out.",
+           (when the oldest waiting notification was accepted); deferred (those of the waiting ones that are not tried \
+           again before a time) and next_due; accepted, delivered, rejected (since the daemon started); retries, a \
+           struct: how many notifications went back to the queue for each reason, since the daemon started; subject and \
+           expires of the certificate; secrets (how the daemon stores its text and passphrase: sealed, plain, or \
+           empty where it stores none). What there is not is left out.",
     run: |caller, params| Box::pin(one(caller, params)),
 };
 
@@ -42,19 +44,36 @@ fn status(app: &AppStatus) -> Value<'static> {
         ("waiting", Some(count(app.waiting))),
         ("in_flight", Some(count(app.in_flight))),
         ("oldest", app.oldest.map(date_time)),
+        ("deferred", Some(count(app.deferred))),
+        ("next_due", app.next_due.map(date_time)),
         ("accepted", Some(count(app.accepted))),
         ("delivered", Some(count(app.delivered))),
         ("rejected", Some(count(app.rejected))),
+        ("retries", retries(app)),
         ("subject", subject.map(|subject| Value::string(subject.clone()))),
         ("expires", app.expires.map(date_time)),
         ("secrets", Some(Value::string(app.secrets))),
     ])
 }
 
+/// A member for each name of a reason. Numbers that no document names share a name.
+fn retries(app: &AppStatus) -> Option<Value<'static>> {
+    let mut by_name: Vec<(&str, u64)> = Vec::new();
+    for (reason, rows) in &app.retries {
+        match by_name.iter_mut().find(|(name, _)| *name == reason.name()) {
+            Some((_, sum)) => *sum += rows,
+            None => by_name.push((reason.name(), *rows)),
+        }
+    }
+    let members: Vec<_> = by_name.into_iter().map(|(name, rows)| (name.into(), count(rows))).collect();
+    (!members.is_empty()).then_some(Value::Struct(members))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::app::{AppId, Protocol};
+    use crate::domain::outcome::Reason;
     use crate::domain::time::Timestamp;
     use crate::xmlrpc::encode::encode_response;
 
@@ -71,6 +90,13 @@ mod tests {
             waiting: 3,
             in_flight: 0,
             oldest: Some(Timestamp::from_secs(1_300_000_000)),
+            deferred: 2,
+            next_due: Some(Timestamp::from_secs(1_300_000_000)),
+            retries: vec![
+                (Reason::UnknownStatus(9), 3),
+                (Reason::ProcessingError, 12),
+                (Reason::UnknownStatus(255), 1),
+            ],
             accepted: 5_000_000_000,
             delivered: 2,
             rejected: 1,
@@ -86,6 +112,10 @@ mod tests {
             "<name>waiting</name>\n<value><int>3</int></value>",
             "<name>accepted</name>\n<value><double>5000000000.0</double></value>",
             "<name>oldest</name>",
+            "<name>deferred</name>\n<value><int>2</int></value>",
+            "<name>next_due</name>\n<value><dateTime.iso8601>20110313T07:06:40</dateTime.iso8601></value>",
+            "<name>UnknownStatus</name>\n<value><int>4</int></value>",
+            "<name>ProcessingError</name>\n<value><int>12</int></value>",
             "<name>subject</name>",
             "<name>expires</name>",
             "<name>secrets</name>\n<value><string>sealed</string></value>",
@@ -96,12 +126,14 @@ mod tests {
             protocol: None,
             gateway: String::new(),
             oldest: None,
+            next_due: None,
+            retries: Vec::new(),
             subject: String::new(),
             expires: None,
             ..app
         };
         let text = encode_response(&status(&app));
-        for absent in ["<name>protocol", "<name>gateway", "oldest", "subject", "expires"] {
+        for absent in ["<name>protocol", "<name>gateway", "oldest", "next_due", "retries", "subject", "expires"] {
             assert!(!text.contains(absent), "{absent} in {text}");
         }
     }

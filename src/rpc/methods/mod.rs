@@ -39,7 +39,7 @@ type Run = for<'a> fn(&'a Caller<'a>, &'a [Value<'a>]) -> Answer<'a>;
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<Value<'static>, Fault>> + Send + 'a>>;
 
 /// All methods, in the order of `system.listMethods`.
-static METHODS: [&Method; 16] = [
+static METHODS: [&Method; 17] = [
     &configure::CONFIGURE,
     &provision::PROVISION,
     &notify::NOTIFY,
@@ -51,6 +51,7 @@ static METHODS: [&Method; 16] = [
     &steer::DEPROVISION,
     &steer::PAUSE,
     &steer::RESUME,
+    &steer::PURGE,
     &system::LIST_METHODS,
     &system::METHOD_HELP,
     &system::METHOD_SIGNATURE,

@@ -1,7 +1,8 @@
-//! `apnsd.deprovision`, `apnsd.pause` and `apnsd.resume`: what operators do to one app. Each returns true.
+//! `apnsd.deprovision`, `apnsd.pause`, `apnsd.resume` and `apnsd.purge`: what operators do to one app.
 
 use super::{Caller, Method};
 use crate::rpc::fault::bad_argument;
+use crate::rpc::values::count;
 use crate::service::App;
 use crate::xmlrpc::value::{Fault, Value};
 
@@ -25,6 +26,14 @@ pub(super) const RESUME: Method = Method {
     signatures: &[&["boolean", "string"]],
     help: "apnsd.resume(app_id): sends again, whatever it was that paused the app, and returns true.",
     run: |caller, params| Box::pin(async { done(caller.service.resume(&app(caller, params)?).await?) }),
+};
+
+pub(super) const PURGE: Method = Method {
+    name: "apnsd.purge",
+    signatures: &[&["int", "string"]],
+    help: "apnsd.purge(app_id): empties the queue of an app and returns how many notifications that were. They become \
+           rejections with the reason Purged. What was handed to the gateway is on its way and stays there.",
+    run: |caller, params| Box::pin(async { Ok(count(caller.service.purge(&app(caller, params)?).await?)) }),
 };
 
 fn app(caller: &Caller<'_>, params: &[Value<'_>]) -> Result<App, Fault> {

@@ -1,98 +1,18 @@
-//! The command line as a shell sees it: the real program against a daemon that is a script of literal answers.
+//! The command line as a shell sees it: the real program against a daemon that is a script of literal answers, and
+//! where it matters against a real one.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod queue;
+mod shell;
+mod world;
+
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Output, Stdio};
-use std::thread::{self, JoinHandle};
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::process::Stdio;
 
-/// A daemon that answers one call.
-struct Daemon {
-    url: String,
-    request: JoinHandle<String>,
-}
-
-impl Daemon {
-    /// Answers with this value.
-    fn answering(value: &str) -> Self {
-        let text = format!(
-            "<?xml version='1.0'?>\n<methodResponse><params><param><value>{value}</value></param></params>\
-             </methodResponse>\n"
-        );
-        Self::new(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()))
-    }
-
-    fn new(answer: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let request = thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let request = read_request(&mut stream);
-            stream.write_all(answer.as_bytes()).unwrap();
-            request
-        });
-        Self { url, request }
-    }
-
-    /// What it was asked.
-    fn request(self) -> String {
-        self.request.join().unwrap()
-    }
-}
-
-fn read_request(stream: &mut TcpStream) -> String {
-    let mut request = Vec::new();
-    let mut buffer = [0; 4096];
-    while !request.ends_with(b"</methodCall>\n") {
-        let length = stream.read(&mut buffer).unwrap();
-        assert_ne!(length, 0, "the request ended early");
-        request.extend_from_slice(&buffer[..length]);
-    }
-    String::from_utf8(request).unwrap()
-}
-
-fn apnsd(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_apnsd"));
-    command.args(args).env_remove("APNSD_URL").env_remove("APNSD_CONFIG");
-    command
-}
-
-fn run(args: &[&str]) -> Output {
-    apnsd(args).output().unwrap()
-}
-
-fn stdout(output: &Output) -> &str {
-    str::from_utf8(&output.stdout).unwrap()
-}
-
-fn stderr(output: &Output) -> &str {
-    str::from_utf8(&output.stderr).unwrap()
-}
-
-/// Runs a verb against a daemon with this answer: what it printed, and what it asked, without white space.
-fn ask(args: &[&str], answer: &str) -> (String, String) {
-    let daemon = Daemon::answering(answer);
-    let output = apnsd(args).env("APNSD_URL", &daemon.url).output().unwrap();
-    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
-    let request = daemon.request();
-    let body = request.split_once("\r\n\r\n").unwrap().1.lines().map(str::trim).collect();
-    (stdout(&output).to_owned(), body)
-}
-
-const NIL: &str = "<nil/>";
-
-/// A struct in XML, its values already in XML.
-fn members(members: &[(&str, &str)]) -> String {
-    let member = |(name, value): &(&str, &str)| format!("<member><name>{name}</name><value>{value}</value></member>");
-    format!("<struct>{}</struct>", members.iter().map(member).collect::<String>())
-}
-
-fn array(items: &[String]) -> String {
-    let items: String = items.iter().map(|item| format!("<value>{item}</value>")).collect();
-    format!("<array><data>{items}</data></array>")
-}
+use shell::{Daemon, NIL, apnsd, array, ask, members, read_request, run, stderr, stdout};
 
 #[test]
 fn notify_sends_one_payload_to_all_tokens() {
@@ -272,11 +192,7 @@ fn every_failure_has_its_exit_code() {
     let daemon = Daemon::new(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()));
     let output = run(&["status", "myapp", "--url", &daemon.url]);
     assert_eq!((output.status.code(), stdout(&output)), (Some(4), ""));
-    assert_eq!(
-        stderr(&output),
-        "apnsd: The app_id  is unknown. (fault 404)\n`apnsd apps` lists what is provisioned; this version forgets its \
-         apps at a restart unless they are in the configuration ([[app]])\n"
-    );
+    assert_eq!(stderr(&output), "apnsd: The app_id  is unknown. (fault 404)\n`apnsd apps` lists what is provisioned\n");
     daemon.request();
 
     for (answer, said) in [
