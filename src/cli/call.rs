@@ -43,6 +43,11 @@ impl Daemon {
         runtime.block_on(client.call(method, params)).map_err(failure)
     }
 
+    /// Whether the answer is wanted as JSON.
+    pub(super) fn wants_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints a result: as JSON, or as `show` puts it.
     pub(super) fn print(&self, result: &Value<'_>, show: impl FnOnce(&Value<'_>) -> String) -> Result<(), Failure> {
         output::print(&if self.json { render::json(result) } else { show(result) })

@@ -7,6 +7,8 @@ mod call;
 mod check_config;
 mod demo;
 pub mod exit;
+mod export;
+mod import;
 mod notify;
 mod output;
 mod provision;
@@ -47,6 +49,8 @@ enum Command {
     Resume(apps::Resume),
     Deprovision(apps::Deprovision),
     Queue(queue::Queue),
+    Export(export::Export),
+    Import(import::Import),
 }
 
 /// Runs the command of this process.
@@ -77,6 +81,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Resume(args) => apps::resume(&args),
         Command::Deprovision(args) => apps::deprovision(&args),
         Command::Queue(args) => queue::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Import(args) => import::run(&args),
     }
 }
 

@@ -68,28 +68,34 @@ pub(super) fn run(args: &Provision) -> Result<(), Failure> {
 }
 
 fn read(file: &str) -> Result<String, Failure> {
-    let failed = |text: String| Failure::new(Exit::Failed, text);
-    let (name, bytes) = match file {
+    let text = match file {
         "-" => {
             let mut bytes = Vec::new();
             let mut stdin = std::io::stdin().lock().take(source::FILE_BYTES_MAX + 1);
-            stdin.read_to_end(&mut bytes).map_err(|error| failed(format!("standard input: {error}")))?;
-            ("standard input".to_owned(), bytes)
+            let read = stdin.read_to_end(&mut bytes).map_err(|error| format!("standard input: {error}"));
+            read.and_then(|_| checked("standard input", bytes))
         }
-        path => {
-            let bytes = source::read_file(Path::new(path)).map_err(|error| failed(error.to_string()))?;
-            (format!("`{path}`"), bytes)
-        }
+        path => certificate_text(Path::new(path)),
     };
+    text.map_err(|problem| Failure::new(Exit::Failed, problem))
+}
+
+/// The text of a file with certificate and key, or what is wrong with it.
+pub(super) fn certificate_text(path: &Path) -> Result<String, String> {
+    let bytes = source::read_file(path).map_err(|error| error.to_string())?;
+    checked(&format!("`{}`", path.display()), bytes)
+}
+
+fn checked(name: &str, bytes: Vec<u8>) -> Result<String, String> {
     // A certificate is judged by the daemon; that there is none, or what is no text to send, is known here.
     match (credentials::parse(&bytes), String::from_utf8(bytes)) {
-        (Err(CredentialsError::NotPem | CredentialsError::Empty), _) => Err(failed(format!(
+        (Err(CredentialsError::NotPem | CredentialsError::Empty), _) => Err(format!(
             "{name} holds no PEM certificate with key: it needs blocks `-----BEGIN CERTIFICATE-----` and `-----BEGIN \
              PRIVATE KEY-----`"
-        ))),
+        )),
         (_, Ok(text)) => Ok(text),
-        (Err(refused), Err(_)) => Err(failed(format!("{name} is {refused}"))),
-        (Ok(_), Err(_)) => Err(failed(format!("{name} is not UTF-8: remove the text around the PEM blocks"))),
+        (Err(refused), Err(_)) => Err(format!("{name} is {refused}")),
+        (Ok(_), Err(_)) => Err(format!("{name} is not UTF-8: remove the text around the PEM blocks")),
     }
 }
 

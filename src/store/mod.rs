@@ -31,6 +31,7 @@ pub use self::outcomes::Logged;
 pub use self::requests::RequestKey;
 pub use self::settings::{Durability, Kind, Settings};
 use self::sqlite::Sqlite;
+pub use self::sqlite::read_apps;
 pub use self::trace::{Event, TokenPrefix, TokenPrefixError, Traced};
 use crate::clock::Clock;
 use crate::domain::app::AppId;

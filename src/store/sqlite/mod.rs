@@ -48,6 +48,7 @@
 
 mod directory;
 mod disk;
+mod export;
 mod mailbox;
 mod problem;
 mod read;
@@ -66,6 +67,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use self::directory::Directory;
+pub use self::export::read_apps;
 use self::mailbox::{Lane, Mailbox, State};
 use self::read::Readers;
 use self::work::{Change, Insert, Record, SettledRows, Staged, Then, Work};

@@ -1,0 +1,78 @@
+//! Reads apps from a state directory that may be in use by a running daemon, or by none. Writes nothing there but what
+//! SQLite itself needs to read beside a writer (`apnsd.db-shm`).
+
+use std::io;
+use std::path::Path;
+
+use super::problem::Problem;
+use super::{read, schema};
+use crate::domain::app::AppId;
+use crate::store::OpenError;
+
+/// All apps with their bodies, by id, from the files of a state directory.
+pub fn read_apps(dir: &Path) -> Result<Vec<(AppId, Vec<u8>)>, OpenError> {
+    let path = dir.join("apnsd.db");
+    // SQLite's own words do not tell a file that is not there from one that may not be read. Nothing is opened here:
+    // closing a file drops the locks that this process has on it.
+    let found = path.metadata().and_then(|file| match file.is_file() {
+        true => rustix::fs::access(&path, rustix::fs::Access::READ_OK).map_err(io::Error::from),
+        false => Err(io::Error::other("not a regular file")),
+    });
+    found.map_err(|error| OpenError::Io { path: path.clone(), error })?;
+    let apps = schema::open_reader(&path).map_err(Problem::from).and_then(|connection| read::apps(&connection));
+    apps.map_err(|problem| match problem {
+        Problem::Sqlite(_) => OpenError::Sqlite { path, problem: problem.to_string() },
+        Problem::Record { .. } | Problem::Damaged(_) => OpenError::Corrupt { path, problem: problem.to_string() },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::{Kind, Settings, Store};
+
+    fn app(id: &str) -> AppId {
+        AppId::parse(id).unwrap()
+    }
+
+    fn open(dir: &Path) -> Store {
+        let settings = Settings { kind: Kind::Sqlite, dir: dir.to_owned(), ..Settings::default() };
+        Store::open(&settings, Clock::system()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn apps_are_read_beside_a_running_daemon_after_a_crash_and_when_none_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let both = vec![(app("a"), b"one".to_vec()), (app("b"), b"two".to_vec())];
+        let store = open(dir.path());
+        assert_eq!(read_apps(dir.path()).unwrap(), []);
+        for (app, body) in &both {
+            store.put_app(app, body.clone()).await.unwrap();
+        }
+        assert_eq!(read_apps(dir.path()).unwrap(), both, "beside the writer");
+        store.put_app(&app("c"), b"three".to_vec()).await.unwrap();
+        drop(store);
+        assert_eq!(read_apps(dir.path()).unwrap().len(), 3, "from what a crash left");
+        let store = open(dir.path());
+        store.remove_app(&app("c")).await.unwrap();
+        store.close().await.unwrap();
+        assert_eq!(read_apps(dir.path()).unwrap(), both, "from closed files");
+        let store = open(dir.path());
+        assert_eq!(store.apps().await.unwrap(), both, "and nothing is in the way of the next daemon");
+    }
+
+    #[test]
+    fn what_is_no_store_is_told_and_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = read_apps(dir.path()).unwrap_err();
+        assert!(matches!(&error, OpenError::Io { error, .. } if error.kind() == io::ErrorKind::NotFound), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        fs::write(dir.path().join("apnsd.db"), [b'x'; 4096]).unwrap();
+        let error = read_apps(dir.path()).unwrap_err();
+        assert!(matches!(&error, OpenError::Sqlite { .. }), "{error}");
+        assert!(error.to_string().contains("file is not a database"), "{error}");
+    }
+}
