@@ -125,7 +125,7 @@ fn purge(args: &Purge) -> Result<(), Failure> {
         }
         let status = args.daemon.ask("apnsd.status", app())?;
         let waiting = notifications(&cell(member(&status, "waiting")));
-        if !confirmed(&format!("Reject {waiting} of {}? [y/N] ", args.app_id))? {
+        if !is_yes(&answer(&format!("Reject {waiting} of {}? [y/N] ", args.app_id))?) {
             return Err(Failure::new(Exit::Failed, "nothing was purged"));
         }
     }
@@ -141,13 +141,17 @@ fn notifications(count: &str) -> String {
 }
 
 /// Asks on standard error, so that standard output has results only.
-fn confirmed(question: &str) -> Result<bool, Failure> {
+fn answer(question: &str) -> Result<String, Failure> {
     let failed = |error: io::Error| Failure::new(Exit::Failed, format!("cannot ask: {error}"));
     let mut stderr = io::stderr();
     stderr.write_all(question.as_bytes()).and_then(|()| stderr.flush()).map_err(failed)?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).map_err(failed)?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    Ok(answer)
+}
+
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
 #[cfg(test)]
@@ -185,6 +189,12 @@ one           7          0  3 min          2  now       ProcessingError 12, Conn
     #[test]
     fn an_idle_queue_is_a_short_row() {
         assert_eq!(as_table(&[queue(vec![])], NOW), "APP ID  WAITING  IN FLIGHT\none           7          0\n");
+    }
+
+    #[test]
+    fn anything_but_a_yes_is_a_no() {
+        assert!(["y\n", "Y", " yes\r\n"].iter().all(|answer| is_yes(answer)));
+        assert!(["", "\n", "n", "yep", "no"].iter().all(|answer| !is_yes(answer)));
     }
 
     #[test]
