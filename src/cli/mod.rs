@@ -18,6 +18,7 @@ mod results;
 mod running;
 mod serve;
 mod simulate;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,7 @@ enum Command {
     Resume(apps::Resume),
     Deprovision(apps::Deprovision),
     Queue(queue::Queue),
+    Trace(trace::Trace),
     Export(export::Export),
     Import(import::Import),
 }
@@ -81,6 +83,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Resume(args) => apps::resume(&args),
         Command::Deprovision(args) => apps::deprovision(&args),
         Command::Queue(args) => queue::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
     }

@@ -17,6 +17,7 @@ mod seal;
 mod standing;
 pub mod status;
 mod stored;
+pub mod trace;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

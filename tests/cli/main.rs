@@ -6,6 +6,7 @@
 mod provisions;
 mod queue;
 mod shell;
+mod trace;
 mod world;
 
 use std::fs;

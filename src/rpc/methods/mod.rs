@@ -8,6 +8,7 @@ mod notify;
 mod provision;
 mod steer;
 mod system;
+mod trace;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -39,7 +40,7 @@ type Run = for<'a> fn(&'a Caller<'a>, &'a [Value<'a>]) -> Answer<'a>;
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<Value<'static>, Fault>> + Send + 'a>>;
 
 /// All methods, in the order of `system.listMethods`.
-static METHODS: [&Method; 17] = [
+static METHODS: [&Method; 18] = [
     &configure::CONFIGURE,
     &provision::PROVISION,
     &notify::NOTIFY,
@@ -48,6 +49,7 @@ static METHODS: [&Method; 17] = [
     &lists::FEEDBACK,
     &apps::APPS,
     &apps::STATUS,
+    &trace::TRACE,
     &steer::DEPROVISION,
     &steer::PAUSE,
     &steer::RESUME,
@@ -130,7 +132,8 @@ impl Method {
 
 /// The app id of a call, for the log.
 fn app_of(name: &str, params: &[Value<'_>]) -> Option<String> {
-    let first = params.first().filter(|_| !name.starts_with("system."))?;
+    // What `apnsd.trace` begins with is part of a token.
+    let first = params.first().filter(|_| !name.starts_with("system.") && name != "apnsd.trace")?;
     app_id(first).ok().filter(|text| AppId::parse(text).is_ok()).map(Into::into)
 }
 
@@ -166,5 +169,6 @@ mod tests {
         assert_eq!(app_of("system.methodHelp", &[Value::string("notify")]), None);
         assert_eq!(app_of("notify", &[Value::string("a\nb")]), None);
         assert_eq!(app_of("apnsd.apps", &[]), None);
+        assert_eq!(app_of("apnsd.trace", &[Value::string("0badcafe")]), None);
     }
 }
