@@ -7,7 +7,7 @@ use std::path::Path;
 use super::problem::Problem;
 use super::{read, schema};
 use crate::domain::app::AppId;
-use crate::store::OpenError;
+use crate::store::{OpenError, StoreError};
 
 /// All apps with their bodies, by id, from the files of a state directory.
 pub fn read_apps(dir: &Path) -> Result<Vec<(AppId, Vec<u8>)>, OpenError> {
@@ -20,9 +20,12 @@ pub fn read_apps(dir: &Path) -> Result<Vec<(AppId, Vec<u8>)>, OpenError> {
     });
     found.map_err(|error| OpenError::Io { path: path.clone(), error })?;
     let apps = schema::open_reader(&path).map_err(Problem::from).and_then(|connection| read::apps(&connection));
-    apps.map_err(|problem| match problem {
-        Problem::Sqlite(_) => OpenError::Sqlite { path, problem: problem.to_string() },
-        Problem::Record { .. } | Problem::Damaged(_) => OpenError::Corrupt { path, problem: problem.to_string() },
+    apps.map_err(|problem| match problem.of_query() {
+        StoreError::Corrupt(problem) => OpenError::Corrupt { path, problem },
+        StoreError::Io(problem) => OpenError::Sqlite { path, problem },
+        other @ (StoreError::Full { .. } | StoreError::TooLarge(_) | StoreError::Closed) => {
+            OpenError::Sqlite { path, problem: other.to_string() }
+        }
     })
 }
 
@@ -72,7 +75,7 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         fs::write(dir.path().join("apnsd.db"), [b'x'; 4096]).unwrap();
         let error = read_apps(dir.path()).unwrap_err();
-        assert!(matches!(&error, OpenError::Sqlite { .. }), "{error}");
+        assert!(matches!(&error, OpenError::Corrupt { .. }), "{error}");
         assert!(error.to_string().contains("file is not a database"), "{error}");
     }
 }
