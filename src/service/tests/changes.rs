@@ -68,9 +68,12 @@ async fn a_caller_who_goes_away_leaves_nothing_half_done() {
         let mut call = std::pin::pin!(service.provision(provision(pem(2040))));
         assert!(futures_util::poll!(&mut call).is_pending());
     }
-    while service.0.store.apps().await.unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    let kept = tokio::time::timeout(Duration::from_secs(60), async {
+        while service.0.store.apps().await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    });
+    kept.await.unwrap();
     assert!(service.app("app").is_ok());
 }
 
