@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::store::OpenError;
+
 /// The exit codes of every verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -59,6 +61,17 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         exit.code().into()
+    }
+}
+
+impl From<&OpenError> for Exit {
+    /// Whether starting again can help where a store cannot be opened.
+    fn from(error: &OpenError) -> Self {
+        match error {
+            OpenError::Newer { .. } | OpenError::Corrupt { .. } => Self::Data,
+            OpenError::Locked { .. } => Self::InUse,
+            OpenError::Io { .. } | OpenError::Sqlite { .. } => Self::Failed,
+        }
     }
 }
 

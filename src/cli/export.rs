@@ -68,14 +68,14 @@ pub(super) fn run(args: &Export) -> Result<(), Failure> {
 }
 
 fn failure(error: &ExportError) -> Failure {
-    let cure = match error {
+    let (exit, cure) = match error {
         ExportError::Missing(_) => {
-            ": name the daemon's state directory with --state-dir, or its configuration with --config"
+            (Exit::Failed, ": name the daemon's state directory with --state-dir, or its configuration with --config")
         }
-        ExportError::Forbidden(_) => ": run this as the daemon's user",
-        ExportError::Store(_) => "",
+        ExportError::Forbidden(_) => (Exit::Failed, ": run this as the daemon's user"),
+        ExportError::Store(error) => (error.into(), ""),
     };
-    Failure::new(Exit::Failed, format!("{error}{cure}"))
+    Failure::new(exit, format!("{error}{cure}"))
 }
 
 type Stored = Result<Exported, Unreadable>;

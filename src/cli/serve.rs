@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Refused, Warning};
 use crate::daemon::{Daemon, StartError};
 use crate::listener::address::ListenAddress;
-use crate::store::{OpenError, StoreError};
+use crate::store::StoreError;
 use crate::telemetry;
 
 /// Run the daemon
@@ -102,9 +102,8 @@ pub(super) fn run(args: &Serve) -> Result<(), Failure> {
 /// Whether starting again can help.
 fn exit_of(error: &StartError) -> Exit {
     match error {
-        StartError::Open(OpenError::Newer { .. } | OpenError::Corrupt { .. }) => Exit::Data,
-        StartError::Open(OpenError::Locked { .. }) => Exit::InUse,
+        StartError::Open(error) => error.into(),
         StartError::Store(StoreError::Corrupt(_)) => Exit::Data,
-        StartError::Bind(_) | StartError::Open(_) | StartError::Store(_) => Exit::Failed,
+        StartError::Bind(_) | StartError::Store(_) => Exit::Failed,
     }
 }

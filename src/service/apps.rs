@@ -89,7 +89,7 @@ impl PushService {
         entry.queue.close();
         match &provisioned.standing {
             Standing::Accepted { worker, .. } => worker.remove().await.map_err(ServiceError::try_later)?,
-            Standing::Refused(_) => self.reject_waiting(entry, Reason::Deprovisioned).await,
+            Standing::Refused(_) => drop(self.reject_waiting(entry, Reason::Deprovisioned).await),
         }
         entry.set_provisioned(None);
         self.0.apps.remove_if(&entry.id, |_, present| Arc::ptr_eq(present, entry));
@@ -129,9 +129,9 @@ fn status_of(entry: &Entry) -> Option<AppStatus> {
         waiting: depth.waiting,
         in_flight: depth.leased,
         oldest: depth.oldest,
-        deferred: 0,
-        next_due: None,
-        retries: Vec::new(),
+        deferred: depth.deferred,
+        next_due: depth.next_due,
+        retries: entry.counters.retried(),
         accepted: entry.accepted.load(Ordering::Relaxed),
         delivered: entry.counters.delivered(),
         rejected: entry.counters.rejected(),

@@ -1,15 +1,21 @@
 //! The waiting notifications of an app as an operator handles them.
 
+use super::entry::Standing;
 use super::error::ServiceError;
 use super::{App, PushService};
+use crate::domain::outcome::Reason;
 
 impl PushService {
-    /// Rejects everything that waits, as [`Purged`](crate::domain::outcome::Reason::Purged); how many notifications
+    /// Rejects everything that waits, as [`Reason::Purged`]; how many notifications
     /// that were. What the gateway holds stays on its way, and `notify` goes on accepting.
     pub async fn purge(&self, app: &App) -> Result<u64, ServiceError> {
         let provisioned = app.0.provisioned().ok_or(ServiceError::UnknownApp)?;
-        let purged = provisioned.worker()?.purge().await.map_err(ServiceError::try_later)?;
-        tracing::info!(app = %app.0.id, purged, "the queue was purged");
-        Ok(purged)
+        match &provisioned.standing {
+            Standing::Accepted { worker, .. } => worker.purge().await.map_err(ServiceError::try_later),
+            Standing::Refused(_) => {
+                let _change = app.0.change.lock().await;
+                Ok(self.reject_waiting(&app.0, Reason::Purged).await)
+            }
+        }
     }
 }

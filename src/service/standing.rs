@@ -127,12 +127,13 @@ impl PushService {
         entry.set_provisioned(Some(Provisioned::new(Arc::new(terms), standing)));
     }
 
-    /// Rejects what waits for an app that has no worker to do it.
-    pub(super) async fn reject_waiting(&self, entry: &Entry, reason: Reason) {
+    /// Rejects what waits for an app that has no worker to do it; how many notifications that were.
+    pub(super) async fn reject_waiting(&self, entry: &Entry, reason: Reason) -> u64 {
         let rows = self.0.delivery.reject_all(entry.queue.clone(), Arc::clone(&entry.counters), reason).await;
         if rows > 0 {
             info!(app = %entry.id, rows, "rejected: {reason}");
         }
+        rows
     }
 }
 

@@ -82,10 +82,7 @@ fn prepare(connection: &mut Connection, path: &Path, durability: Durability) -> 
         return Err(corrupt("it belongs to another program".to_owned()));
     }
     let found = u32::try_from(version).map_err(|_| corrupt(format!("schema version {version}")))?;
-    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
-    if found > known {
-        return Err(OpenError::Newer { path: path.to_owned(), found, known });
-    }
+    check_version(path, found)?;
     if number(connection, "page_count")?.saturating_mul(number(connection, "page_size")?) <= CHECKED_BYTES_MAX {
         let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
         if verdict != "ok" {
@@ -94,6 +91,15 @@ fn prepare(connection: &mut Connection, path: &Path, durability: Durability) -> 
     }
     set_up(connection, durability).map_err(failed)?;
     migrate(connection, found).map_err(failed)
+}
+
+/// Whether this program knows the version of a file's schema.
+fn check_version(path: &Path, found: u32) -> Result<(), OpenError> {
+    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+    match found > known {
+        true => Err(OpenError::Newer { path: path.to_owned(), found, known }),
+        false => Ok(()),
+    }
 }
 
 fn set_up(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
