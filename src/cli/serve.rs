@@ -58,7 +58,7 @@ impl Serve {
         }
     }
 
-    /// Reloads at each signal to do so, until the first to stop.
+    /// Reloads at each signal to do so, until the first to stop; what comes later is ignored.
     async fn until_stopped(&self, daemon: &Daemon, stop: &mut StopSignals, mut reload: ReloadSignal) {
         let reload = async {
             loop {

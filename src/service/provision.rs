@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::OwnedMutexGuard;
-use tracing::warn;
+use tracing::{Instrument as _, warn};
 
 use super::entry::{Basis, Entry, Kept, Provisioned, Standing};
 use super::error::ServiceError;
@@ -83,10 +83,11 @@ impl PushService {
         work: impl Future<Output = Result<(), ServiceError>> + Send + 'static,
     ) -> Result<(), ServiceError> {
         let (done, answer) = tokio::sync::oneshot::channel();
-        self.0.delivery.shutdown.spawn(async move {
+        let work = async move {
             // Nobody may wait for it any more.
             let _ = done.send(work.await);
-        });
+        };
+        self.0.delivery.shutdown.spawn(work.in_current_span());
         answer.await.unwrap_or_else(|_| Err(ServiceError::try_later(CommandError::Stopped)))
     }
 

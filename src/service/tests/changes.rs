@@ -150,9 +150,11 @@ async fn an_environment_that_cannot_be_used_any_more_refuses_its_apps_and_keeps_
         ("staging", "binary://127.0.0.1:1", "not in the configuration any more"),
         ("sandbox", "https://127.0.0.1", "speaks http2"),
     ] {
+        let worker = app.0.provisioned().unwrap().worker().unwrap().clone();
         reload(&service, name, gateway).await;
         let status = service.status(&app).unwrap();
         assert_eq!((status.state, status.waiting), ("refused", 1));
+        assert!(worker.resume().await.is_err(), "it has ended");
         assert!(status.cause.contains(words), "{}", status.cause);
         let error = service.notify(&app, broadcast(&[TOKEN])).await.unwrap_err();
         assert_eq!(error, ServiceError::NotConnected(status.cause));

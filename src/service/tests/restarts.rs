@@ -313,6 +313,18 @@ async fn feedback_of_a_deprovisioned_app_stays_readable_as_long_as_it_is_kept() 
 }
 
 #[tokio::test]
+async fn an_app_that_was_provisioned_again_is_not_forgotten_with_what_it_was() {
+    let machine = Machine::new();
+    let service = machine.life().await;
+    service.provision(provision(pem(2040))).await.unwrap();
+    service.deprovision(&service.app("app").unwrap()).await.unwrap();
+    service.provision(provision(pem(2041))).await.unwrap();
+    service.0.clock.set_wall(NOW.plus(Duration::from_secs(91 * 24 * 60 * 60)));
+    service.apply_sections(vec![]).await;
+    assert_eq!(ends(&machine.life().await), "2041");
+}
+
+#[tokio::test]
 async fn feedback_of_a_refused_app_is_readable_with_a_cursor() {
     let machine = Machine::new();
     let path = machine.file("app.pem", pem(2040));
