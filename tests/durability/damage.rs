@@ -13,7 +13,7 @@ use crate::caller::{Answer, Caller, Form};
 use crate::evidence::Evidence;
 use crate::ledger::{Fate, Ledger, Row};
 use crate::process::{Daemon, Ended};
-use crate::site::{Site, free_address, seed, until};
+use crate::site::{PATIENCE, Site, free_address, seed, until};
 
 /// Calls of each of the two lives, by one caller, one after another; with up to so many rows.
 const CALLS: usize = 40;
@@ -93,20 +93,13 @@ impl Bench {
     /// Starts a daemon on the state, lets it deliver what it has, and kills it; how many of the killed life's calls
     /// were still there. All of the stopped life's must be, and nothing that is not the beginning of the other's.
     async fn deliver(&self, gateway: &Simulator, case: &str) -> usize {
-        let (daemon, _) = self.site.start().await;
-        self.deliver_with(daemon, gateway, case).await
-    }
-
-    async fn deliver_with(&self, daemon: Daemon, gateway: &Simulator, case: &str) -> usize {
         let mut evidence = Evidence::from_now(gateway.journal());
+        let (daemon, _) = self.site.start().await;
         self.site.drained(2).await;
-        let expected: usize = self.stopped_calls.iter().map(Vec::len).sum();
-        until(&self.site.clock, "what was stored before", async || {
-            evidence.read();
-            (evidence.arrivals.len() >= expected).then_some(())
-        })
-        .await;
         daemon.kill();
+        // The gateway reads to the end what was sent.
+        let closed = gateway.journal().wait_until(|summary| summary.open == 0);
+        tokio::time::timeout(PATIENCE, closed).await.expect("the gateway closes what the daemon left");
         evidence.read();
         assert_eq!(evidence.strange, Vec::<String>::new(), "{case}: garbage was delivered");
         assert!(evidence.arrivals.values().all(|all| all.len() == 1), "{case}: sent twice");
