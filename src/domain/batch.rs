@@ -30,6 +30,12 @@ pub struct Message {
     pub options: PushOptions,
 }
 
+/// What an allocator keeps beside an allocation, about.
+const ALLOCATION: usize = 16;
+/// What a batch takes besides its rows and messages: itself, its allocations, and what the queue remembers of it. Most
+/// of what a batch of one row takes.
+const BATCH_BESIDES: usize = size_of::<Batch>() + 4 * ALLOCATION + 160;
+
 /// One accepted `notify` call: distinct messages, and rows of a token and a message each. Immutable once built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
@@ -99,8 +105,9 @@ impl Batch {
 
     /// Bytes of memory that the batch takes, for the queue's bound.
     pub fn memory(&self) -> usize {
-        let messages: usize = self.messages.iter().map(|message| message.payload.len() + size_of::<Message>()).sum();
-        size_of::<Self>() + messages + self.tokens.memory() + self.message_of.len() * size_of::<u32>()
+        let message = |message: &Message| message.payload.len() + size_of::<Message>() + ALLOCATION;
+        let messages: usize = self.messages.iter().map(message).sum();
+        BATCH_BESIDES + messages + self.tokens.memory() + self.message_of.len() * size_of::<u32>()
     }
 }
 

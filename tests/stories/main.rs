@@ -8,4 +8,5 @@ mod captures;
 mod delivery;
 mod feedback;
 mod provisions;
+mod restarts;
 mod world;

@@ -61,6 +61,15 @@ impl World {
         (simulator, stopped)
     }
 
+    /// Stops the daemon in order and starts another one on the same state.
+    pub(crate) async fn restarted(self) -> Self {
+        let Self { simulator, daemon, clock, config, _dir, .. } = self;
+        daemon.stop().await;
+        let daemon = Daemon::start(&config, clock.clone()).await.unwrap();
+        let client = Client::new(&format!("http://{}", daemon.addresses()[0]), PATIENCE).unwrap();
+        Self { simulator, daemon, client, clock, config, _dir }
+    }
+
     pub(crate) async fn provision(&self, certificate: &str) -> Result<(), ClientError> {
         self.provision_as(APP, certificate).await
     }
