@@ -6,8 +6,18 @@ use rusqlite::Connection;
 
 use super::*;
 
-/// Every place in a lane, damaged or not.
+/// Batches of a lane.
 const COUNT: u64 = 5;
+
+/// The id of each in the fresh lane.
+fn fresh_id(n: u64) -> u64 {
+    n + 1
+}
+
+/// The id of each in the due lane: behind those of the fresh one, and each behind the batch that it was before.
+fn due_id(n: u64) -> u64 {
+    COUNT + 2 * (n + 1)
+}
 
 /// Runs SQL beside the store.
 fn sql(place: &Place, sql: &str) {
@@ -57,27 +67,26 @@ async fn whatever_is_damaged_in_a_lane_the_rest_is_read_to_its_end() {
     let place = Place::new();
     let store = place.open();
     let (one, two, batch) = (app("one"), app("two"), batch(3, "{}"));
-    for id in 1..=COUNT {
-        assert_eq!(commit(&store, &one, &batch).await, BatchId(id));
+    for n in 0..COUNT {
+        assert_eq!(commit(&store, &one, &batch).await.0, fresh_id(n));
     }
-    for id in COUNT + 1..=2 * COUNT {
+    for n in 0..COUNT {
         let span = span(commit(&store, &two, &batch).await, &batch, 0..3);
         // Two by two at the same time.
-        let deferred = store.defer(&two, &span, Timestamp::from_secs(i64::try_from(id / 2).unwrap())).await.unwrap();
-        assert_eq!(deferred.id.0, COUNT + 2 * (id - COUNT));
+        let deferred = store.defer(&two, &span, Timestamp::from_secs(i64::try_from(n / 2).unwrap())).await.unwrap();
+        assert_eq!(deferred.id.0, due_id(n));
     }
     sql(&place, "CREATE TABLE sound AS SELECT id, record FROM batches");
     for damaged in 0..1_u64 << COUNT {
         sql(&place, "UPDATE batches SET record = (SELECT record FROM sound WHERE sound.id = batches.id)");
         let is_sound = |n: &u64| damaged & 1 << n == 0;
-        let (fresh, due): (fn(u64) -> u64, fn(u64) -> u64) = (|n| n + 1, |n| COUNT + 2 * (n + 1));
         for n in (0..COUNT).filter(|n| !is_sound(n)) {
-            sql(&place, &format!("{FLIP} WHERE id IN ({}, {})", fresh(n), due(n)));
+            sql(&place, &format!("{FLIP} WHERE id IN ({}, {})", fresh_id(n), due_id(n)));
         }
         for bytes_max in [1, batch.memory(), batch.memory() + 1, 3 * batch.memory(), usize::MAX] {
             let left = |id: fn(u64) -> u64| (0..COUNT).filter(is_sound).map(id).collect::<Vec<_>>();
-            assert_eq!(walk(&store, &one, bytes_max).await, left(fresh), "{damaged:b}");
-            assert_eq!(walk_due(&store, &two, bytes_max).await, left(due), "{damaged:b}");
+            assert_eq!(walk(&store, &one, bytes_max).await, left(fresh_id), "{damaged:b}");
+            assert_eq!(walk_due(&store, &two, bytes_max).await, left(due_id), "{damaged:b}");
         }
     }
     assert_eq!(store.backlogs().await.unwrap().len(), 2, "what is damaged is still there");
