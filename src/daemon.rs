@@ -187,6 +187,7 @@ fn store_settings(config: &Config, clock: &Clock) -> store::Settings {
         min_free: config.store.min_free,
         rejections_age: config.retention.rejections,
         feedback_age: config.retention.feedback,
+        trace_max: config.retention.outcomes,
         // In memory: a thousand cursors for each millisecond that passed since 1970, more than any earlier life can
         // have used.
         first_cursor: Cursor(millis.saturating_mul(1000)),

@@ -91,6 +91,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(config.shutdown.deadline, Duration::from_secs(30));
     assert_eq!(config.retention.rejections, Duration::from_secs(2_592_000));
     assert_eq!(config.retention.feedback, Duration::from_secs(7_776_000));
+    assert_eq!(config.retention.outcomes, 33_554_432);
     assert_eq!(config.log.level.to_string(), "info");
 }
 
@@ -105,6 +106,8 @@ fn keys_replace_defaults() {
         settle_after = "250ms"
         [provision]
         repeat = "ignore"
+        [retention]
+        outcomes = 0
         [log]
         level = "warn,apnsd::gateway=debug"
         "#,
@@ -114,6 +117,7 @@ fn keys_replace_defaults() {
     assert_eq!(config.limits.body, 1_048_576);
     assert_eq!(config.delivery.gateway.settle_after, Duration::from_millis(250));
     assert_eq!(config.provision.repeat, Repeat::Ignore);
+    assert_eq!(config.retention.outcomes, 0);
     assert_eq!(config.log.level.to_string(), "warn,apnsd::gateway=debug");
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reader::Reader;
-use super::value::{boolean, count, duration, parsed, path, size, word};
+use super::value::{boolean, count, duration, parsed, path, size, size_or_none, word};
 use crate::gateway;
 use crate::service::Repeat;
 use crate::store::{Durability, Kind};
@@ -237,13 +237,15 @@ impl ShutdownSection {
     }
 }
 
-/// `[retention]`: how long results are kept.
+/// `[retention]`: how long results are kept, or how much of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetentionSection {
     /// Rejections.
     pub rejections: Duration,
     /// Feedback.
     pub feedback: Duration,
+    /// Bytes of the log that `apnsd trace` reads; 0 logs nothing.
+    pub outcomes: u64,
 }
 
 impl Default for RetentionSection {
@@ -254,6 +256,8 @@ impl Default for RetentionSection {
             rejections: DAY * 30,
             // Callers that ask once a quarter still see every dead token.
             feedback: DAY * 90,
+            // A million notifications.
+            outcomes: 32 << 20,
         }
     }
 }
@@ -262,6 +266,7 @@ impl RetentionSection {
     pub(super) fn read(&mut self, reader: &mut Reader<'_>) {
         reader.read("retention.rejections", &mut self.rejections, duration);
         reader.read("retention.feedback", &mut self.feedback, duration);
+        reader.read("retention.outcomes", &mut self.outcomes, size_or_none);
     }
 }
 

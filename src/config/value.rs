@@ -99,25 +99,41 @@ const DURATION_MILLIS_MAX: u64 = 100 * 365 * 86_400_000;
 
 /// `64MiB`, `256KiB`, `1GiB`, `512B`: more than nothing.
 pub(super) fn size<T: TryFrom<u64>>(raw: &Raw<'_>) -> Result<T, String> {
-    const FORM: &str = "a number with a unit (B, KiB, MiB, GiB), as in \"64MiB\"";
-    let text = match raw {
-        Raw::Toml(DeValue::Integer(integer)) => integer.as_str().to_owned(),
-        Raw::Toml(_) | Raw::Text(_) => text(raw)?,
-    };
-    let (number, unit) = split_unit(&text).ok_or_else(|| format!("`{text}` is not a size: write {FORM}"))?;
+    let text = size_text(raw)?;
+    match parse_size(&text)? {
+        0 => Err(format!("`{text}` is nothing at all: write {SIZE_FORM}")),
+        bytes => T::try_from(bytes).map_err(|_| format!("`{text}` is too large")),
+    }
+}
+
+/// As [`size`], or `0` with or without a unit: nothing.
+pub(super) fn size_or_none(raw: &Raw<'_>) -> Result<u64, String> {
+    match size_text(raw)?.trim() {
+        "0" => Ok(0),
+        text => parse_size(text),
+    }
+}
+
+const SIZE_FORM: &str = "a number with a unit (B, KiB, MiB, GiB), as in \"64MiB\"";
+
+fn size_text(raw: &Raw<'_>) -> Result<String, String> {
+    match raw {
+        Raw::Toml(DeValue::Integer(integer)) => Ok(integer.as_str().to_owned()),
+        Raw::Toml(_) | Raw::Text(_) => text(raw),
+    }
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    let (number, unit) = split_unit(text).ok_or_else(|| format!("`{text}` is not a size: write {SIZE_FORM}"))?;
     let bytes_per_unit = match unit {
         "B" => 1,
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
-        "" => return Err(format!("`{text}` has no unit: write {FORM}")),
-        _ => return Err(format!("`{unit}` is not a unit of size: write {FORM}")),
+        "" => return Err(format!("`{text}` has no unit: write {SIZE_FORM}")),
+        _ => return Err(format!("`{unit}` is not a unit of size: write {SIZE_FORM}")),
     };
-    let bytes = number.checked_mul(bytes_per_unit).ok_or_else(|| format!("`{text}` is too large"))?;
-    match bytes {
-        0 => Err(format!("`{text}` is nothing at all: write {FORM}")),
-        _ => T::try_from(bytes).map_err(|_| format!("`{text}` is too large")),
-    }
+    number.checked_mul(bytes_per_unit).ok_or_else(|| format!("`{text}` is too large"))
 }
 
 fn split_unit(text: &str) -> Option<(u64, &str)> {
@@ -204,6 +220,19 @@ mod tests {
         assert_eq!(size::<u64>(&of("\"64MB\"")), Err(format!("`MB` is not a unit of size: write {FORM}")));
         assert_eq!(size::<u64>(&of("\"0B\"")), Err(format!("`0B` is nothing at all: write {FORM}")));
         assert_eq!(size::<u64>(&of("\"17179869184GiB\"")), Err("`17179869184GiB` is too large".to_owned()));
+    }
+
+    #[test]
+    fn only_a_size_that_may_be_none_is_0_with_or_without_a_unit() {
+        for text in ["0", "\"0\"", "\"0B\"", "\"0 MiB\""] {
+            assert_eq!(size_or_none(&of(text)), Ok(0));
+            assert!(size::<u64>(&of(text)).is_err());
+        }
+        assert_eq!(size_or_none(&Raw::Text("0".to_owned())), Ok(0));
+        assert_eq!(size_or_none(&of("\"64MiB\"")), Ok(67_108_864));
+        const FORM: &str = "a number with a unit (B, KiB, MiB, GiB), as in \"64MiB\"";
+        assert_eq!(size_or_none(&of("64")), Err(format!("`64` has no unit: write {FORM}")));
+        assert_eq!(size_or_none(&of("\"none\"")), Err(format!("`none` is not a size: write {FORM}")));
     }
 
     #[test]

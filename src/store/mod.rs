@@ -245,8 +245,9 @@ impl Store {
     }
 
     /// An app's batches without a due time and with ids beyond `after`, in the order of ids: as many as fit `bytes_max`
-    /// bytes of memory ([`Batch::memory`]), the last one beyond it, and one at least. What was settled before this call
-    /// is left out.
+    /// bytes of memory ([`Batch::memory`]), the last one beyond it, and one at least; less than `bytes_max` is the end of
+    /// the lane. What was settled before this call is left out, and so is a batch that is damaged on the disk, which the
+    /// log says once.
     pub async fn load(&self, app: &AppId, after: BatchId, bytes_max: usize) -> Result<Vec<Stored>, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.load(app, after, bytes_max)),
@@ -256,7 +257,7 @@ impl Store {
 
     /// An app's batches that are due by `until` and come after `after` (not included) in the order of due time and id:
     /// as many as fit `bytes_max` bytes of memory, the last one beyond it, and one at least. What was settled before
-    /// this call is left out.
+    /// this call is left out, and so is a batch that is damaged on the disk, which the log says once.
     pub async fn load_due(
         &self,
         app: &AppId,
@@ -359,7 +360,8 @@ impl Store {
 
     /// What is known of the notifications for devices whose token begins so, at most the `limit` newest, newest last:
     /// what was logged ([`Store::log_outcome`], by the first 8 digits), rejections and feedback, by time; then what
-    /// waits. Looks at everything that waits, which may take a second for a million batches, and delays nobody else.
+    /// waits and is not damaged. Looks at everything that waits, which may take a second for a million batches, and
+    /// delays nobody else.
     pub async fn trace(&self, prefix: TokenPrefix, limit: usize) -> Result<Vec<Traced>, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.trace(prefix, limit)),

@@ -24,9 +24,19 @@ impl Progress {
         fits.then(|| Self { bits, rows, left: rows.saturating_sub(settled) })
     }
 
+    /// As stored, or nothing settled where nothing is.
+    pub(super) fn of(bits: Option<Vec<u8>>, rows: u32) -> Option<Self> {
+        bits.map_or_else(|| Some(Self::new(rows)), |bits| Self::from_bits(bits, rows))
+    }
+
     /// What is to be stored.
     pub(super) fn bits(&self) -> &[u8] {
         &self.bits
+    }
+
+    /// Rows that are settled.
+    pub(super) fn settled(&self) -> u32 {
+        self.rows - self.left
     }
 
     /// Rows that are not settled.
@@ -45,6 +55,9 @@ impl Progress {
 
     /// The ranges of rows that are not settled, in order.
     pub(super) fn unsettled(&self) -> Vec<Range<u32>> {
+        if self.left == self.rows {
+            return std::iter::once(0..self.rows).collect();
+        }
         let mut ranges: Vec<Range<u32>> = Vec::new();
         for row in (0..self.rows).filter(|row| self.bits[*row as usize / 8] & (1 << (row % 8)) == 0) {
             match ranges.last_mut() {

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! record   = version:u8(1) accepted_at:i64 message-count:varint message* row-count:varint
-//!            index-width:u8 token-length:u8 tokens indices
+//!            index-width:u8 token-length:u8 tokens indices checksum:u32
 //! message  = payload-length:varint payload present:u8 [expiration:u32] [priority:u8]
 //!            [collapse_id:text] [push_type:text] [topic:text]
 //! text     = length:varint UTF-8
@@ -18,7 +18,8 @@
 //! Numbers are little-endian, `accepted_at` is milliseconds since 1970. A varint is LEB128 of at most 5 bytes. `present`
 //! has bits 0 to 4 for the options in the order above; other bits are an error. `index-width` is 0 when there is exactly
 //! one message, which all rows carry (a broadcast), else the smallest of 1, 2 and 4 that holds every index. Tokens of
-//! one length cost their length and nothing more. Nothing follows the last index.
+//! one length cost their length and nothing more. The checksum is the CRC-32 of zlib and gzip over everything before it;
+//! nothing follows it. A record is read only where its checksum is right: what was changed on the disk is never sent.
 //!
 //! # Limits
 //!
@@ -30,10 +31,12 @@
 //! | reader | record | |
 //! |---|---|---|
 //! | this one | version 1 | read |
-//! | this one | a greater version | [`RecordError::Newer`]; the version of the schema keeps such a reader from starting |
+//! | this one | a greater version, with its checksum | [`RecordError::Newer`]; the schema's version forbids the start |
+//! | this one | any version, without its checksum | [`RecordError::Damaged`]: the version itself may be what changed |
 //! | a later one | an older version | read: a version that was released is read for ever |
 //!
-//! Every change of the layout, also an added option, takes the next version.
+//! Every change of the layout, also an added option, takes the next version. The first byte and the last four mean the
+//! same in every version.
 
 use std::sync::Arc;
 
@@ -46,6 +49,8 @@ use crate::domain::token::Tokens;
 
 /// The version that is written.
 const VERSION: u8 = 1;
+/// Bytes of the checksum at the end.
+const CHECKSUM_BYTES: usize = size_of::<u32>();
 /// Largest record in bytes.
 pub(super) const RECORD_MAX: usize = 256 << 20;
 
@@ -76,7 +81,7 @@ pub(super) enum RecordError {
 /// The record of a batch.
 pub(super) fn encode(batch: &Batch) -> Vec<u8> {
     let rows = batch.rows();
-    let mut record = Vec::with_capacity(batch.memory() + 32);
+    let mut record = Vec::with_capacity(batch.memory() + 32 + CHECKSUM_BYTES);
     record.push(VERSION);
     record.extend_from_slice(&batch.accepted_at().as_millis().to_le_bytes());
     put_varint(&mut record, batch.messages().len());
@@ -99,12 +104,18 @@ pub(super) fn encode(batch: &Batch) -> Vec<u8> {
             record.extend_from_slice(&index.to_le_bytes()[..usize::from(width)]);
         }
     }
+    let checksum = crc32fast::hash(&record);
+    record.extend_from_slice(&checksum.to_le_bytes());
     record
 }
 
 /// The batch of a record.
 pub(super) fn decode(record: &[u8]) -> Result<Batch, RecordError> {
-    let mut reader = Reader(record);
+    let (content, checksum) = record.split_last_chunk::<CHECKSUM_BYTES>().ok_or(RecordError::CutOff)?;
+    if crc32fast::hash(content) != u32::from_le_bytes(*checksum) {
+        return Err(RecordError::Damaged("its checksum is another"));
+    }
+    let mut reader = Reader(content);
     let version = reader.byte()?;
     if version > VERSION {
         return Err(RecordError::Newer { found: version });

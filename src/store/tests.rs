@@ -2,6 +2,7 @@
 
 mod conformance;
 mod crash;
+mod damage;
 mod files;
 mod model;
 mod trace;

@@ -18,11 +18,23 @@ fn tokens(all: &[&[u8]]) -> Tokens {
 
 /// A broadcast of `{}` to two tokens of 32 bytes, accepted at 0x0102 ms.
 const BROADCAST_1: &[u8] = b"\x01\x02\x01\0\0\0\0\0\0\x01\x02{}\0\x02\0\x20\
-    aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+    aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\
+    \x02\x83\x94\xb0";
 
 /// Two messages, the second with all options, on tokens of 1 and 2 bytes; accepted 1 ms before 1970.
 const PAIRED_1: &[u8] = b"\x01\xff\xff\xff\xff\xff\xff\xff\xff\x02\x02{}\0\x07{\"a\":1}\x1f\
-    \x04\x03\x02\x01\x0a\x01c\x05alert\x03com\x02\x01\0\x01A\x02BC\x01\0";
+    \x04\x03\x02\x01\x0a\x01c\x05alert\x03com\x02\x01\0\x01A\x02BC\x01\0\
+    \x8e\x8e\x33\x28";
+
+/// What a record says, without its checksum.
+fn content(record: &[u8]) -> &[u8] {
+    &record[..record.len() - CHECKSUM_BYTES]
+}
+
+/// A record that says so, with the checksum that belongs to it.
+fn sealed(content: &[u8]) -> Vec<u8> {
+    [content, &crc32fast::hash(content).to_le_bytes()].concat()
+}
 
 #[test]
 fn records_of_version_1_are_written_and_read_as_ever() {
@@ -46,8 +58,27 @@ fn records_of_version_1_are_written_and_read_as_ever() {
 
 #[test]
 fn a_later_version_is_named() {
-    assert_eq!(decode(&[2, 0, 0]), Err(RecordError::Newer { found: 2 }));
-    assert!(matches!(decode(&[0, 0, 0]), Err(RecordError::Damaged(_))));
+    assert_eq!(decode(b"\x02\0\0\x7c\x0d\xc5\xfc"), Err(RecordError::Newer { found: 2 }));
+    assert_eq!(decode(&sealed(&[0, 0, 0])), Err(RecordError::Damaged("version 0")));
+}
+
+#[test]
+fn a_version_that_changed_on_the_disk_is_damage_and_not_a_later_version() {
+    let mut record = BROADCAST_1.to_vec();
+    record[0] = 2;
+    assert_eq!(decode(&record), Err(RecordError::Damaged("its checksum is another")));
+    assert_eq!(decode(&sealed(content(&record))), Err(RecordError::Newer { found: 2 }));
+}
+
+#[test]
+fn a_record_with_one_byte_changed_anywhere_is_damaged() {
+    for record in [BROADCAST_1, PAIRED_1] {
+        for at in 0..record.len() {
+            let mut changed = record.to_vec();
+            changed[at] ^= 0xff;
+            assert_eq!(decode(&changed), Err(RecordError::Damaged("its checksum is another")), "at {at}");
+        }
+    }
 }
 
 #[test]
@@ -56,30 +87,31 @@ fn a_record_cut_anywhere_or_longer_than_it_says_is_an_error() {
         for end in 0..record.len() {
             assert!(decode(&record[..end]).is_err(), "cut after {end} bytes");
         }
-        let longer = [record, b"\0"].concat();
+        let content = content(record);
+        for end in 0..content.len() {
+            assert!(decode(&sealed(&content[..end])).is_err(), "cut after {end} bytes, and sealed");
+        }
+        let longer = sealed(&[content, b"\0"].concat());
         assert_eq!(decode(&longer), Err(RecordError::Damaged("bytes behind its end")));
     }
 }
 
 #[test]
 fn counts_that_the_bytes_cannot_hold_allocate_nothing() {
-    let head = &BROADCAST_1[..9];
-    let many_messages = [head, b"\xff\xff\xff\xff\x0f"].concat();
-    assert_eq!(decode(&many_messages), Err(RecordError::CutOff));
-    let many_rows = [head, b"\x01\x02{}\0\xff\xff\xff\xff\x0f\0\x20"].concat();
-    assert_eq!(decode(&many_rows), Err(RecordError::CutOff));
-    let endless = [head, b"\xff\xff\xff\xff\xff\xff"].concat();
-    assert!(matches!(decode(&endless), Err(RecordError::Damaged(_))));
+    let with = |rest: &[u8]| decode(&sealed(&[&BROADCAST_1[..9], rest].concat()));
+    assert_eq!(with(b"\xff\xff\xff\xff\x0f"), Err(RecordError::CutOff), "messages");
+    assert_eq!(with(b"\x01\x02{}\0\xff\xff\xff\xff\x0f\0\x20"), Err(RecordError::CutOff), "rows");
+    assert_eq!(with(b"\xff\xff\xff\xff\xff\xff"), Err(RecordError::Damaged("a number without an end")));
 }
 
 #[test]
 fn an_unknown_option_and_an_index_out_of_range_are_errors() {
-    let mut record = BROADCAST_1.to_vec();
+    let mut record = content(BROADCAST_1).to_vec();
     record[13] = 0x20;
-    assert_eq!(decode(&record), Err(RecordError::Damaged("an option that version 1 has not")));
-    let mut record = PAIRED_1.to_vec();
+    assert_eq!(decode(&sealed(&record)), Err(RecordError::Damaged("an option that version 1 has not")));
+    let mut record = content(PAIRED_1).to_vec();
     *record.last_mut().unwrap() = 2;
-    assert_eq!(decode(&record), Err(RecordError::Damaged("a row without a message")));
+    assert_eq!(decode(&sealed(&record)), Err(RecordError::Damaged("a row without a message")));
 }
 
 #[test]
@@ -174,14 +206,20 @@ proptest! {
     #[test]
     fn no_bytes_make_the_decoder_panic(record in vec(any::<u8>(), 0..300)) {
         drop(decode(&record));
-        drop(decode(&[&[1][..], &record].concat()));
+        drop(decode(&sealed(&[&[1][..], &record].concat())));
     }
 
     #[test]
-    fn no_damage_makes_the_decoder_panic(batch in batches(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn damage_is_seen_and_where_it_is_not_makes_no_panic(
+        batch in batches(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
         let mut record = encode(&batch);
         let at = at.index(record.len());
+        let changes = record[at] != byte;
         record[at] = byte;
-        drop(decode(&record));
+        prop_assert_eq!(decode(&record).is_err(), changes);
+        drop(decode(&sealed(content(&record))));
     }
 }

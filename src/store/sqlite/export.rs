@@ -4,12 +4,11 @@
 use std::io;
 use std::path::Path;
 
-use super::problem::Problem;
 use super::{read, schema};
 use crate::domain::app::AppId;
 use crate::store::{OpenError, StoreError};
 
-/// All apps with their bodies, by id, from the files of a state directory.
+/// All apps with their bodies, by id, from the files of a state directory that this program knows.
 pub fn read_apps(dir: &Path) -> Result<Vec<(AppId, Vec<u8>)>, OpenError> {
     let path = dir.join("apnsd.db");
     // SQLite's own words do not tell a file that is not there from one that may not be read. Nothing is opened here:
@@ -19,8 +18,9 @@ pub fn read_apps(dir: &Path) -> Result<Vec<(AppId, Vec<u8>)>, OpenError> {
         false => Err(io::Error::other("not a regular file")),
     });
     found.map_err(|error| OpenError::Io { path: path.clone(), error })?;
-    let apps = schema::open_reader(&path).map_err(Problem::from).and_then(|connection| read::apps(&connection));
-    apps.map_err(|problem| match problem.of_query() {
+    let connection = schema::open_reader(&path).map_err(|error| schema::open_error(&path, &error))?;
+    schema::known_version(&connection, &path)?;
+    read::apps(&connection).map_err(|problem| match problem.of_query() {
         StoreError::Corrupt(problem) => OpenError::Corrupt { path, problem },
         StoreError::Io(problem) => OpenError::Sqlite { path, problem },
         other @ (StoreError::Full { .. } | StoreError::TooLarge(_) | StoreError::Closed) => {
@@ -32,6 +32,8 @@ pub fn read_apps(dir: &Path) -> Result<Vec<(AppId, Vec<u8>)>, OpenError> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use rusqlite::Connection;
 
     use super::*;
     use crate::clock::Clock;
@@ -77,5 +79,24 @@ mod tests {
         let error = read_apps(dir.path()).unwrap_err();
         assert!(matches!(&error, OpenError::Corrupt { .. }), "{error}");
         assert!(error.to_string().contains("file is not a database"), "{error}");
+        fs::remove_file(dir.path().join("apnsd.db")).unwrap();
+        let theirs = Connection::open(dir.path().join("apnsd.db")).unwrap();
+        theirs.execute_batch("CREATE TABLE apps (a)").unwrap();
+        let error = read_apps(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("it belongs to another program"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_store_of_a_newer_apnsd_is_named_and_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path()).close().await.unwrap();
+        let path = dir.path().join("apnsd.db");
+        let newer = Connection::open(&path).unwrap();
+        newer.pragma_update(None, "user_version", 99).unwrap();
+        newer.close().unwrap();
+        let before = fs::read(&path).unwrap();
+        let error = read_apps(dir.path()).unwrap_err();
+        assert!(matches!(error, OpenError::Newer { found: 99, known: 1, .. }), "{error}");
+        assert!(fs::read(&path).unwrap() == before);
     }
 }

@@ -41,11 +41,17 @@
 //!
 //! Settled rows and cursors that are not written yet are lost in each case: those rows are sent again.
 //!
+//! # What is damaged
+//!
+//! A batch whose record has not its checksum, or whose progress or app does not fit, is left out wherever it is met and
+//! stays where it is ([`damaged`]); all others go on. What SQLite itself calls corrupt fails the call.
+//!
 //! # When the disk is full
 //!
 //! See [`disk`]: no batch is accepted below `min_free`, while settlement, rejections and feedback go on. Notes that
 //! cannot be written stay, are tried again every second, and `Store::trouble` says so meanwhile.
 
+mod damaged;
 mod directory;
 mod disk;
 mod export;
@@ -66,6 +72,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use self::damaged::Damaged;
 use self::directory::Directory;
 pub use self::export::read_apps;
 use self::mailbox::{Lane, Mailbox, State};
@@ -96,6 +103,7 @@ pub struct Sqlite {
     feedback_age: Duration,
     stages: AtomicI64,
     trouble: Trouble,
+    damaged: Arc<Damaged>,
     /// `None` when nothing is to be logged.
     outcomes: Option<Arc<Log>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -118,8 +126,8 @@ impl Sqlite {
             )),
         };
         let mailbox = Arc::new(Mailbox::new());
-        let trouble = Trouble::default();
-        let writer = Writer::new(connection, directory, settings, &mailbox, clock.clone(), &trouble);
+        let (trouble, damaged) = (Trouble::default(), Arc::default());
+        let writer = Writer::new(connection, directory, settings, &mailbox, clock.clone(), &trouble, &damaged);
         #[cfg(test)]
         let faults = Arc::clone(&writer.faults);
         let thread = thread::Builder::new().name("store".to_owned()).spawn(move || writer.run());
@@ -132,6 +140,7 @@ impl Sqlite {
             feedback_age: settings.feedback_age,
             stages: AtomicI64::new(stages),
             trouble,
+            damaged,
             outcomes,
             thread: Mutex::new(Some(thread)),
             #[cfg(test)]
@@ -228,8 +237,8 @@ impl Sqlite {
 
     pub(super) async fn load(&self, app: &AppId, after: BatchId, bytes_max: usize) -> Result<Vec<Stored>, StoreError> {
         self.ask(Lane::Books, Work::Flush).await?;
-        let app = app.clone();
-        self.readers.read(move |connection| read::load(connection, &app, after, bytes_max)).await
+        let (app, damaged) = (app.clone(), Arc::clone(&self.damaged));
+        self.readers.read(move |connection| read::load(connection, &damaged, &app, after, bytes_max)).await
     }
 
     pub(super) async fn load_due(
@@ -240,8 +249,8 @@ impl Sqlite {
         bytes_max: usize,
     ) -> Result<Due, StoreError> {
         self.ask(Lane::Books, Work::Flush).await?;
-        let app = app.clone();
-        self.readers.read(move |connection| read::load_due(connection, &app, after, until, bytes_max)).await
+        let (app, damaged) = (app.clone(), Arc::clone(&self.damaged));
+        self.readers.read(move |connection| read::load_due(connection, &damaged, &app, after, until, bytes_max)).await
     }
 
     pub(super) async fn backlogs(&self) -> Result<Vec<Backlog>, StoreError> {
@@ -325,8 +334,8 @@ impl Sqlite {
         let now = self.clock.timestamp();
         let since =
             search::Since { rejections: now.minus(self.rejections_age), feedback: now.minus(self.feedback_age) };
-        let mut search = Search::new(prefix.clone(), limit);
-        let query = move |connection: &_| search::search(connection, &mut search, since).map(|()| search);
+        let (mut search, damaged) = (Search::new(prefix.clone(), limit), Arc::clone(&self.damaged));
+        let query = move |connection: &_| search::search(connection, &damaged, &mut search, since).map(|()| search);
         let search = self.readers.search(query).await?;
         // Afterwards, so that what is settled meanwhile is found twice rather than not at all.
         let logged = match &self.outcomes {

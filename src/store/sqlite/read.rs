@@ -1,12 +1,12 @@
 //! Queries, on a few connections that only read, away from the runtime's threads.
 
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tokio::sync::Semaphore;
 
+use super::damaged::Damaged;
 use super::problem::Problem;
 use super::schema;
 use crate::domain::app::AppId;
@@ -104,37 +104,45 @@ pub(super) fn apps(connection: &Connection) -> Result<Vec<(AppId, Vec<u8>)>, Pro
     Ok(apps)
 }
 
+/// A batch that is damaged is left out, and takes none of `bytes_max`.
 pub(super) fn load(
     connection: &Connection,
+    damaged: &Damaged,
     app: &AppId,
     after: BatchId,
     bytes_max: usize,
 ) -> Result<Vec<Stored>, Problem> {
-    let Some((app, _)) = name(connection, app)? else { return Ok(Vec::new()) };
+    let Some((key, _)) = name(connection, app)? else { return Ok(Vec::new()) };
     let mut statement = connection.prepare_cached(
         "SELECT id, rows, due, tries, stage, record, (SELECT bits FROM progress WHERE batch = id) \
          FROM batches INDEXED BY batches_by_lane WHERE app = ? AND due IS NULL AND id > ? ORDER BY id",
     )?;
-    let mut rows = statement.query([app, i64::try_from(after.0).unwrap_or(i64::MAX)])?;
+    let mut rows = statement.query([key, i64::try_from(after.0).unwrap_or(i64::MAX)])?;
     let (mut stored, mut bytes) = (Vec::new(), 0);
     while bytes < bytes_max || stored.is_empty() {
         let Some(row) = rows.next()? else { break };
-        let one = stored_of(connection, row)?;
-        bytes += one.batch.memory();
-        stored.push(one);
+        match stored_of(connection, row) {
+            Ok(one) => {
+                bytes += one.batch.memory();
+                stored.push(one);
+            }
+            Err(problem) => damaged.leave_out(Some(app), row, problem)?,
+        }
     }
     Ok(stored)
 }
 
+/// As [`load`].
 pub(super) fn load_due(
     connection: &Connection,
+    damaged: &Damaged,
     app: &AppId,
     (after_due, after): (Timestamp, BatchId),
     until: Timestamp,
     bytes_max: usize,
 ) -> Result<Due, Problem> {
     let (mut stored, mut bytes) = (Vec::new(), 0);
-    let Some((app, _)) = name(connection, app)? else { return Ok(Due { stored, next: None }) };
+    let Some((key, _)) = name(connection, app)? else { return Ok(Due { stored, next: None }) };
     // Not `(due, id) > (?, ?)`: for that SQLite searches by due alone, and many batches may be due at the same time.
     let mut statement = connection.prepare_cached(
         "SELECT id, rows, due, tries, stage, record, (SELECT bits FROM progress WHERE batch = id) \
@@ -143,19 +151,24 @@ pub(super) fn load_due(
          SELECT id, rows, due, tries, stage, record, (SELECT bits FROM progress WHERE batch = id) \
          FROM batches INDEXED BY batches_by_lane WHERE app = ?1 AND due > ?2 ORDER BY due, id",
     )?;
-    let mut rows = statement.query([app, after_due.as_millis(), i64::try_from(after.0).unwrap_or(i64::MAX)])?;
+    let mut rows = statement.query([key, after_due.as_millis(), i64::try_from(after.0).unwrap_or(i64::MAX)])?;
     while let Some(row) = rows.next()? {
         let due = Timestamp::from_millis(row.get(2)?);
         if due > until || (bytes >= bytes_max && !stored.is_empty()) {
             return Ok(Due { stored, next: Some(due) });
         }
-        let one = stored_of(connection, row)?;
-        bytes += one.batch.memory();
-        stored.push(one);
+        match stored_of(connection, row) {
+            Ok(one) => {
+                bytes += one.batch.memory();
+                stored.push(one);
+            }
+            Err(problem) => damaged.leave_out(Some(app), row, problem)?,
+        }
     }
     Ok(Due { stored, next: None })
 }
 
+/// The batch of a row: its id, rows, due time, tries, stage, record and progress.
 pub(super) fn stored_of(connection: &Connection, row: &Row<'_>) -> Result<Stored, Problem> {
     let id: i64 = row.get(0)?;
     let failed = |error| Problem::Record { id, error };
@@ -164,21 +177,14 @@ pub(super) fn stored_of(connection: &Connection, row: &Row<'_>) -> Result<Stored
         Some(stage) => record::decode(&segments(connection, stage)?),
     };
     let batch = batch.map_err(failed)?;
-    let rows = unsettled(row.get(1)?, row.get(6)?).filter(|_| row.get(1) == Ok(batch.rows()));
+    let progress = Progress::of(row.get(6)?, batch.rows()).filter(|_| row.get(1) == Ok(batch.rows()));
     Ok(Stored {
         id: BatchId(id.unsigned_abs()),
-        rows: rows.ok_or_else(|| Problem::Damaged(format!("progress of batch {id}")))?,
+        rows: progress.ok_or(Problem::Progress { id })?.unsettled(),
         batch: Arc::new(batch),
         due: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_millis),
         tries: tries_of(row.get(3)?).map_err(failed)?,
     })
-}
-
-fn unsettled(rows: u32, bits: Option<Vec<u8>>) -> Option<Vec<Range<u32>>> {
-    match bits {
-        None => Some(std::iter::once(0..rows).collect()),
-        Some(bits) => Some(Progress::from_bits(bits, rows)?.unsettled()),
-    }
 }
 
 pub(super) fn segments(connection: &Connection, stage: i64) -> Result<Vec<u8>, Problem> {
@@ -291,6 +297,13 @@ pub(super) fn feedback_cursor(
 fn name(connection: &Connection, app: &AppId) -> Result<Option<(i64, i64)>, Problem> {
     let mut statement = connection.prepare_cached("SELECT key, rejections FROM names WHERE name = ?")?;
     Ok(statement.query_row([app.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+}
+
+/// The app with this key.
+pub(super) fn owner(connection: &Connection, key: i64) -> Result<Option<AppId>, Problem> {
+    let mut statement = connection.prepare_cached("SELECT name FROM names WHERE key = ?")?;
+    let name: Option<String> = statement.query_row([key], |row| row.get(0)).optional()?;
+    name.map(|name| app_of(&name)).transpose()
 }
 
 /// The number after which a page begins: the cursor, or what is gone, whichever is later. A cursor beyond the newest

@@ -70,36 +70,40 @@ fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
 
 fn prepare(connection: &mut Connection, path: &Path, durability: Durability) -> Result<(), OpenError> {
     let failed = |error: rusqlite::Error| open_error(path, &error);
-    let number = |connection: &Connection, pragma: &str| {
-        connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(failed)
-    };
-    let corrupt = |problem: String| OpenError::Corrupt { path: path.to_owned(), problem };
-    let application = number(connection, "application_id")?;
-    let version = number(connection, "user_version")?;
-    let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
-    if tables > 0 && application != APPLICATION_ID {
-        return Err(corrupt("it belongs to another program".to_owned()));
-    }
-    let found = u32::try_from(version).map_err(|_| corrupt(format!("schema version {version}")))?;
-    check_version(path, found)?;
-    if number(connection, "page_count")?.saturating_mul(number(connection, "page_size")?) <= CHECKED_BYTES_MAX {
+    let found = known_version(connection, path)?;
+    let pages = number(connection, "page_count").map_err(failed)?;
+    if pages.saturating_mul(number(connection, "page_size").map_err(failed)?) <= CHECKED_BYTES_MAX {
         let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
         if verdict != "ok" {
-            return Err(corrupt(verdict));
+            return Err(OpenError::Corrupt { path: path.to_owned(), problem: verdict });
         }
     }
     set_up(connection, durability).map_err(failed)?;
     migrate(connection, found).map_err(failed)
 }
 
-/// Whether this program knows the version of a file's schema.
-fn check_version(path: &Path, found: u32) -> Result<(), OpenError> {
+/// The version of a file's schema, 0 for an empty file. An error if the file is another program's, or this one does not
+/// know the version.
+pub(super) fn known_version(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
+    let failed = |error: rusqlite::Error| open_error(path, &error);
+    let corrupt = |problem: String| OpenError::Corrupt { path: path.to_owned(), problem };
+    let application = number(connection, "application_id").map_err(failed)?;
+    let version = number(connection, "user_version").map_err(failed)?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
+    if tables > 0 && application != APPLICATION_ID {
+        return Err(corrupt("it belongs to another program".to_owned()));
+    }
+    let found = u32::try_from(version).map_err(|_| corrupt(format!("schema version {version}")))?;
     let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
     match found > known {
         true => Err(OpenError::Newer { path: path.to_owned(), found, known }),
-        false => Ok(()),
+        false => Ok(found),
     }
+}
+
+fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, pragma, |row| row.get(0))
 }
 
 fn set_up(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
@@ -128,7 +132,7 @@ fn migrate(connection: &mut Connection, found: u32) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn open_error(path: &Path, error: &rusqlite::Error) -> OpenError {
+pub(super) fn open_error(path: &Path, error: &rusqlite::Error) -> OpenError {
     let problem = error.to_string();
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {

@@ -3,14 +3,16 @@
 use memchr::memmem;
 use rusqlite::{Connection, Row, params};
 
+use super::damaged::Damaged;
 use super::problem::Problem;
-use super::read::{app_of, limit_of, segments, stored_of};
+use super::read::{app_of, limit_of, owner, segments, stored_of};
+use crate::domain::app::AppId;
 use crate::domain::batch::BatchId;
 use crate::domain::feedback::{FeedbackEntry, Rejection};
 use crate::domain::time::Timestamp;
-use crate::store::FeedbackSource;
 use crate::store::record::reason_of;
 use crate::store::trace::{Search, Traced};
+use crate::store::{FeedbackSource, Stored};
 
 /// When the oldest entries were kept that are still to be found.
 #[derive(Clone, Copy, Debug)]
@@ -19,13 +21,18 @@ pub(super) struct Since {
     pub(super) feedback: Timestamp,
 }
 
-/// Finds everything that the database knows.
-pub(super) fn search(connection: &Connection, search: &mut Search, since: Since) -> Result<(), Problem> {
+/// Finds everything that the database knows. A batch that is damaged is left out.
+pub(super) fn search(
+    connection: &Connection,
+    damaged: &Damaged,
+    search: &mut Search,
+    since: Since,
+) -> Result<(), Problem> {
     let rejections = rejections(connection, search, since.rejections)?;
     search.add_kept(rejections);
     let feedback = feedback(connection, search, since.feedback)?;
     search.add_kept(feedback);
-    waiting(connection, search)
+    waiting(connection, damaged, search)
 }
 
 fn rejections(connection: &Connection, search: &Search, since: Timestamp) -> Result<Vec<Traced>, Problem> {
@@ -70,7 +77,7 @@ fn feedback(connection: &Connection, search: &Search, since: Timestamp) -> Resul
 
 /// By falling id, so that the newest are found first. Few records have the bytes of the token anywhere, and only those
 /// are decoded.
-fn waiting(connection: &Connection, search: &mut Search) -> Result<(), Problem> {
+fn waiting(connection: &Connection, damaged: &Damaged, search: &mut Search) -> Result<(), Problem> {
     let bytes = search.prefix.bytes();
     let token = memmem::Finder::new(&bytes);
     let mut statement = connection.prepare(
@@ -81,13 +88,27 @@ fn waiting(connection: &Connection, search: &mut Search) -> Result<(), Problem> 
     while !search.has_enough_waiting()
         && let Some(row) = rows.next()?
     {
-        if has_token(connection, row, &token)? {
-            let mut name = connection.prepare_cached("SELECT name FROM names WHERE key = ?")?;
-            let name: String = name.query_row([row.get::<_, i64>(7)?], |row| row.get(0))?;
-            search.add_waiting(&app_of(&name)?, &stored_of(connection, row)?);
+        match found(connection, row, &token) {
+            Ok(None) => (),
+            Ok(Some((app, stored))) => search.add_waiting(&app, &stored),
+            Err(problem) => damaged.leave_out(owner(connection, row.get(7)?)?.as_ref(), row, problem)?,
         }
     }
     Ok(())
+}
+
+/// The batch of a row with its app, if it has the bytes anywhere.
+fn found(
+    connection: &Connection,
+    row: &Row<'_>,
+    token: &memmem::Finder<'_>,
+) -> Result<Option<(AppId, Stored)>, Problem> {
+    if !has_token(connection, row, token)? {
+        return Ok(None);
+    }
+    let stored = stored_of(connection, row)?;
+    let app = owner(connection, row.get(7)?)?.ok_or(Problem::App { id: row.get(0)? })?;
+    Ok(Some((app, stored)))
 }
 
 fn has_token(connection: &Connection, row: &Row<'_>, token: &memmem::Finder<'_>) -> Result<bool, Problem> {

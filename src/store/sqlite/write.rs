@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::damaged::Damaged;
 use super::mailbox::Notes;
 use super::problem::Problem;
+use super::read::owner;
 use super::work::{Change, Insert, Record, SettledRows};
 use crate::domain::app::AppId;
 use crate::domain::batch::BatchId;
@@ -36,6 +38,7 @@ pub(super) struct Writing<'a> {
     pub(super) connection: &'a Connection,
     pub(super) known: &'a mut Known,
     pub(super) settings: &'a Settings,
+    pub(super) damaged: &'a Damaged,
 }
 
 impl Writing<'_> {
@@ -135,21 +138,32 @@ impl Writing<'_> {
         if settled.is_all() {
             return self.delete(id, settled.of == 1);
         }
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT rows, (SELECT bits FROM progress WHERE batch = ?1) FROM batches WHERE id = ?1")?;
-        let found = statement.query_row([id], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Option<Vec<u8>>>(1)?)));
-        let Some((rows, bits)) = found.optional()? else { return Ok(()) };
-        let progress = bits.map_or_else(|| Some(Progress::new(rows)), |bits| Progress::from_bits(bits, rows));
-        let mut progress = progress.ok_or_else(|| Problem::Damaged(format!("progress of batch {id}")))?;
+        let Some(mut progress) = self.progress(id)? else { return Ok(()) };
         settled.ranges.iter().for_each(|rows| progress.settle(rows.clone()));
         if progress.left() == 0 {
             return self.delete(id, false);
         }
         self.execute(
             "INSERT OR REPLACE INTO progress (batch, settled, bits) VALUES (?, ?, ?)",
-            params![id, rows - progress.left(), progress.bits()],
+            params![id, progress.settled(), progress.bits()],
         )
+    }
+
+    /// What is settled of a batch; `None` when it is gone, or left out because it is damaged.
+    fn progress(&self, id: i64) -> Result<Option<Progress>, Problem> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT id, rows, (SELECT bits FROM progress WHERE batch = id), app FROM batches WHERE id = ?",
+        )?;
+        let mut found = statement.query([id])?;
+        let Some(row) = found.next()? else { return Ok(None) };
+        let progress = || Progress::of(row.get(2)?, row.get(1)?).ok_or(Problem::Progress { id });
+        match progress() {
+            Ok(progress) => Ok(Some(progress)),
+            Err(problem) => {
+                let app = owner(self.connection, row.get(3)?)?;
+                self.damaged.leave_out(app.as_ref(), row, problem).map(|()| None)
+            }
+        }
     }
 
     fn delete(&self, id: i64, has_no_progress: bool) -> Result<(), Problem> {

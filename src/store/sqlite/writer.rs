@@ -10,6 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tracing::{error, info};
 
 use self::upkeep::SYNC_INTERVAL;
+use super::damaged::Damaged;
 use super::directory::Directory;
 use super::disk::Disk;
 use super::mailbox::{Group, Mailbox, Notes, Posted, State};
@@ -36,6 +37,7 @@ pub(super) struct Writer {
     disk: Disk,
     clock: Clock,
     trouble: Trouble,
+    damaged: Arc<Damaged>,
     /// Notes that are due.
     due: Notes,
     /// Who waits until all of them are written.
@@ -67,6 +69,7 @@ impl Writer {
         mailbox: &Arc<Mailbox>,
         clock: Clock,
         trouble: &Trouble,
+        damaged: &Arc<Damaged>,
     ) -> Self {
         let dir = directory.path();
         Self {
@@ -79,6 +82,7 @@ impl Writer {
             upkeep: clock.now(),
             clock,
             trouble: Arc::clone(trouble),
+            damaged: Arc::clone(damaged),
             due: Notes::default(),
             flushes: Vec::new(),
             noted: None,
@@ -249,8 +253,12 @@ impl Writer {
 
     fn try_transact<T>(&mut self, write: impl FnOnce(&mut Writing<'_>) -> Result<T, Problem>) -> Result<T, Problem> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let written =
-            write(&mut Writing { connection: &transaction, known: &mut self.known, settings: &self.settings })?;
+        let written = write(&mut Writing {
+            connection: &transaction,
+            known: &mut self.known,
+            settings: &self.settings,
+            damaged: &self.damaged,
+        })?;
         transaction.commit()?;
         Ok(written)
     }

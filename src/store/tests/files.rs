@@ -116,19 +116,6 @@ async fn a_database_with_garbage_at_its_end_or_cut_off_is_refused() {
     }
 }
 
-#[tokio::test]
-async fn a_damaged_record_is_named() {
-    let place = Place::new();
-    let store = place.open();
-    commit(&store, &app("one"), &batch(1, "{}")).await;
-    drop(store);
-    let file = Connection::open(place.settings.dir.join("apnsd.db")).unwrap();
-    file.execute("UPDATE batches SET record = x'0100'", []).unwrap();
-    drop(file);
-    let error = place.open().load(&app("one"), BatchId(0), 1).await.unwrap_err();
-    assert_eq!(error, StoreError::Corrupt("batch 1: the record is cut off".to_owned()));
-}
-
 #[test]
 fn a_directory_that_cannot_be_made_is_named() {
     let mut place = Place::new();

@@ -203,19 +203,6 @@ async fn progress_is_written_by_time_and_goes_on_after_an_error() {
 }
 
 #[tokio::test]
-async fn progress_that_can_never_be_written_harms_no_commit() {
-    let place = Place::new();
-    let store = place.open();
-    let (one, batch) = (app("one"), batch(9, "{}"));
-    let id = commit(&store, &one, &batch).await;
-    beside(&place).execute("INSERT INTO progress VALUES (1, 0, x'ffffffff')", []).unwrap();
-    store.settle(&span(id, &batch, 0..5));
-    let loaded = store.load(&one, BatchId(0), 1).await;
-    assert_eq!(loaded, Err(StoreError::Corrupt("progress of batch 1".to_owned())));
-    commit(&store, &one, &batch).await;
-}
-
-#[tokio::test]
 async fn a_settled_batch_leaves_nothing_of_its_progress() {
     let place = Place::new();
     let store = place.open();
