@@ -2,7 +2,7 @@
 # compiler (for the TLS provider) and python3 (its xmlrpc.client is one of the callers in the tests).
 
 CARGO := cargo
-PACKAGES := gcc python3 openssl
+PACKAGES := gcc make python3 openssl
 
 .PHONY: check format lint test docs tools fuzz
 

@@ -44,6 +44,8 @@ pub struct Batch {
     tokens: Tokens,
     /// The message of each row; empty when all rows have message 0.
     message_of: Vec<u32>,
+    /// See [`Batch::memory`].
+    memory: usize,
 }
 
 /// One row of a batch, borrowed.
@@ -58,7 +60,7 @@ pub struct Notification<'a> {
 impl Batch {
     /// A batch whose rows all carry the same message.
     pub fn broadcast(accepted_at: Timestamp, tokens: Tokens, message: Message) -> Self {
-        Self { accepted_at, messages: vec![message], tokens, message_of: Vec::new() }
+        Self::new(accepted_at, tokens, vec![message], Vec::new())
     }
 
     /// A batch whose row `n` carries `messages[message_of[n]]`. `message_of` is as long as `tokens`, and every index
@@ -70,12 +72,15 @@ impl Batch {
         message_of: Vec<u32>,
     ) -> Option<Self> {
         let indices_exist = message_of.iter().all(|index| (*index as usize) < messages.len());
-        (message_of.len() == tokens.len() && indices_exist).then_some(Self {
-            accepted_at,
-            messages,
-            tokens,
-            message_of,
-        })
+        let is_whole = message_of.len() == tokens.len() && indices_exist;
+        is_whole.then(|| Self::new(accepted_at, tokens, messages, message_of))
+    }
+
+    fn new(accepted_at: Timestamp, tokens: Tokens, messages: Vec<Message>, message_of: Vec<u32>) -> Self {
+        let of_message = |message: &Message| message.payload.len() + size_of::<Message>() + ALLOCATION;
+        let of_messages: usize = messages.iter().map(of_message).sum();
+        let memory = BATCH_BESIDES + of_messages + tokens.memory() + message_of.len() * size_of::<u32>();
+        Self { accepted_at, messages, tokens, message_of, memory }
     }
 
     /// When the call was accepted.
@@ -103,11 +108,14 @@ impl Batch {
         Notification { token: self.tokens.get(row as usize), message: &self.messages[self.message_index(row)] }
     }
 
-    /// Bytes of memory that the batch takes, for the queue's bound.
+    /// Bytes of memory that the batch takes, for bounds.
     pub fn memory(&self) -> usize {
-        let message = |message: &Message| message.payload.len() + size_of::<Message>() + ALLOCATION;
-        let messages: usize = self.messages.iter().map(message).sum();
-        BATCH_BESIDES + messages + self.tokens.memory() + self.message_of.len() * size_of::<u32>()
+        self.memory
+    }
+
+    /// A row's share of it.
+    pub fn memory_per_row(&self) -> usize {
+        self.memory / self.tokens.len().max(1)
     }
 }
 

@@ -9,6 +9,9 @@ use super::bounds::{Reserved, Share};
 use crate::domain::batch::{Batch, BatchId, Span, Tries};
 use crate::domain::time::Timestamp;
 
+/// Room that an empty queue keeps.
+const BATCHES_KEPT: usize = 256;
+
 /// What is in memory, in the order in which it is to be sent, and what of it the worker holds.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -128,6 +131,10 @@ impl Waiting {
         open.left = open.left.saturating_sub(span.len());
         if open.left == 0 {
             self.batches.remove(&span.id);
+            if self.batches.is_empty() {
+                self.batches.shrink_to(BATCHES_KEPT);
+                self.ready.shrink_to(BATCHES_KEPT);
+            }
         }
     }
 

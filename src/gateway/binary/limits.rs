@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Instant;
 
-/// Most bytes of frames without an outcome. With nothing settling before `settle_after` (5 s) this is also the bound
+/// Most bytes of frames, or of the memory of their rows, without an outcome. With nothing settling before `settle_after` (5 s) this is also the bound
 /// on an app's rate: 6.4 MB/s, some 45,000 notifications a second; beyond it the window is proven by sentinels.
 pub(super) const WINDOW_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// What is left of the window after an error packet: what follows a bad token is sent again, so it had better be

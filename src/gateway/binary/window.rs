@@ -35,7 +35,7 @@ use super::frame::{encode_frame, encode_sentinel, frame_len};
 use super::limits::{Growth, Isolation, company};
 use super::ranges::Ranges;
 use crate::clock::Instant;
-use crate::domain::batch::Span;
+use crate::domain::batch::{Notification, Span};
 use crate::domain::outcome::{Outcome, Settled};
 use crate::gateway::Settings;
 
@@ -73,7 +73,7 @@ struct Line {
     presumed: Ranges,
     /// The next identifier.
     next: u32,
-    /// Rows of `waiting` and `sent`, and the bytes of their frames.
+    /// Rows of `waiting` and `sent`, and what they take of the window ([`row_bytes`]).
     rows: u32,
     bytes: usize,
     /// The least company that any of these rows bears.
@@ -135,21 +135,22 @@ impl Window {
         (!span.is_empty()).then_some(span)
     }
 
-    /// How many rows of a span fit, and the frame length of the first one that does not. One row always fits into an
-    /// empty window.
+    /// How many rows of a span fit, and what the first one that does not would take. One row always fits into an empty
+    /// window.
     fn fitting(&self, span: &Span, company: u32) -> (u32, Option<usize>) {
         let rows_free = match self.line.sentinel {
             Sentinel::None => self.rows_max().min(company).saturating_sub(self.line.rows),
             Sentinel::Due(_) | Sentinel::Out(..) => 0,
         };
         let mut bytes = self.line.bytes;
+        let memory = span.batch.memory_per_row();
         for (count, notification) in (0..).zip(span.notifications()) {
-            let length = frame_len(&notification);
+            let taken = row_bytes(&notification, memory);
             let is_first = self.line.rows == 0 && count == 0;
-            if count == rows_free || (bytes + length > self.growth.bytes() && !is_first) {
-                return (count, Some(length));
+            if count == rows_free || (bytes + taken > self.growth.bytes() && !is_first) {
+                return (count, Some(taken));
             }
-            bytes += length;
+            bytes += taken;
         }
         (span.len(), None)
     }
@@ -348,7 +349,14 @@ impl Line {
 }
 
 fn span_bytes(span: &Span) -> usize {
-    span.notifications().map(|notification| frame_len(&notification)).sum()
+    let memory = span.batch.memory_per_row();
+    span.notifications().map(|notification| row_bytes(&notification, memory)).sum()
+}
+
+/// What a row takes of the window: the bytes of its frame, or its share of the memory of its batch. Of a batch of one
+/// row the frame is the least part.
+fn row_bytes(notification: &Notification<'_>, memory: usize) -> usize {
+    frame_len(notification).max(memory)
 }
 
 #[cfg(test)]
