@@ -13,7 +13,7 @@ use tracing::{error, info};
 use super::Counters;
 use crate::clock::{Clock, Instant};
 use crate::domain::app::AppId;
-use crate::domain::batch::Span;
+use crate::domain::batch::{BatchId, Span};
 use crate::domain::feedback::Rejection;
 use crate::domain::outcome::{Outcome, Reason, Retry, Settled};
 use crate::domain::token::MaskedToken;
@@ -28,6 +28,8 @@ const KEEP_RETRY: Duration = Duration::from_secs(1);
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 /// Rejections of a span up to this length are logged row by row.
 const LOGGED_ROWS_MAX: u32 = 10;
+/// Rows that are rejected in one transaction; more would delay others.
+const REJECTED_TOGETHER: u32 = 1000;
 /// Rows that are deferred at the same time, so that they share commits.
 const DEFERRED_TOGETHER: usize = 256;
 
@@ -125,7 +127,7 @@ impl Books {
         }
         self.log(&verdicts.logged);
         verdicts.delivered.iter().for_each(|span| self.counters.add_delivered(span.len()));
-        self.record(&verdicts.rejected).await;
+        self.revoke(verdicts.rejected).await;
         // Their batch may be gone: they come back in one of their own, at once.
         let deferred = verdicts.deferred.into_iter().map(|(span, _)| span);
         let mut readmitted = Vec::new();
@@ -136,47 +138,74 @@ impl Books {
         self.queue.prepend(readmitted);
     }
 
-    /// Rejects everything that waits; how many rows that were.
-    pub(super) async fn reject_all(&self, reason: Reason) -> u64 {
+    /// Rejects everything that waits; how many rows that were, and the last batch that may be among them.
+    pub(super) async fn reject_all(&self, reason: Reason) -> (u64, BatchId) {
         let up_to = self.queue.newest();
         let mut rows = 0;
-        loop {
-            let spans = self.keep("the queue", || self.queue.lease_all(up_to)).await.unwrap_or_default();
-            if spans.is_empty() {
-                return rows;
-            }
-            rows += spans.iter().map(|span| u64::from(span.len())).sum::<u64>();
-            self.reject(spans.into_iter().map(|span| (span, reason)).collect()).await;
+        while let Some(spans) = self.keep("the queue", || self.queue.lease_all(up_to)).await
+            && !spans.is_empty()
+        {
+            rows += self.reject_spans(spans, reason).await;
         }
+        (rows, up_to)
     }
 
+    /// Rejects what was never tried, up to a batch; how many rows that were.
+    pub(super) async fn reject_until(&self, last: BatchId, reason: Reason) -> u64 {
+        let mut rows = 0;
+        while let Some(spans) = self.keep("the queue", || self.queue.lease_until(last)).await
+            && !spans.is_empty()
+        {
+            rows += self.reject_spans(spans, reason).await;
+        }
+        rows
+    }
+
+    async fn reject_spans(&self, spans: Vec<Span>, reason: Reason) -> u64 {
+        let rows = spans.iter().map(|span| u64::from(span.len())).sum();
+        self.reject(spans.into_iter().map(|span| (span, reason)).collect()).await;
+        rows
+    }
+
+    /// Rejects rows and settles them, part by part.
     async fn reject(&self, rejected: Vec<(Span, Reason)>) {
-        if self.record(&rejected).await {
-            rejected.iter().for_each(|(span, _)| self.queue.settle(span));
+        for part in parts(rejected) {
+            let spans: Vec<Span> = part.iter().map(|(span, _)| span.clone()).collect();
+            let rejections = self.rejections(&part);
+            let kept = self.keep("rejections", || self.store.reject(rejections.clone(), &spans)).await;
+            self.tell_of(&part);
+            if kept.is_some() {
+                spans.iter().for_each(|span| self.queue.forget(span));
+            }
         }
     }
 
-    /// Whether they are kept; if not, the daemon stops.
-    async fn record(&self, rejected: &[(Span, Reason)]) -> bool {
-        if rejected.is_empty() {
-            return true;
+    /// Rejects rows that are settled already.
+    async fn revoke(&self, rejected: Vec<(Span, Reason)>) {
+        for part in parts(rejected) {
+            let rejections = self.rejections(&part);
+            self.keep("rejections", || self.store.append_rejections(rejections.clone())).await;
+            self.tell_of(&part);
         }
+    }
+
+    fn rejections(&self, rejected: &[(Span, Reason)]) -> Vec<Rejection> {
         let timestamp = self.clock.timestamp();
-        let rejections: Vec<Rejection> = rejected
-            .iter()
-            .flat_map(|(span, reason)| span.rows.clone().map(move |row| (span, row, *reason)))
-            .map(|(span, row, reason)| {
-                let token = span.batch.notification(row).token.into();
-                Rejection { timestamp, app: self.app.clone(), token, reason, batch: span.id, row }
-            })
-            .collect();
-        let kept = self.keep("rejections", || self.store.append_rejections(rejections.clone())).await;
+        let rows = rejected.iter().flat_map(|(span, reason)| span.rows.clone().map(move |row| (span, row, *reason)));
+        let rejection = |(span, row, reason): (&Span, u32, Reason)| {
+            let token = span.batch.notification(row).token.into();
+            Rejection { timestamp, app: self.app.clone(), token, reason, batch: span.id, row }
+        };
+        rows.map(rejection).collect()
+    }
+
+    fn tell_of(&self, rejected: &[(Span, Reason)]) {
+        let timestamp = self.clock.timestamp();
         for (span, reason) in rejected {
             self.counters.add_rejected(span.len());
             self.store.log_outcome(&self.app, span, Logged::Rejected(*reason), timestamp);
             self.say_rejected(span, *reason);
         }
-        kept.is_some()
     }
 
     async fn defer(&self, deferred: Vec<(Span, Duration)>) {
@@ -232,6 +261,26 @@ impl Books {
             info!(%app, %token, batch, row, "rejected: {reason}");
         }
     }
+}
+
+/// Cuts rejected spans into parts that are small enough for a transaction.
+fn parts(rejected: Vec<(Span, Reason)>) -> Vec<Vec<(Span, Reason)>> {
+    let mut parts: Vec<Vec<(Span, Reason)>> = Vec::new();
+    let mut room = 0;
+    for (mut span, reason) in rejected {
+        while !span.is_empty() {
+            if room == 0 {
+                parts.push(Vec::new());
+                room = REJECTED_TOGETHER;
+            }
+            let front = span.take_front(room);
+            room -= front.len();
+            if let Some(part) = parts.last_mut() {
+                part.push((front, reason));
+            }
+        }
+    }
+    parts
 }
 
 impl Verdicts {

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::books::Books;
 use self::worker::Worker;
 use crate::clock::Clock;
+use crate::domain::batch::BatchId;
 use crate::domain::outcome::Reason;
 use crate::domain::time::Timestamp;
 use crate::gateway::{Gateway, Route, RouteError};
@@ -97,7 +98,7 @@ enum Command {
 struct Replacement {
     gateway: Gateway,
     environment: Arc<str>,
-    done: oneshot::Sender<Result<(), CommandError>>,
+    done: oneshot::Sender<Result<Option<BatchId>, CommandError>>,
 }
 
 impl Delivery {
@@ -114,7 +115,12 @@ impl Delivery {
 
     /// Rejects everything that waits for an app without a worker; how many notifications that were.
     pub async fn reject_all(&self, queue: AppQueue, counters: Arc<Counters>, reason: Reason) -> u64 {
-        self.books(queue, counters).reject_all(reason).await
+        self.books(queue, counters).reject_all(reason).await.0
+    }
+
+    /// Rejects what waits for an app without a worker up to a batch; how many notifications that were.
+    pub async fn reject_until(&self, queue: AppQueue, counters: Arc<Counters>, last: BatchId, reason: Reason) -> u64 {
+        self.books(queue, counters).reject_until(last, reason).await
     }
 
     fn books(&self, queue: AppQueue, counters: Arc<Counters>) -> Books {
@@ -131,8 +137,13 @@ impl Delivery {
     }
 
     /// Gives an app other credentials or another environment. The new connection is tried first: a refusal by name is
-    /// an error and leaves everything as it was; otherwise the old connection is drained and the new one takes over.
-    pub async fn replace(&self, worker: &WorkerHandle, route: Route) -> Result<Result<(), CommandError>, RouteError> {
+    /// an error and leaves everything as it was; otherwise the old connection is drained and the new one takes over. What
+    /// waited for another environment is rejected then; the last batch that was accepted for it.
+    pub async fn replace(
+        &self,
+        worker: &WorkerHandle,
+        route: Route,
+    ) -> Result<Result<Option<BatchId>, CommandError>, RouteError> {
         let environment = Arc::clone(&route.environment.name);
         let gateway = Gateway::new(route, &self.gateway, self.clock.clone())?;
         let (done, answer) = oneshot::channel();

@@ -12,6 +12,7 @@ use super::reading::Reading;
 use super::state::{PAUSED, State, Step};
 use super::{Command, CommandError, REMOVED, Replacement, WorkerStatus};
 use crate::clock::Instant;
+use crate::domain::batch::BatchId;
 use crate::domain::outcome::{Outcome, Reason, Retry, Settled};
 use crate::gateway::{CloseCause, Closed, Event, Gateway};
 use crate::shutdown::Shutdown;
@@ -215,7 +216,7 @@ impl Worker {
             Command::Remove(done) => return self.end(Ending::Removed(done)),
             Command::Park(done) => return self.end(Ending::Parked(done)),
             Command::Purge(done) => {
-                let rows = self.reject_all(Reason::Purged).await;
+                let (rows, _) = self.reject_all(Reason::Purged).await;
                 info!(app = %self.books.app, rows, "rejected: {}", Reason::Purged);
                 let _ = done.send(rows);
                 return;
@@ -283,13 +284,15 @@ impl Worker {
         info!(app = %self.books.app, environment = %self.environment, connected, "credentials replaced");
         let instead = moved.then_some(Reason::EnvironmentChanged);
         self.books.queue.give_back(old.take_unsent());
+        let mut last = None;
         if let Some(reason) = instead {
-            let rows = self.reject_all(reason).await;
+            let (rows, up_to) = self.reject_all(reason).await;
+            last = Some(up_to);
             info!(app = %self.books.app, rows, "rejected: {reason}");
         }
         old.retire();
         self.draining = Some(Draining { gateway: old, instead });
-        let _ = done.send(Ok(()));
+        let _ = done.send(Ok(last));
     }
 
     async fn on_draining(&mut self, event: Event) {
@@ -310,8 +313,8 @@ impl Worker {
         }
     }
 
-    /// Rejects everything that waits; how many rows that were.
-    async fn reject_all(&mut self, reason: Reason) -> u64 {
+    /// Rejects everything that waits; how many rows that were, and the last batch that may be among them.
+    async fn reject_all(&mut self, reason: Reason) -> (u64, BatchId) {
         // Whatever it brings would be rejected twice.
         self.reading.cancel();
         self.books.reject_all(reason).await

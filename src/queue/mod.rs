@@ -28,7 +28,7 @@ use self::waiting::Waiting;
 use self::wall::WallSteps;
 use crate::clock::{Clock, Instant};
 use crate::domain::app::AppId;
-use crate::domain::batch::{Batch, BatchId, Span};
+use crate::domain::batch::{Batch, BatchId, Span, Tries};
 use crate::domain::time::Timestamp;
 use crate::store::{Backlog, Commit, RequestKey, Store, StoreError, Stored};
 
@@ -312,11 +312,11 @@ impl AppQueue {
         self.0.changed.notify_one();
     }
 
-    /// Hands out the next part of everything up to a batch, due or not; empty when there is no more. For an app whose
+    /// Hands out the next part of everything up to a batch, and everything that was tried, due or not; empty when there is no more. For an app whose
     /// rows can no longer be sent.
     pub async fn lease_all(&self, up_to: BatchId) -> Result<Vec<Span>, StoreError> {
         loop {
-            let spans = self.state().waiting.lease_all(up_to);
+            let spans = self.state().waiting.lease_if(|span| span.id <= up_to || span.tries != Tries::default());
             if !spans.is_empty() {
                 return Ok(spans);
             }
@@ -330,6 +330,26 @@ impl AppQueue {
                 (false, false) => return Ok(Vec::new()),
             }
         }
+    }
+
+    /// Hands out the next part of what was never tried, up to a batch; empty when there is no more.
+    pub async fn lease_until(&self, last: BatchId) -> Result<Vec<Span>, StoreError> {
+        loop {
+            let spans = self.state().waiting.lease_if(|span| span.id <= last);
+            let has_more = {
+                let state = self.state();
+                state.fresh.is_on_disk() && state.fresh.loaded_to() < last
+            };
+            if !spans.is_empty() || !has_more {
+                return Ok(spans);
+            }
+            self.load_fresh().await?;
+        }
+    }
+
+    /// A leased span is done for good, and the store knows it already.
+    pub fn forget(&self, span: &Span) {
+        self.state().waiting.remove(span);
     }
 
     /// The last batch that was accepted.

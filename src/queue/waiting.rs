@@ -101,10 +101,9 @@ impl Waiting {
         }
     }
 
-    /// Hands out everything up to a batch, and everything that was tried before.
-    pub(super) fn lease_all(&mut self, up_to: BatchId) -> Vec<Span> {
-        let goes = |span: &Span| span.id <= up_to || span.tries != Tries::default();
-        let (spans, stay): (Vec<Span>, Vec<Span>) = self.ready.drain(..).partition(goes);
+    /// Hands out the spans that are wanted.
+    pub(super) fn lease_if(&mut self, is_wanted: impl Fn(&Span) -> bool) -> Vec<Span> {
+        let (spans, stay): (Vec<Span>, Vec<Span>) = self.ready.drain(..).partition(is_wanted);
         self.ready = stay.into();
         spans.iter().for_each(|span| self.count_leased(span));
         spans

@@ -161,8 +161,13 @@ impl Memory {
     }
 
     pub(super) fn append_rejections(&self, rejections: Vec<Rejection>) {
+        self.reject(rejections, &[]);
+    }
+
+    pub(super) fn reject(&self, rejections: Vec<Rejection>, spans: &[Span]) {
         let now = self.clock.timestamp();
         let mut records = self.records();
+        spans.iter().for_each(|span| records.settle(span));
         for rejection in rejections {
             let log = records.rejections.entry(rejection.app.clone());
             log.or_insert_with(|| Log::new(self.settings.rejections_max, self.settings.first_cursor))

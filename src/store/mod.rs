@@ -289,6 +289,24 @@ impl Store {
         Ok(())
     }
 
+    /// Keeps rejections and settles the rows that they are of, in one step, so that a rejected row is never sent again. A
+    /// few thousand at a time: others wait for it.
+    pub async fn reject(&self, rejections: Vec<Rejection>, spans: &[Span]) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(memory) => memory.reject(rejections, spans),
+            Self::Sqlite(sqlite) => return sqlite.reject(rejections, spans).await,
+        }
+        Ok(())
+    }
+
+    /// Writes settled rows and cursors that are still buffered.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Sqlite(sqlite) => sqlite.flush().await,
+        }
+    }
+
     /// An app's rejections after a cursor, at most `limit` of them.
     pub async fn rejections_after(
         &self,

@@ -162,7 +162,7 @@ async fn everything_that_waits_can_be_rejected_due_or_not() {
     let transient = Outcome::Retry(Retry::Transient { reason: Reason::ProcessingError, after: None });
     place.books().enter(vec![settled(span.take_front(1), transient)], None).await;
     place.queue.give_back(vec![span]);
-    assert_eq!(place.books().reject_all(Reason::Purged).await, 3);
+    assert_eq!(place.books().reject_all(Reason::Purged).await, (3, BatchId(1)));
     assert_eq!(place.rejected().await.len(), 3);
     assert_eq!((place.on_disk().await, place.queue.depth().waiting), (0, 0));
 }

@@ -77,7 +77,7 @@ use self::directory::Directory;
 pub use self::export::read_apps;
 use self::mailbox::{Lane, Mailbox, State};
 use self::read::Readers;
-use self::work::{Change, Insert, Record, SettledRows, Staged, Then, Work};
+use self::work::{Change, Insert, Record, Settled, SettledRows, Staged, Then, Work};
 use self::writer::{Trouble, Writer};
 use super::outcomes::{Log, Logged};
 use super::record::{RECORD_MAX, encode, excerpt};
@@ -236,7 +236,7 @@ impl Sqlite {
     }
 
     pub(super) async fn load(&self, app: &AppId, after: BatchId, bytes_max: usize) -> Result<Vec<Stored>, StoreError> {
-        self.ask(Lane::Books, Work::Flush).await?;
+        self.flush().await?;
         let (app, damaged) = (app.clone(), Arc::clone(&self.damaged));
         self.readers.read(move |connection| read::load(connection, &damaged, &app, after, bytes_max)).await
     }
@@ -248,13 +248,13 @@ impl Sqlite {
         until: Timestamp,
         bytes_max: usize,
     ) -> Result<Due, StoreError> {
-        self.ask(Lane::Books, Work::Flush).await?;
+        self.flush().await?;
         let (app, damaged) = (app.clone(), Arc::clone(&self.damaged));
         self.readers.read(move |connection| read::load_due(connection, &damaged, &app, after, until, bytes_max)).await
     }
 
     pub(super) async fn backlogs(&self) -> Result<Vec<Backlog>, StoreError> {
-        self.ask(Lane::Books, Work::Flush).await?;
+        self.flush().await?;
         self.readers.read(read::backlogs).await
     }
 
@@ -266,8 +266,18 @@ impl Sqlite {
             if group.is_empty() {
                 return Ok(());
             }
-            self.change(Lane::Books, Change::Rejections(group, now)).await?;
+            self.change(Lane::Books, Change::Rejections(group, Settled::default(), now)).await?;
         }
+    }
+
+    pub(super) async fn reject(&self, rejections: Vec<Rejection>, spans: &[Span]) -> Result<(), StoreError> {
+        let mut settled = Settled::default();
+        spans.iter().for_each(|span| settled.add(span.id, span.batch.rows(), span.rows.clone()));
+        self.change(Lane::Books, Change::Rejections(rejections, settled, self.clock.timestamp())).await
+    }
+
+    pub(super) async fn flush(&self) -> Result<(), StoreError> {
+        self.ask(Lane::Books, Work::Flush).await
     }
 
     pub(super) async fn rejections_after(

@@ -66,8 +66,8 @@ pub(super) enum Change {
     PutApp(AppId, Vec<u8>),
     /// An app that is no more.
     RemoveApp(AppId),
-    /// Rejections, kept at a time.
-    Rejections(Vec<Rejection>, Timestamp),
+    /// Rejections, kept at a time, and the rows that they settle.
+    Rejections(Vec<Rejection>, Settled, Timestamp),
     /// Feedback, kept at a time.
     Feedback(FeedbackSource, Vec<FeedbackEntry>, Timestamp),
 }
@@ -94,7 +94,7 @@ impl Work {
             },
             Self::Change(Change::Segment { bytes, .. }, _) | Self::Change(Change::PutApp(_, bytes), _) => bytes.len(),
             Self::Change(Change::RemoveApp(_), _) | Self::Flush(_) => 0,
-            Self::Change(Change::Rejections(rejections, _), _) => rejections.len() * 128,
+            Self::Change(Change::Rejections(rejections, _, _), _) => rejections.len() * 128,
             Self::Change(Change::Feedback(_, entries, _), _) => entries.len() * 64,
         }
     }

@@ -86,7 +86,8 @@ impl Writing<'_> {
                 let app = self.name(app)?;
                 self.execute("DELETE FROM apps WHERE app = ?", [app])
             }
-            Change::Rejections(rejections, kept_at) => {
+            Change::Rejections(rejections, settled, kept_at) => {
+                settled.iter().try_for_each(|(id, rows)| self.settle(*id, rows))?;
                 let runs = rejections.chunk_by(|one, next| one.app == next.app);
                 runs.into_iter().try_for_each(|run| self.append_rejections(run, *kept_at))
             }
