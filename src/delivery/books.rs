@@ -83,15 +83,19 @@ impl Books {
         if now < self.expiry_look {
             return;
         }
-        self.expiry_look = now + EXPIRY_INTERVAL;
+        let mut expired = Vec::new();
         while let Some(span) = self.queue.lease_expired(now, self.clock.timestamp()) {
-            self.reject(vec![(span, Reason::Expired)]).await;
+            expired.push((span, Reason::Expired));
         }
+        // What is read on in place of them is likely to have expired too.
+        let has_more = !expired.is_empty() && !self.queue.is_in_memory() && self.queue.is_ready(now);
+        self.expiry_look = if has_more { now } else { now + EXPIRY_INTERVAL };
+        self.reject(expired).await;
     }
 
     /// When to look again although nothing happens: for rows that become due, or expire.
     pub(super) fn next_look(&self) -> Option<Instant> {
-        let expiry = self.queue.is_ready().then_some(self.expiry_look);
+        let expiry = self.queue.is_in_memory().then_some(self.expiry_look);
         expiry.into_iter().chain(self.queue.next_look()).min()
     }
 
@@ -132,7 +136,8 @@ impl Books {
         let deferred = verdicts.deferred.into_iter().map(|(span, _)| span);
         let mut readmitted = Vec::new();
         for span in verdicts.returned.into_iter().chain(deferred) {
-            let kept = self.keep("rows that were presumed delivered", || self.queue.readmit(&span)).await;
+            let kept =
+                self.keep("rows that were presumed delivered cannot be kept", || self.queue.readmit(&span)).await;
             readmitted.extend(kept.flatten());
         }
         self.queue.prepend(readmitted);
@@ -142,7 +147,7 @@ impl Books {
     pub(super) async fn reject_all(&self, reason: Reason) -> (u64, BatchId) {
         let up_to = self.queue.newest();
         let mut rows = 0;
-        while let Some(spans) = self.keep("the queue", || self.queue.lease_all(up_to)).await
+        while let Some(spans) = self.keep("the rows that wait cannot be read", || self.queue.lease_all(up_to)).await
             && !spans.is_empty()
         {
             rows += self.reject_spans(spans, reason).await;
@@ -153,7 +158,7 @@ impl Books {
     /// Rejects what was never tried, up to a batch; how many rows that were.
     pub(super) async fn reject_until(&self, last: BatchId, reason: Reason) -> u64 {
         let mut rows = 0;
-        while let Some(spans) = self.keep("the queue", || self.queue.lease_until(last)).await
+        while let Some(spans) = self.keep("the rows that wait cannot be read", || self.queue.lease_until(last)).await
             && !spans.is_empty()
         {
             rows += self.reject_spans(spans, reason).await;
@@ -172,7 +177,7 @@ impl Books {
         for part in parts(rejected) {
             let spans: Vec<Span> = part.iter().map(|(span, _)| span.clone()).collect();
             let rejections = self.rejections(&part);
-            let kept = self.keep("rejections", || self.store.reject(rejections.clone(), &spans)).await;
+            let kept = self.keep("rejections cannot be kept", || self.store.reject(rejections.clone(), &spans)).await;
             self.tell_of(&part);
             if kept.is_some() {
                 spans.iter().for_each(|span| self.queue.forget(span));
@@ -184,7 +189,7 @@ impl Books {
     async fn revoke(&self, rejected: Vec<(Span, Reason)>) {
         for part in parts(rejected) {
             let rejections = self.rejections(&part);
-            self.keep("rejections", || self.store.append_rejections(rejections.clone())).await;
+            self.keep("rejections cannot be kept", || self.store.append_rejections(rejections.clone())).await;
             self.tell_of(&part);
         }
     }
@@ -212,12 +217,12 @@ impl Books {
         for together in deferred.chunks(DEFERRED_TOGETHER) {
             let done = join_all(together.iter().map(|(span, wait)| self.queue.defer(span, *wait))).await;
             for ((span, wait), _) in together.iter().zip(done).filter(|(_, done)| done.is_err()) {
-                self.keep("rows to be tried again", || self.queue.defer(span, *wait)).await;
+                self.keep("rows to be tried again cannot be kept", || self.queue.defer(span, *wait)).await;
             }
         }
     }
 
-    /// Tries until it is kept; `None` when the daemon stops before.
+    /// Tries until it is done; `None` when the daemon stops before, or the store is damaged.
     async fn keep<T, F>(&self, what: &str, mut attempt: impl FnMut() -> F) -> Option<T>
     where
         F: Future<Output = Result<T, StoreError>>,
@@ -227,9 +232,11 @@ impl Books {
             match attempt().await {
                 Ok(kept) => return Some(kept),
                 Err(StoreError::Closed) => return None,
-                Err(error) if is_first => {
-                    error!(app = %self.app, "{what} cannot be kept; the app waits until they can: {error}");
+                Err(error @ StoreError::Corrupt(_)) => {
+                    error!(app = %self.app, "{what}: {error}");
+                    return None;
                 }
+                Err(error) if is_first => error!(app = %self.app, "{what}; the app waits until they can: {error}"),
                 Err(_) => (),
             }
             is_first = false;

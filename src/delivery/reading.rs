@@ -13,8 +13,8 @@ pub(super) struct Reading(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
 
 impl Reading {
     /// Begins a read if the queue wants one.
-    pub(super) fn begin(&mut self, queue: &AppQueue, now: Instant) {
-        if self.0.is_none() && queue.wants_load(now) {
+    pub(super) fn begin(&mut self, queue: &AppQueue, now: Instant, may_send: bool) {
+        if self.0.is_none() && queue.wants_load(now, may_send) {
             let queue = queue.clone();
             self.0 = Some(Box::pin(async move { queue.load().await }));
         }

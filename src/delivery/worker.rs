@@ -100,7 +100,7 @@ impl Worker {
             let wake_at = self.act().await;
             self.publish();
             if self.ending.is_none() {
-                self.reading.begin(&self.books.queue, self.books.clock.now());
+                self.reading.begin(&self.books.queue, self.books.clock.now(), self.gateway.is_connected());
             }
             tokio::select! {
                 event = self.gateway.event() => self.on_event(event).await,
@@ -136,7 +136,7 @@ impl Worker {
             // A row that the gateway before this one still holds may not be overtaken. What cannot be settled is not
             // sent: after a crash it would go out again.
             let is_held = self.draining.is_some() || self.books.store.trouble().is_some();
-            let rows_due = !is_held && self.books.queue.is_ready();
+            let rows_due = !is_held && self.books.queue.is_ready(now);
             match self.state.step(now, rows_due) {
                 Step::Connect => {
                     self.state.connecting(now);

@@ -198,6 +198,14 @@ impl Deferred {
         self.added = None;
     }
 
+    /// Everything was read and is gone: read from the beginning again.
+    pub(super) fn restart(&mut self) {
+        if self.next.is_none() {
+            self.read_to = (Timestamp::from_millis(i64::MIN), BatchId::default());
+            self.not_before = Timestamp::from_millis(i64::MIN);
+        }
+    }
+
     /// A read is over: what it brought, and what is due next beyond it.
     pub(super) fn loaded(&mut self, stored: &[Stored], next: Option<Due>) {
         let read_to = stored.last().and_then(|last| Some((last.due?, last.id)));

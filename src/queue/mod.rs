@@ -29,11 +29,15 @@ use self::wall::WallSteps;
 use crate::clock::{Clock, Instant};
 use crate::domain::app::AppId;
 use crate::domain::batch::{Batch, BatchId, Span, Tries};
+use crate::domain::feedback::Rejection;
+use crate::domain::outcome::Reason;
 use crate::domain::time::Timestamp;
 use crate::store::{Backlog, Commit, RequestKey, Store, StoreError, Stored};
 
 /// Bytes of batches that are read from disk at a time: a few milliseconds' work.
 const LOAD_BYTES: usize = 1 << 20;
+/// The least of them that is worth a query.
+const LOAD_BYTES_MIN: usize = 64 << 10;
 /// Reading is tried again so much later after it failed.
 const LOAD_RETRY: Duration = Duration::from_secs(1);
 
@@ -112,6 +116,8 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     closed: bool,
+    /// Rows that are being committed; for a moment some of them wait already.
+    committing: u64,
     waiting: Waiting,
     fresh: Fresh,
     deferred: Deferred,
@@ -167,6 +173,7 @@ impl Queue {
         let memory = shared.memory.share();
         let state = State {
             closed: false,
+            committing: 0,
             waiting: Waiting::new(shared.settings.max_age, Arc::clone(&memory)),
             fresh: backlog.as_ref().map(Fresh::new).unwrap_or_default(),
             deferred: Deferred::new(backlog.as_ref(), shared.clock.now(), shared.clock.timestamp()),
@@ -182,26 +189,39 @@ impl AppQueue {
     /// cancelling before leaves nothing behind but, at worst, a batch that is delivered without an answer.
     pub async fn accept(&self, batch: Batch, request: Option<RequestKey>) -> Result<Commit, QueueError> {
         let shared = &self.0.shared;
-        self.check_room(u64::from(batch.rows()))?;
+        let _committing = Committing::begin(self, u64::from(batch.rows()))?;
         let reserved = self.0.memory.reserve(batch.memory());
         if reserved.is_none() && !shared.store.is_durable() {
             return Err(QueueError::Memory(shared.settings.memory_max));
         }
         let (queue, batch) = (self.clone(), Arc::new(batch));
-        let refused = Arc::new(AtomicBool::new(false));
+        let is_late = Arc::new(AtomicBool::new(false));
         let announce = {
-            let (batch, refused) = (Arc::clone(&batch), Arc::clone(&refused));
-            move |id| refused.store(!queue.announce(id, batch, reserved), Ordering::Release)
+            let (batch, is_late) = (Arc::clone(&batch), Arc::clone(&is_late));
+            move |id| is_late.store(!queue.announce(id, batch, reserved), Ordering::Release)
         };
         let commit = shared.store.commit_then(&self.0.app, &batch, request, announce).await?;
-        match commit {
-            Commit::Accepted(id) if refused.load(Ordering::Acquire) => {
-                let rows = 0..batch.rows();
-                shared.store.settle(&Span { id, batch, rows, tries: Default::default() });
-                Err(QueueError::Closed)
-            }
-            Commit::Accepted(_) | Commit::Repeated | Commit::Conflict => Ok(commit),
+        if let Commit::Accepted(id) = commit
+            && is_late.load(Ordering::Acquire)
+        {
+            self.reject_late(Span { id, rows: 0..batch.rows(), batch, tries: Tries::default() }).await?;
         }
+        Ok(commit)
+    }
+
+    /// The app was deprovisioned while a batch was being committed: it is accepted, and shares the fate of what waited.
+    async fn reject_late(&self, span: Span) -> Result<(), StoreError> {
+        let timestamp = self.0.shared.clock.timestamp();
+        let rejection = |row| Rejection {
+            timestamp,
+            app: self.0.app.clone(),
+            token: span.batch.notification(row).token.into(),
+            reason: Reason::Deprovisioned,
+            batch: span.id,
+            row,
+        };
+        let rejections = span.rows.clone().map(rejection).collect();
+        self.0.shared.store.reject(rejections, std::slice::from_ref(&span)).await
     }
 
     /// Queues a batch that is durable now; whether the queue still takes some.
@@ -279,15 +299,15 @@ impl AppQueue {
         self.state().waiting.remove(span);
     }
 
-    /// Whether it is time to read on: something is due, or waits on disk while there is room in memory.
-    pub fn wants_load(&self, now: Instant) -> bool {
+    /// Whether it is time to read on: something is due on disk, and there is room for it in memory, or nothing in memory
+    /// that could be sent.
+    pub fn wants_load(&self, now: Instant, may_send: bool) -> bool {
         let state = self.state();
         if state.loading || state.load_failed.as_ref().is_some_and(|(retry_at, _)| now < *retry_at) {
             return false;
         }
-        let has_room = self.0.memory.room() >= LOAD_BYTES / 4 || state.waiting.is_empty();
-        let is_due = state.deferred.next().is_some_and(|due| due.at <= now);
-        has_room && (is_due || state.fresh.is_on_disk())
+        let has_room = self.0.memory.room() >= LOAD_BYTES_MIN || (may_send && state.waiting.is_empty());
+        has_room && state.is_due_on_disk(now)
     }
 
     /// Reads the next part of what waits on disk. May be dropped at any time; nothing is lost. An error is kept, and it
@@ -327,7 +347,10 @@ impl AppQueue {
             match (has_deferred, has_fresh) {
                 (true, _) => self.load_due(Timestamp::from_millis(i64::MAX)).await?,
                 (false, true) => self.load_fresh().await?,
-                (false, false) => return Ok(Vec::new()),
+                (false, false) => {
+                    self.state().deferred.restart();
+                    return Ok(Vec::new());
+                }
             }
         }
     }
@@ -363,8 +386,14 @@ impl AppQueue {
         self.0.changed.notify_one();
     }
 
-    /// Whether rows can be leased.
-    pub fn is_ready(&self) -> bool {
+    /// Whether rows are due: in memory, or to be read.
+    pub fn is_ready(&self, now: Instant) -> bool {
+        let state = self.state();
+        !state.waiting.is_empty() || state.is_due_on_disk(now)
+    }
+
+    /// Whether rows can be leased at once.
+    pub fn is_in_memory(&self) -> bool {
         !self.state().waiting.is_empty()
     }
 
@@ -418,7 +447,7 @@ impl AppQueue {
             let state = self.state();
             (state.fresh.loaded_to(), state.fresh.newest())
         };
-        let bytes_max = self.0.memory.room().clamp(1, LOAD_BYTES);
+        let bytes_max = self.0.memory.room().clamp(LOAD_BYTES_MIN, LOAD_BYTES);
         let stored = self.0.shared.store.load(&self.0.app, after, bytes_max).await?;
         let at_end = memory_of(&stored) < bytes_max;
         let mut state = self.state();
@@ -443,7 +472,7 @@ impl AppQueue {
             state.deferred.begin(until);
             state.deferred.read_to()
         };
-        let bytes_max = self.0.memory.room().clamp(1, LOAD_BYTES);
+        let bytes_max = self.0.memory.room().clamp(LOAD_BYTES_MIN, LOAD_BYTES);
         let due = shared.store.load_due(&self.0.app, after, until, bytes_max).await?;
         let next = due.next.map(|stored| Due::of(stored, shared.clock.now(), shared.clock.timestamp()));
         let mut state = self.state();
@@ -458,18 +487,45 @@ impl AppQueue {
         lock(&self.0.shared.wall_steps).may_expire(now, wall)
     }
 
-    fn check_room(&self, rows: u64) -> Result<(), QueueError> {
-        let depth = self.depth();
-        let waiting = depth.waiting + depth.leased;
-        let queued_max = self.0.shared.settings.queued_max;
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.0.state)
+    }
+}
+
+impl State {
+    fn is_due_on_disk(&self, now: Instant) -> bool {
+        self.fresh.is_on_disk() || self.deferred.next().is_some_and(|due| due.at <= now)
+    }
+}
+
+/// Rows that are being committed, until this is dropped.
+struct Committing<'a> {
+    queue: &'a AppQueue,
+    rows: u64,
+}
+
+impl<'a> Committing<'a> {
+    /// Counts rows in, if the queue may take so many.
+    fn begin(queue: &'a AppQueue, rows: u64) -> Result<Self, QueueError> {
+        let depth = queue.depth();
+        let queued_max = queue.0.shared.settings.queued_max;
+        let mut state = queue.state();
+        if state.closed {
+            return Err(QueueError::Closed);
+        }
+        let waiting = depth.waiting + depth.leased + state.committing;
         if waiting + rows > queued_max {
             return Err(QueueError::Full { waiting, queued_max });
         }
-        Ok(())
+        state.committing += rows;
+        drop(state);
+        Ok(Self { queue, rows })
     }
+}
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.0.state)
+impl Drop for Committing<'_> {
+    fn drop(&mut self) {
+        self.queue.state().committing -= self.rows;
     }
 }
 

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::future::join_all;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
 use crate::domain::batch::{Message, PushOptions, Tries};
+use crate::domain::feedback::Cursor;
 use crate::domain::token::Tokens;
 use crate::store;
 
@@ -88,7 +90,7 @@ fn tried(span: Span) -> Span {
 /// Reads on and hands out the next rows.
 async fn next(queue: &AppQueue) -> Option<Span> {
     let now = queue.0.shared.clock.now();
-    while queue.wants_load(now) {
+    while queue.wants_load(now, true) {
         queue.load().await;
     }
     match queue.lease(u32::MAX, now, WALL) {
@@ -137,7 +139,7 @@ async fn a_deferred_row_holds_up_nobody_and_returns_when_it_is_due() {
     assert_eq!(leased(&queue, 9).rows, 1..2);
     let due = clock.now() + SECOND;
     assert_eq!(queue.next_look(), Some(due));
-    assert!(!queue.wants_load(clock.now()));
+    assert!(!queue.wants_load(clock.now(), true));
     clock.set_wall(WALL.plus(SECOND));
     clock.sleep_until(Some(due)).await;
     assert_eq!(next(&queue).await.unwrap().batch.notification(0).token, [0; 32]);
@@ -327,6 +329,62 @@ async fn after_a_start_what_was_not_settled_goes_out_in_order_and_what_was_defer
     assert_eq!(next(&queue).await.unwrap().batch.notification(0).token, [1; 32]);
 }
 
+#[tokio::test]
+async fn a_batch_that_is_committed_while_its_app_is_removed_is_rejected_like_those_before() {
+    let on_disk = OnDisk::new();
+    let (store, queue) = on_disk.start().await;
+    let id = accept(&queue, batch(2)).await;
+    queue.close();
+    let late = Arc::new(batch(2));
+    assert!(!queue.announce(BatchId(id.0 + 1), Arc::clone(&late), None));
+    queue.reject_late(Span { id, rows: 0..2, batch: late, tries: Tries::default() }).await.unwrap();
+    let page = store.rejections_after(&app("app"), Cursor(0), 9).await.unwrap();
+    let rejected: Vec<_> = page.entries.iter().map(|entry| (entry.row, entry.reason)).collect();
+    assert_eq!(rejected, [(0, Reason::Deprovisioned), (1, Reason::Deprovisioned)]);
+    assert_eq!(store.backlogs().await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_everything_was_rejected_rows_are_due_when_they_should_be() {
+    let on_disk = OnDisk::new();
+    let (_store, queue) = on_disk.start().await;
+    accept(&queue, batch(1)).await;
+    queue.defer(&tried(leased(&queue, 1)), Duration::from_secs(300)).await.unwrap();
+    for _ in 0..2 {
+        for span in queue.lease_all(queue.newest()).await.unwrap() {
+            queue.settle(&span);
+        }
+    }
+    accept(&queue, batch(1)).await;
+    queue.defer(&tried(leased(&queue, 1)), SECOND).await.unwrap();
+    assert_eq!(queue.depth().next_due, Some(WALL.plus(SECOND)));
+    on_disk.clock.set_wall(WALL.plus(SECOND));
+    on_disk.clock.sleep(SECOND).await;
+    assert!(next(&queue).await.is_some(), "and are found then");
+}
+
+#[tokio::test]
+async fn without_room_in_memory_only_an_app_that_may_send_reads_on() {
+    let on_disk = OnDisk::new();
+    let (_store, queue) = on_disk.start().await;
+    accept(&queue, batch(1)).await;
+    accept(&queue, batch(1)).await;
+    let first = leased(&queue, 1);
+    queue.settle(&first);
+    assert!(queue.is_ready(NOW), "it has something to connect for");
+    assert!(!queue.wants_load(NOW, false));
+    assert!(queue.wants_load(NOW, true));
+}
+
+#[tokio::test]
+async fn calls_at_the_same_time_do_not_pass_the_bound_together() {
+    let on_disk = OnDisk { settings: Settings { queued_max: 100, ..Settings::default() }, ..OnDisk::new() };
+    let (_store, queue) = on_disk.start().await;
+    let calls = (0..12).map(|_| queue.accept(batch(40), None));
+    let accepted = join_all(calls).await.into_iter().filter(Result::is_ok).count();
+    assert_eq!((accepted, queue.depth().waiting), (2, 80));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Accept(u8),
@@ -394,7 +452,7 @@ async fn no_row_is_lost_or_doubled(queue: AppQueue, clock: Clock, steps: Vec<Ste
             Step::Load => {
                 clock.set_wall(clock.timestamp().plus(SECOND));
                 clock.sleep(SECOND).await;
-                if queue.wants_load(clock.now()) {
+                if queue.wants_load(clock.now(), true) {
                     queue.load().await;
                 }
             }

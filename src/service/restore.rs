@@ -34,11 +34,16 @@ impl PushService {
         Ok(())
     }
 
-    /// Rejects what waits for an app that was deprovisioned when the process ended.
+    /// Rejects what waits for an app that was deprovisioned when the process ended, beside everything else: the store
+    /// may fail. Whoever provisions the app waits for it.
     async fn reject_left_over(&self, app: AppId) {
-        let queue = self.0.queue.open(app.clone());
-        let rows = self.0.delivery.reject_all(queue, Arc::default(), Reason::Deprovisioned).await;
-        info!(%app, rows, "rejected: {}", Reason::Deprovisioned);
+        let (entry, change) = self.entry_to_change(&app).await;
+        let service = self.clone();
+        self.0.delivery.shutdown.spawn(async move {
+            service.reject_waiting(&entry, Reason::Deprovisioned).await;
+            service.drop_if_unused(&entry);
+            drop(change);
+        });
     }
 
     async fn restore_one(&self, id: AppId, body: Vec<u8>) {

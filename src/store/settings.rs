@@ -66,7 +66,7 @@ impl Default for Settings {
             min_free: 256 << 20,
             // At 5,000 notifications a second, at most so many are sent twice after a crash.
             settle_flush: Duration::from_secs(1),
-            rejections_max: 100_000,
+            rejections_max: 1_000_000,
             rejections_age: 30 * DAY,
             feedback_max: 1_000_000,
             feedback_age: 90 * DAY,

@@ -48,7 +48,7 @@ async fn a_due_row_that_cannot_be_sent_wakes_nobody_again_and_again() {
     queue.accept(Batch::broadcast(clock.timestamp(), tokens, message), None).await.unwrap();
     let in_a_minute = clock.now() + Duration::from_secs(60);
     worker.state.pause();
-    assert!(queue.is_ready(), "the row is due");
+    assert!(queue.is_ready(clock.now()), "the row is due");
     assert_eq!(worker.act().await, Some(in_a_minute), "an operator's pause has no end to wait for, but rows expire");
 
     worker.state.resume(clock.now());
