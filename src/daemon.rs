@@ -118,7 +118,8 @@ impl Daemon {
         let deadline = self.config.into_inner().shutdown.deadline;
         let left = || deadline.saturating_sub(self.clock.now().since(began));
         info!(?deadline, "stopping: no more calls are taken");
-        let callers_answered = self.intake.finish(left()).await;
+        // Callers may wait for what workers cannot do, as with a disk that is full: those must have their time too.
+        let callers_answered = self.intake.finish(left() / 2).await;
         let workers_ended = self.work.finish(left()).await;
         let in_time = callers_answered && workers_ended;
         let waiting = self.service.unsettled();

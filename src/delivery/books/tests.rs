@@ -15,7 +15,7 @@ use crate::store::{self, Durability};
 const WALL: Timestamp = Timestamp::from_secs(1_000_000);
 
 struct Place {
-    _dir: TempDir,
+    dir: TempDir,
     clock: Clock,
     store: Store,
     queue: AppQueue,
@@ -23,19 +23,32 @@ struct Place {
 }
 
 impl Place {
-    fn new() -> Self {
-        let dir = TempDir::new().unwrap();
+    async fn new() -> Self {
+        Self::over(TempDir::new().unwrap()).await
+    }
+
+    async fn over(dir: TempDir) -> Self {
         let clock = Clock::with_wall(WALL);
         let settings = store::Settings {
             dir: dir.path().join("state"),
             durability: Durability::None,
             min_free: 0,
+            // What is noted only is lost with the process.
+            settle_flush: Duration::from_secs(24 * 60 * 60),
             ..store::Settings::default()
         };
         let store = Store::open(&settings, clock.clone()).unwrap();
         let queues = Queue::new(store.clone(), queue::Settings::default(), clock.clone());
+        queues.recover().await.unwrap();
         let queue = queues.open(AppId::parse("app").unwrap());
-        Self { _dir: dir, clock, store, queue, shutdown: Shutdown::new() }
+        Self { dir, clock, store, queue, shutdown: Shutdown::new() }
+    }
+
+    /// As after the end of the process at any moment.
+    async fn crashed(self) -> Self {
+        let Self { dir, store, queue, .. } = self;
+        drop((store, queue));
+        Self::over(dir).await
     }
 
     fn books(&self) -> Books {
@@ -45,9 +58,9 @@ impl Place {
     }
 
     /// Accepts so many rows and hands them out.
-    async fn leased(&self, rows: u8) -> Span {
+    async fn leased(&self, rows: u32) -> Span {
         let mut tokens = Tokens::default();
-        (0..rows).for_each(|row| tokens.push(&[row; 32]));
+        (0..rows).for_each(|row| tokens.push(&[row as u8; 32]));
         let message = Message { payload: b"{}"[..].into(), options: PushOptions::default() };
         self.queue.accept(Batch::broadcast(WALL, tokens, message), None).await.unwrap();
         self.books().lease(u32::MAX).await.unwrap()
@@ -55,7 +68,7 @@ impl Place {
 
     async fn rejected(&self) -> Vec<(u32, &'static str)> {
         let app = AppId::parse("app").unwrap();
-        let page = self.store.rejections_after(&app, Cursor(0), 100).await.unwrap();
+        let page = self.store.rejections_after(&app, Cursor(0), 10_000).await.unwrap();
         page.entries.into_iter().map(|entry| (entry.row, entry.reason.name())).collect()
     }
 
@@ -71,7 +84,7 @@ fn settled(span: Span, outcome: Outcome) -> Settled {
 
 #[tokio::test(start_paused = true)]
 async fn each_outcome_has_its_place_on_disk() {
-    let place = Place::new();
+    let place = Place::new().await;
     let mut span = place.leased(5).await;
     let after = Some(Duration::from_secs(60));
     let transient = Outcome::Retry(Retry::Transient { reason: Reason::ProcessingError, after });
@@ -91,7 +104,7 @@ async fn each_outcome_has_its_place_on_disk() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rejection_is_tried_until_it_is_kept_and_settled_only_then() {
-    let place = Place::new();
+    let place = Place::new().await;
     let span = place.leased(1).await;
     place.store.fail_commits(3);
     let before = place.clock.now();
@@ -102,8 +115,30 @@ async fn a_rejection_is_tried_until_it_is_kept_and_settled_only_then() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_row_that_was_rejected_does_not_come_back_after_a_crash() {
+    let place = Place::new().await;
+    let span = place.leased(2500).await;
+    place.books().reject(vec![(span, Reason::EnvironmentChanged)]).await;
+    let place = place.crashed().await;
+    assert_eq!((place.on_disk().await, place.rejected().await.len()), (0, 2500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waited_before_a_move_is_rejected_up_to_its_last_batch() {
+    let place = Place::new().await;
+    let span = place.leased(1).await;
+    place.queue.give_back(vec![span]);
+    let last = place.queue.newest();
+    let later = place.leased(1).await;
+    place.queue.give_back(vec![later]);
+    let place = place.crashed().await;
+    assert_eq!(place.books().reject_until(last, Reason::EnvironmentChanged).await, 1);
+    assert_eq!((place.rejected().await, place.on_disk().await), (vec![(0, "EnvironmentChanged")], 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn rows_to_be_tried_again_are_moved_as_soon_as_the_store_works() {
-    let place = Place::new();
+    let place = Place::new().await;
     let mut span = place.leased(2).await;
     place.store.fail_commits(2);
     let transient = || Outcome::Retry(Retry::Transient { reason: Reason::ProcessingError, after: None });
@@ -114,7 +149,7 @@ async fn rows_to_be_tried_again_are_moved_as_soon_as_the_store_works() {
 
 #[tokio::test(start_paused = true)]
 async fn a_daemon_that_stops_while_the_store_fails_leaves_the_rows_as_they_were() {
-    let place = Place::new();
+    let place = Place::new().await;
     let span = place.leased(2).await;
     place.store.fail_commits(1);
     place.shutdown.stop();
@@ -125,7 +160,7 @@ async fn a_daemon_that_stops_while_the_store_fails_leaves_the_rows_as_they_were(
 
 #[tokio::test(start_paused = true)]
 async fn rows_presumed_delivered_too_early_are_durable_again_before_they_are_sent() {
-    let place = Place::new();
+    let place = Place::new().await;
     let span = place.leased(2).await;
     let mut late = span.clone();
     place.books().enter(vec![settled(span, Outcome::Presumed)], None).await;
@@ -141,7 +176,7 @@ async fn rows_presumed_delivered_too_early_are_durable_again_before_they_are_sen
 
 #[tokio::test(start_paused = true)]
 async fn what_expires_while_it_waits_is_rejected_without_a_connection() {
-    let place = Place::new();
+    let place = Place::new().await;
     let span = place.leased(3).await;
     place.queue.give_back(vec![span]);
     let mut books = place.books();
@@ -157,7 +192,7 @@ async fn what_expires_while_it_waits_is_rejected_without_a_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn everything_that_waits_can_be_rejected_due_or_not() {
-    let place = Place::new();
+    let place = Place::new().await;
     let mut span = place.leased(3).await;
     let transient = Outcome::Retry(Retry::Transient { reason: Reason::ProcessingError, after: None });
     place.books().enter(vec![settled(span.take_front(1), transient)], None).await;
