@@ -16,7 +16,7 @@ impl Reading {
     pub(super) fn begin(&mut self, queue: &AppQueue, now: Instant, may_send: bool) {
         if self.0.is_none() && queue.wants_load(now, may_send) {
             let queue = queue.clone();
-            self.0 = Some(Box::pin(async move { queue.load().await }));
+            self.0 = Some(Box::pin(async move { queue.load(may_send).await }));
         }
     }
 

@@ -96,6 +96,8 @@ struct Shared {
     clock: Clock,
     memory: Arc<Memory>,
     wall_steps: Mutex<WallSteps>,
+    /// Held by the one queue that reads: together they would take memory that each of them found free.
+    reading: tokio::sync::Mutex<()>,
     /// What was found on disk at the start, until the queue it belongs to is opened.
     recovered: Mutex<HashMap<AppId, Backlog>>,
 }
@@ -154,8 +156,8 @@ impl Queue {
     /// Queues over a store.
     pub fn new(store: Store, settings: Settings, clock: Clock) -> Self {
         let memory = Arc::new(Memory::new(settings.memory_max));
-        let (wall_steps, recovered) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Shared { store, settings, clock, memory, wall_steps, recovered }))
+        let (wall_steps, reading, recovered) = Default::default();
+        Self(Arc::new(Shared { store, settings, clock, memory, wall_steps, reading, recovered }))
     }
 
     /// Finds out what waits on disk, before the first queue is opened; the apps that have something.
@@ -310,10 +312,14 @@ impl AppQueue {
         has_room && state.is_due_on_disk(now)
     }
 
-    /// Reads the next part of what waits on disk. May be dropped at any time; nothing is lost. An error is kept, and it
-    /// is tried again after a second.
-    pub async fn load(&self) {
+    /// Reads the next part of what waits on disk, if that is still wanted once all other apps have had their turn. May be
+    /// dropped at any time; nothing is lost. An error is kept, and it is tried again after a second.
+    pub async fn load(&self, may_send: bool) {
         let shared = &self.0.shared;
+        let _turn = shared.reading.lock().await;
+        if !self.wants_load(shared.clock.now(), may_send) {
+            return;
+        }
         let (now, wall) = (shared.clock.now(), shared.clock.timestamp());
         let due = self.state().deferred.next().filter(|due| due.at <= now);
         let loaded = match due {

@@ -91,7 +91,7 @@ fn tried(span: Span) -> Span {
 async fn next(queue: &AppQueue) -> Option<Span> {
     let now = queue.0.shared.clock.now();
     while queue.wants_load(now, true) {
-        queue.load().await;
+        queue.load(true).await;
     }
     match queue.lease(u32::MAX, now, WALL) {
         Some(Leased::Send(span)) => Some(span),
@@ -377,6 +377,25 @@ async fn without_room_in_memory_only_an_app_that_may_send_reads_on() {
 }
 
 #[tokio::test]
+async fn apps_that_cannot_send_do_not_take_the_same_memory_at_the_same_time() {
+    let on_disk = OnDisk { settings: Settings { memory_max: 1 << 20, ..Settings::default() }, ..OnDisk::new() };
+    let (_store, one) = on_disk.start().await;
+    let other = Queue(Arc::clone(&one.0.shared)).open(app("other"));
+    let payload: Arc<[u8]> = vec![b' '; 1 << 20].into();
+    for queue in [&one, &other] {
+        let mut tokens = Tokens::default();
+        tokens.push(&[7; 32]);
+        let message = Message { payload: Arc::clone(&payload), options: PushOptions::default() };
+        let filler = one.0.shared.memory.share().take(1);
+        accept(queue, Batch::broadcast(WALL, tokens, message)).await;
+        drop(filler);
+    }
+    futures_util::join!(one.load(false), other.load(false));
+    assert_eq!([&one, &other].map(AppQueue::is_in_memory), [true, false]);
+    assert!(other.is_ready(NOW));
+}
+
+#[tokio::test]
 async fn calls_at_the_same_time_do_not_pass_the_bound_together() {
     let on_disk = OnDisk { settings: Settings { queued_max: 100, ..Settings::default() }, ..OnDisk::new() };
     let (_store, queue) = on_disk.start().await;
@@ -453,7 +472,7 @@ async fn no_row_is_lost_or_doubled(queue: AppQueue, clock: Clock, steps: Vec<Ste
                 clock.set_wall(clock.timestamp().plus(SECOND));
                 clock.sleep(SECOND).await;
                 if queue.wants_load(clock.now(), true) {
-                    queue.load().await;
+                    queue.load(true).await;
                 }
             }
         }
