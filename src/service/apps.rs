@@ -29,27 +29,33 @@ impl PushService {
     }
 
     /// Stops sending until [`PushService::resume`], also after a restart; the queue keeps what it has and `notify` goes
-    /// on accepting.
+    /// on accepting. A refused app is paused as soon as it could send.
     pub async fn pause(&self, app: &App) -> Result<(), ServiceError> {
+        let _change = app.0.change.lock().await;
         let provisioned = app.0.provisioned().ok_or(ServiceError::UnknownApp)?;
-        provisioned.worker()?.pause().await.map_err(ServiceError::try_later)?;
+        match (&provisioned.standing, &provisioned.basis) {
+            (Standing::Accepted { worker, .. }, _) => worker.pause().await.map_err(ServiceError::try_later)?,
+            (Standing::Refused(_), Basis::Terms(_)) => (),
+            (Standing::Refused(refusal), Basis::Unreadable(_)) => {
+                return Err(ServiceError::NotConnected(refusal.cause.clone()));
+            }
+        }
         self.keep_paused(&app.0, true).await
     }
 
     /// Sends again, whatever it was that paused the app; a refused one is judged again.
     pub async fn resume(&self, app: &App) -> Result<(), ServiceError> {
         let entry = &app.0;
-        self.keep_paused(entry, false).await?;
-        if entry.provisioned().is_some_and(|provisioned| provisioned.worker().is_err()) {
-            self.retry(Arc::clone(entry)).await;
-        }
+        let _change = entry.change.lock().await;
+        let kept = self.keep_paused(entry, false).await;
+        self.try_again(entry).await;
         let provisioned = entry.provisioned().ok_or(ServiceError::UnknownApp)?;
-        provisioned.worker()?.resume().await.map_err(ServiceError::try_later)
+        provisioned.worker()?.resume().await.map_err(ServiceError::try_later)?;
+        kept
     }
 
-    /// Remembers whether an operator paused the app.
+    /// Remembers whether an operator paused the app. With its `change` held.
     async fn keep_paused(&self, entry: &Entry, is_paused: bool) -> Result<(), ServiceError> {
-        let _change = entry.change.lock().await;
         let provisioned = entry.provisioned().ok_or(ServiceError::UnknownApp)?;
         if let Some(terms) = provisioned.terms() {
             let terms = Arc::new(Terms { is_paused, ..Terms::clone(terms) });
@@ -109,11 +115,9 @@ fn status_of(entry: &Entry) -> Option<AppStatus> {
         }
         Standing::Refused(refusal) => ("refused", refusal.cause.clone(), refusal.since, None),
     };
-    let is_closed = environment.is_some_and(|environment| environment.is_closed_by_apple());
-    let cause = match is_closed && state != "connected" {
-        true => format!("{cause}{}{CLOSED_BY_APPLE}", if cause.is_empty() { "" } else { ". " }),
-        false => cause,
-    };
+    let is_closed = environment.is_some_and(|environment| environment.is_closed_by_apple()) && state != "connected";
+    let causes = [Some(cause), is_closed.then(|| CLOSED_BY_APPLE.to_owned()), entry.unkept()];
+    let causes: Vec<String> = causes.into_iter().flatten().filter(|cause| !cause.is_empty()).collect();
     let secrets = match &provisioned.basis {
         Basis::Terms(_) => entry.kept().map_or("", |kept| kept.secrecy.word()),
         Basis::Unreadable(unreadable) => unreadable.secrecy.word(),
@@ -124,7 +128,7 @@ fn status_of(entry: &Entry) -> Option<AppStatus> {
         protocol: environment.map(|environment| environment.gateway.protocol),
         gateway: environment.map(|environment| environment.gateway.to_string()).unwrap_or_default(),
         state,
-        cause,
+        cause: causes.join(". "),
         since,
         waiting: depth.waiting,
         in_flight: depth.leased,

@@ -21,7 +21,7 @@ pub(super) struct Entry {
     pub(super) queue: AppQueue,
     pub(super) counters: Arc<Counters>,
     pub(super) accepted: AtomicU64,
-    /// Held while anything of `provisioned`, `kept` and `seen` changes.
+    /// Held while anything of `provisioned`, `kept`, `unkept` and `seen` changes.
     pub(super) change: Arc<tokio::sync::Mutex<()>>,
     /// Held from a plain `feedback` call until its answer has left.
     pub(super) feedback_turn: Arc<tokio::sync::Mutex<()>>,
@@ -30,6 +30,8 @@ pub(super) struct Entry {
     provisioned: RwLock<Option<Provisioned>>,
     /// What the store holds, where that is known to be what could be read of it.
     kept: Mutex<Option<Kept>>,
+    /// Why the store does not hold what the app has, where the last attempt failed.
+    unkept: Mutex<Option<String>>,
     /// The file of the credentials, as it was when it was last read.
     seen: Mutex<Option<FileMark>>,
 }
@@ -89,6 +91,7 @@ impl Entry {
             polled: AtomicBool::new(false),
             provisioned: RwLock::new(None),
             kept: Mutex::default(),
+            unkept: Mutex::default(),
             seen: Mutex::default(),
         }
     }
@@ -118,6 +121,14 @@ impl Entry {
 
     pub(super) fn set_kept(&self, kept: Option<Kept>) {
         *locked(&self.kept) = kept;
+    }
+
+    pub(super) fn unkept(&self) -> Option<String> {
+        locked(&self.unkept).clone()
+    }
+
+    pub(super) fn set_unkept(&self, cause: Option<String>) {
+        *locked(&self.unkept) = cause;
     }
 
     pub(super) fn seen(&self) -> Option<FileMark> {

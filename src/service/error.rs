@@ -2,8 +2,9 @@
 
 use thiserror::Error;
 
-/// Why a verb was refused. Nothing was done, queued or changed when one of these is returned; but a provision, pause or
-/// resume that the store could not keep ([`ServiceError::TryLater`]) holds until the daemon ends.
+/// Why a verb was refused. Nothing was done, queued or changed when one of these is returned; but a pause, a resume and
+/// new credentials of an app that works hold although the store could not keep them ([`ServiceError::TryLater`]): they
+/// are lost if the daemon ends before it can.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ServiceError {
     /// The app was never provisioned.

@@ -30,6 +30,7 @@ impl PushService {
             let watch = async {
                 for look in 1.. {
                     service.0.clock.sleep(LOOK_EVERY).await;
+                    service.for_each_app(|entry| service.keep_again(entry)).await;
                     service.look_at_files().await;
                     if look % LOOKS_UNTIL_RETRY == 0 {
                         service.for_each_app(|entry| service.retry(entry)).await;

@@ -6,6 +6,7 @@ pub mod error;
 pub mod export;
 pub mod feedback;
 mod files;
+mod keep;
 mod notify;
 mod provision;
 mod queue;

@@ -1,20 +1,20 @@
-//! `provision`: judge the credentials, then add the app or replace what it has, then keep that in the store.
+//! `provision`: judge the credentials, keep them in the store, and add the app or replace what it has.
 
 use std::sync::Arc;
 
 use tokio::sync::OwnedMutexGuard;
 use tracing::{Instrument as _, warn};
 
-use super::entry::{Basis, Entry, Kept, Provisioned, Standing};
+use super::entry::{Basis, Entry, Provisioned, Standing};
 use super::error::ServiceError;
 use super::request::{Provision, ProvisionOptions};
-use super::standing::Judged;
-use super::stored::{self, Secrecy, SectionDigest, Terms};
+use super::standing::{Judged, feedback_source};
+use super::stored::{SectionDigest, Terms};
 use super::{PushService, Repeat};
 use crate::credentials::Credentials;
 use crate::credentials::error::CredentialsError;
 use crate::credentials::source::FILE_BYTES_MAX;
-use crate::delivery::CommandError;
+use crate::delivery::{CommandError, WorkerHandle};
 use crate::domain::app::{AppId, Environment};
 use crate::domain::outcome::Reason;
 use crate::gateway::{Gateway, Route, RouteError};
@@ -56,12 +56,19 @@ impl From<CommandError> for Problem {
     }
 }
 
+impl From<ServiceError> for Problem {
+    fn from(error: ServiceError) -> Self {
+        Self::Busy(error.to_string())
+    }
+}
+
 impl PushService {
     /// Adds an app, or replaces its credentials, environment, time-out or options; durable when this returns.
     ///
     /// Bad credentials are an error where the call has options or the daemon is strict. Otherwise the app then exists
     /// as refused, so that a list of provisions does not end at a bad one; an app that works keeps what it has. When
-    /// the store fails, the same call again is another attempt to keep what was provisioned.
+    /// the store fails, nothing is changed, but for the connection of an app that works: it keeps its new credentials,
+    /// and they are kept in the store as soon as that works.
     pub async fn provision(&self, request: Provision) -> Result<(), ServiceError> {
         let service = self.clone();
         self.to_the_end(async move { service.provision_from(request, None).await }).await
@@ -130,7 +137,7 @@ impl PushService {
             Err(Problem::Busy(cause)) => return Err(ServiceError::TryLater(cause)),
             Err(Problem::Credentials(cause)) if tells => return Err(ServiceError::InvalidArgument(cause)),
             Err(Problem::Credentials(cause)) => {
-                if self.refuse(entry, terms, environment, cause) {
+                if self.refuse(entry, terms, environment, cause).await? {
                     entry.set_seen(mark);
                 }
             }
@@ -187,51 +194,80 @@ impl PushService {
     }
 
     /// Starts the app, or changes what differs. Identity is leaf certificate, key and environment.
+    ///
+    /// Whatever can be kept before it takes effect is: a new app is nowhere when that fails. Only a new connection is
+    /// tried first, so that what the gateway refuses is not kept; it is to be kept by [`PushService::keep`].
     pub(super) async fn take_up(
         &self,
         entry: &Entry,
-        mut terms: Terms,
+        terms: Terms,
         environment: &Arc<Environment>,
         credentials: Arc<Credentials>,
         by: By,
     ) -> Result<(), Problem> {
         let route = self.route(entry, &terms, environment, credentials);
-        let present = entry.provisioned();
-        let present_terms = present.as_ref().and_then(|present| present.terms().cloned());
-        let worker = match present.map(|present| present.standing) {
-            Some(Standing::Accepted { route: present, worker }) => {
+        let terms = Terms { feedback_topic: Some(feedback_source(&route).topic), ..terms };
+        match entry.provisioned() {
+            Some(Provisioned { basis, standing: Standing::Accepted { route: present, worker }, .. }) => {
                 let is_same = has_same_identity(&present, &route);
                 let ignores = by != By::Operator && self.setup().repeat == Repeat::Ignore;
                 // Provisioning again is how callers say "try again".
                 if (is_same || ignores) && worker.status().refuses {
                     worker.resume().await?;
                 }
-                if ignores {
-                    return Ok(());
-                }
-                if !is_same {
-                    if by == (By::Caller { force: false }) {
-                        forbid_earlier_end(&present.credentials, &route)?;
+                match basis {
+                    _ if ignores => Ok(()),
+                    Basis::Terms(present) if is_same => self.alter(entry, &present, terms, route, worker).await,
+                    Basis::Terms(_) | Basis::Unreadable(_) => {
+                        if by == (By::Caller { force: false }) {
+                            forbid_earlier_end(&present.credentials, &route)?;
+                        }
+                        self.check_sealing(entry, &terms)?;
+                        self.0.delivery.replace(&worker, route.clone()).await??;
+                        self.stand_accepted(entry, Arc::new(terms), route, worker);
+                        Ok(())
                     }
-                    self.0.delivery.replace(&worker, route.clone()).await??;
-                } else if let Some(present) = present_terms {
-                    terms = Terms { since: present.since, feedback_topic: present.feedback_topic.clone(), ..terms };
-                    if terms == *present {
-                        return Ok(());
-                    }
-                    worker.set_connect_timeout(route.connect_timeout).await?;
                 }
-                worker
             }
-            Some(Standing::Refused(_)) | None => {
-                if self.is_to_move(entry, &terms) {
-                    Gateway::new(route.clone(), &self.0.delivery.gateway, self.0.clock.clone())?;
-                    self.reject_waiting(entry, Reason::EnvironmentChanged).await;
-                }
-                self.start(entry, &terms, route.clone()).await?
-            }
-        };
+            Some(_) | None => self.start_anew(entry, terms, route).await,
+        }
+    }
+
+    /// Changes what does not concern the connection.
+    async fn alter(
+        &self,
+        entry: &Entry,
+        present: &Terms,
+        terms: Terms,
+        route: Route,
+        worker: WorkerHandle,
+    ) -> Result<(), Problem> {
+        let terms = Terms { since: present.since, ..terms };
+        if terms == *present {
+            return Ok(());
+        }
+        let terms = Arc::new(terms);
+        self.keep_terms(entry, &terms).await?;
+        worker.set_connect_timeout(route.connect_timeout).await?;
         self.stand_accepted(entry, terms, route, worker);
+        Ok(())
+    }
+
+    /// Starts an app that has no worker.
+    async fn start_anew(&self, entry: &Entry, terms: Terms, route: Route) -> Result<(), Problem> {
+        Gateway::new(route.clone(), &self.0.delivery.gateway, self.0.clock.clone())?;
+        self.check_sealing(entry, &terms)?;
+        // Before the store has the app elsewhere: what waits must never go out there, whenever the process ends.
+        if self.is_to_move(entry, &terms) {
+            self.reject_waiting(entry, Reason::EnvironmentChanged).await;
+        }
+        let terms = Arc::new(terms);
+        self.keep_terms(entry, &terms).await?;
+        match self.start(entry, &terms, route.clone()).await {
+            Ok(worker) => self.stand_accepted(entry, terms, route, worker),
+            // Its files changed within this moment.
+            Err(error) => self.stand_refused(entry, terms, Some(route.environment), error.to_string()),
+        }
         Ok(())
     }
 
@@ -243,8 +279,14 @@ impl PushService {
     }
 
     /// Makes an app a refused one, unless it has something better: a worker, a record that may yet be read, or rows that
-    /// wait for another environment. Whether it took the terms.
-    fn refuse(&self, entry: &Entry, mut terms: Terms, environment: Arc<Environment>, cause: String) -> bool {
+    /// wait for another environment. Whether it took the terms, which are kept then.
+    async fn refuse(
+        &self,
+        entry: &Entry,
+        mut terms: Terms,
+        environment: Arc<Environment>,
+        cause: String,
+    ) -> Result<bool, ServiceError> {
         let depth = entry.queue.depth();
         let is_better = |present: &Provisioned| match (&present.standing, &present.basis) {
             (Standing::Accepted { .. }, _) | (Standing::Refused(_), Basis::Unreadable(_)) => true,
@@ -255,7 +297,7 @@ impl PushService {
         let present = entry.provisioned();
         if present.as_ref().is_some_and(is_better) {
             warn!(app = %entry.id, "the new credentials are refused, the present ones stay: {cause}");
-            return false;
+            return Ok(false);
         }
         if let Some(present) = present.as_ref().and_then(|present| present.terms()) {
             if present.environment == terms.environment {
@@ -265,29 +307,10 @@ impl PushService {
                 terms.since = present.since;
             }
         }
+        let terms = Arc::new(terms);
+        self.keep_terms(entry, &terms).await?;
         self.stand_refused(entry, terms, Some(environment), cause);
-        true
-    }
-
-    /// Makes the store hold what the app has, if it does not yet.
-    pub(super) async fn keep(&self, entry: &Entry) -> Result<(), ServiceError> {
-        let Some(terms) = entry.provisioned().and_then(|present| present.terms().cloned()) else { return Ok(()) };
-        let is_kept = |kept: Kept| kept.terms == terms && !(kept.secrecy == Secrecy::Plain && self.0.key.can_seal());
-        if entry.kept().is_some_and(is_kept) {
-            return Ok(());
-        }
-        let (body, secrecy) = stored::encode(&entry.id, &terms, &self.0.key).map_err(ServiceError::try_later)?;
-        self.0.store.put_app(&entry.id, body).await.map_err(ServiceError::try_later)?;
-        entry.set_kept(Some(Kept { terms, secrecy }));
-        self.0.removed.remove(&entry.id);
-        Ok(())
-    }
-
-    /// The same where nobody waits for an answer.
-    pub(super) async fn keep_or_warn(&self, entry: &Entry) {
-        if let Err(problem) = self.keep(entry).await {
-            warn!(app = %entry.id, "a change of the app is not kept and is lost at the next start: {problem}");
-        }
+        Ok(true)
     }
 }
 

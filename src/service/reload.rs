@@ -42,7 +42,7 @@ impl PushService {
             }
             Some(row) => self.follow_row(&entry, terms, route, worker, row).await,
             None => {
-                self.stand_refused(&entry, Terms::clone(terms), None, vanished(&terms.environment));
+                self.stand_refused(&entry, Arc::clone(terms), None, vanished(&terms.environment));
                 park(&entry, worker).await;
             }
         }
@@ -53,7 +53,7 @@ impl PushService {
     async fn follow_row(
         &self,
         entry: &Entry,
-        terms: &Terms,
+        terms: &Arc<Terms>,
         present: &Route,
         worker: &WorkerHandle,
         row: &Arc<Environment>,
@@ -61,13 +61,13 @@ impl PushService {
         info!(app = %entry.id, environment = %row.name, gateway = %row.gateway, "the environment changed");
         let credentials = Arc::clone(&present.credentials);
         let taken = match credentials.judge(row, self.0.clock.timestamp()) {
-            Ok(()) => self.take_up(entry, terms.clone(), row, credentials, By::Operator).await,
+            Ok(()) => self.take_up(entry, Terms::clone(terms), row, credentials, By::Operator).await,
             Err(error) => Err(Problem::Credentials(error.to_string())),
         };
         match taken {
             Ok(()) => self.keep_or_warn(entry).await,
             Err(Problem::Credentials(cause)) => {
-                self.stand_refused(entry, terms.clone(), Some(Arc::clone(row)), cause);
+                self.stand_refused(entry, Arc::clone(terms), Some(Arc::clone(row)), cause);
                 park(entry, worker).await;
                 self.try_again(entry).await;
             }

@@ -9,7 +9,7 @@ use super::PushService;
 use super::entry::{Basis, Entry, Kept, Provisioned, Refusal, Standing};
 use super::request::{NotifyOptions, Provision};
 use super::seal::SealKey;
-use super::stored::{self, Record, Removed, SectionDigest, Terms, Unreadable};
+use super::stored::{self, Record, Removed, SectionDigest, Unreadable};
 use crate::domain::app::AppId;
 use crate::domain::outcome::Reason;
 use crate::store::StoreError;
@@ -143,7 +143,7 @@ impl PushService {
     pub(super) async fn try_again(&self, entry: &Entry) {
         let Some(provisioned) = entry.provisioned() else { return };
         if let (Standing::Refused(_), Some(terms)) = (&provisioned.standing, provisioned.terms()) {
-            self.try_to_start(entry, &Terms::clone(terms)).await;
+            self.try_to_start(entry, terms).await;
             self.keep_or_warn(entry).await;
         }
     }

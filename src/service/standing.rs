@@ -65,10 +65,10 @@ impl PushService {
     }
 
     /// Tries to make an app work that has no worker. What comes of it is its standing.
-    pub(super) async fn try_to_start(&self, entry: &Entry, terms: &Terms) {
+    pub(super) async fn try_to_start(&self, entry: &Entry, terms: &Arc<Terms>) {
         let environment = self.setup().environments.get(&*terms.environment).cloned();
         let Some(environment) = environment else {
-            return self.stand_refused(entry, terms.clone(), None, vanished(&terms.environment));
+            return self.stand_refused(entry, Arc::clone(terms), None, vanished(&terms.environment));
         };
         let Judged { mark, credentials } = self.judge(&terms.certificate, &environment).await;
         entry.set_seen(mark);
@@ -81,8 +81,8 @@ impl PushService {
             Err(cause) => Err(cause),
         };
         match started {
-            Ok((route, worker)) => self.stand_accepted(entry, terms.clone(), route, worker),
-            Err(cause) => self.stand_refused(entry, terms.clone(), Some(environment), cause),
+            Ok((route, worker)) => self.stand_accepted(entry, Arc::clone(terms), route, worker),
+            Err(cause) => self.stand_refused(entry, Arc::clone(terms), Some(environment), cause),
         }
     }
 
@@ -97,14 +97,16 @@ impl PushService {
     }
 
     /// The app works.
-    pub(super) fn stand_accepted(&self, entry: &Entry, terms: Terms, route: Route, worker: WorkerHandle) {
+    pub(super) fn stand_accepted(&self, entry: &Entry, mut terms: Arc<Terms>, route: Route, worker: WorkerHandle) {
         let (environment, facts) = (&route.environment, route.credentials.facts());
         info!(app = %entry.id, environment = %environment.name, subject = %facts.subject, expires = %facts.not_after, "provisioned");
         if environment.is_closed_by_apple() {
             warn!(app = %entry.id, environment = %environment.name, "{CLOSED_BY_APPLE}");
         }
         let feedback_topic = Some(feedback_source(&route).topic);
-        let terms = Arc::new(Terms { feedback_topic, ..terms });
+        if terms.feedback_topic != feedback_topic {
+            Arc::make_mut(&mut terms).feedback_topic = feedback_topic;
+        }
         entry.set_provisioned(Some(Provisioned::new(terms, Standing::Accepted { route, worker })));
     }
 
@@ -112,7 +114,7 @@ impl PushService {
     pub(super) fn stand_refused(
         &self,
         entry: &Entry,
-        terms: Terms,
+        terms: Arc<Terms>,
         environment: Option<Arc<Environment>>,
         cause: String,
     ) {
@@ -124,7 +126,7 @@ impl PushService {
             }
         };
         let standing = Standing::Refused(Refusal { cause, since, environment });
-        entry.set_provisioned(Some(Provisioned::new(Arc::new(terms), standing)));
+        entry.set_provisioned(Some(Provisioned::new(terms, standing)));
     }
 
     /// Rejects what waits for an app that has no worker to do it; how many notifications that were.

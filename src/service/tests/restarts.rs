@@ -8,8 +8,8 @@ use crate::service::status::AppStatus;
 use crate::store::FeedbackSource;
 
 /// What outlives the process: the store, and a directory with certificates and keys.
-struct Machine {
-    store: Store,
+pub(super) struct Machine {
+    pub(super) store: Store,
     dir: tempfile::TempDir,
 }
 
@@ -18,7 +18,19 @@ impl Machine {
         Self { store: Store::memory(&store::Settings::default()), dir: tempfile::tempdir().unwrap() }
     }
 
-    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    /// One whose store can fail.
+    pub(super) fn with_disk() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = store::Settings {
+            dir: dir.path().join("state"),
+            durability: store::Durability::None,
+            min_free: 0,
+            ..store::Settings::default()
+        };
+        Self { store: Store::open(&settings, Clock::with_wall(NOW)).unwrap(), dir }
+    }
+
+    pub(super) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.dir.path().join(name);
         std::fs::write(&path, content).unwrap();
         path
@@ -33,36 +45,36 @@ impl Machine {
     }
 
     /// A life of the daemon, with both environments and no key.
-    async fn life(&self) -> PushService {
+    pub(super) async fn life(&self) -> PushService {
         self.life_with(&["sandbox", "staging"], None).await
     }
 
-    async fn life_with(&self, environments: &[&str], key: Option<&Path>) -> PushService {
+    pub(super) async fn life_with(&self, environments: &[&str], key: Option<&Path>) -> PushService {
         let service = service_over(&self.store, environments, self.settings(key));
         service.restore().await.unwrap();
         service
     }
 
     /// All bodies of the store.
-    async fn body(&self) -> String {
+    pub(super) async fn body(&self) -> String {
         let apps = self.store.apps().await.unwrap();
         apps.into_iter().map(|(_, body)| String::from_utf8(body).unwrap()).collect()
     }
 }
 
-fn status(service: &PushService) -> AppStatus {
+pub(super) fn status(service: &PushService) -> AppStatus {
     service.status(&service.app("app").unwrap()).unwrap()
 }
 
-fn ends(service: &PushService) -> String {
+pub(super) fn ends(service: &PushService) -> String {
     status(service).expires.unwrap().to_string()[..4].to_owned()
 }
 
-fn from_file(certificate: &Path) -> Provision {
+pub(super) fn from_file(certificate: &Path) -> Provision {
     provision(certificate.to_str().unwrap())
 }
 
-async fn assert_refused(service: &PushService, words: &str) {
+pub(super) async fn assert_refused(service: &PushService, words: &str) {
     let app = service.app("app").unwrap();
     let cause = service.status(&app).unwrap().cause;
     assert!(cause.contains(words), "{cause}");
@@ -166,32 +178,6 @@ async fn a_key_that_appears_later_seals_what_was_plain() {
     let after = machine.life_with(&["sandbox"], Some(&key)).await;
     assert_eq!(status(&after).secrets, "sealed");
     assert!(!machine.body().await.contains("BEGIN"));
-}
-
-#[tokio::test]
-async fn a_key_of_no_use_is_try_later_and_nothing_is_stored_in_the_clear() {
-    let machine = Machine::new();
-    let key = machine.file("apnsd-key", "short");
-    let service = machine.life_with(&["sandbox"], Some(&key)).await;
-    for _ in 0..2 {
-        let error = service.provision(provision(pem(2040))).await.unwrap_err();
-        assert!(matches!(&error, ServiceError::TryLater(text) if text.contains("at least 16 are needed")), "{error}");
-    }
-    assert_eq!(machine.body().await, "");
-}
-
-#[tokio::test]
-async fn the_same_call_again_keeps_what_could_not_be_kept() {
-    let machine = Machine::new();
-    let service = machine.life().await;
-    let request = provision(pem(2040));
-    service.provision(request.clone()).await.unwrap();
-    // As if the store had failed.
-    let app = service.app("app").unwrap();
-    app.0.set_kept(None);
-    machine.store.remove_app(app.id()).await.unwrap();
-    service.provision(request).await.unwrap();
-    assert_eq!(status(&machine.life().await).secrets, "plain");
 }
 
 #[tokio::test]
