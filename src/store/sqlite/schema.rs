@@ -23,6 +23,9 @@ const CHECKED_BYTES_MAX: i64 = 64 << 20;
 /// A due time further ahead than this is one that a clock gave which was set back since.
 const DUE_AHEAD_MAX: Duration = Duration::from_secs(60 * 60);
 
+/// Somebody may look at the file with the sqlite3 shell.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Opens the one connection that writes, makes or updates the tables, and checks the file.
 pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connection, OpenError> {
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX);
@@ -60,8 +63,7 @@ pub(super) fn bring_due_times_back(connection: &Connection, path: &Path, now: Ti
 
 fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
-    // Somebody may look at the file with the sqlite3 shell.
-    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cell_size_check", true)?;

@@ -147,3 +147,38 @@ async fn due_times_of_a_clock_that_was_set_back_are_an_hour_ahead_at_most() {
     place.clock.set_wall(at(10));
     assert_eq!(dues().await, [(2, Some(at(30))), (3, Some(at(30))), (4, Some(at(30)))]);
 }
+
+#[tokio::test]
+async fn the_body_of_an_app_that_was_replaced_or_removed_is_in_no_file() {
+    let place = Place::new();
+    let secret = |app: usize, version: &str| format!("{version} secret of {app:04};").repeat(40 + app % 5 * 200);
+    let name = |n: usize| app(&format!("app-{n}"));
+    let leftovers = |text: &str| {
+        let files = fs::read_dir(&place.settings.dir).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+        files.map(|bytes| memchr::memmem::find_iter(&bytes, text.as_bytes()).count()).sum::<usize>()
+    };
+    let store = place.open();
+    for n in 0..40 {
+        store.put_app(&name(n), secret(n, "first").into_bytes()).await.unwrap();
+    }
+    assert!(leftovers("first secret of 0001") > 0);
+    for n in 0..20 {
+        store.put_app(&name(n), secret(n, "other").into_bytes()).await.unwrap();
+    }
+    for n in 10..40 {
+        store.remove_app(&name(n)).await.unwrap();
+    }
+    store.close().await.unwrap();
+    assert_eq!(leftovers("first secret"), 0);
+    assert_eq!((leftovers("other secret of 0012"), leftovers("other secret of 0009") > 0), (0, true));
+}
+
+#[tokio::test]
+async fn the_first_upkeep_empties_the_log_for_bodies_that_a_crash_left_there() {
+    let place = Place::new();
+    let store = place.open();
+    // The first turn has an upkeep at its end; what is asked second is answered after it.
+    all(&store, &app("one")).await;
+    all(&store, &app("one")).await;
+    assert_eq!(fs::metadata(place.settings.dir.join("apnsd.db-wal")).unwrap().len(), 0);
+}
