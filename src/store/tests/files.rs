@@ -182,3 +182,48 @@ async fn the_first_upkeep_empties_the_log_for_bodies_that_a_crash_left_there() {
     all(&store, &app("one")).await;
     assert_eq!(fs::metadata(place.settings.dir.join("apnsd.db-wal")).unwrap().len(), 0);
 }
+
+/// What is logged while a store is opened and dropped.
+fn said(place: &Place) -> String {
+    let path = place.dir.path().join("log");
+    let log = std::sync::Arc::new(fs::File::create(&path).unwrap());
+    let lines = tracing_subscriber::fmt().without_time().with_ansi(false).with_target(false).with_writer(log);
+    tracing::subscriber::with_default(lines.finish(), || drop(place.open()));
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn a_database_that_is_gone_from_a_directory_that_was_used_is_told() {
+    let place = Place::new();
+    assert_eq!(said(&place), "");
+    assert_eq!(said(&place), "");
+    let database = place.settings.dir.join("apnsd.db");
+    fs::remove_file(&database).unwrap();
+    let told = "has been used before, but apnsd.db is missing or empty: a new, empty store was made";
+    assert!(said(&place).contains(told));
+    fs::write(&database, "").unwrap();
+    assert!(said(&place).contains(told));
+}
+
+#[test]
+fn a_directory_that_is_in_use_is_locked_even_without_its_lock_file() {
+    let place = Place::new();
+    let store = place.open();
+    fs::remove_file(place.settings.dir.join("apnsd.lock")).unwrap();
+    assert!(matches!(open_error(&place), OpenError::Locked { .. }));
+    drop(store);
+    drop(place.open());
+}
+
+#[test]
+fn a_directory_of_this_program_is_closed_to_others_and_one_with_other_files_told() {
+    let place = Place::new();
+    drop(place.open());
+    let open_up = || fs::set_permissions(&place.settings.dir, fs::Permissions::from_mode(0o755)).unwrap();
+    open_up();
+    assert!(said(&place).contains(" had mode 0755: it has 0700 now"));
+    assert_eq!(mode(&place.settings.dir), 0o700);
+    open_up();
+    fs::write(place.settings.dir.join("theirs"), "").unwrap();
+    assert!(said(&place).contains("WARN") && mode(&place.settings.dir) == 0o755);
+}
