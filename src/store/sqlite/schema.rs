@@ -77,7 +77,7 @@ fn prepare(connection: &mut Connection, path: &Path, durability: Durability) -> 
     if pages.saturating_mul(number(connection, "page_size").map_err(failed)?) <= CHECKED_BYTES_MAX {
         let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
         if verdict != "ok" {
-            return Err(OpenError::Corrupt { path: path.to_owned(), problem: verdict });
+            return Err(OpenError::Corrupt { path: path.to_owned(), problem: one_line(&verdict) });
         }
     }
     set_up(connection, durability).map_err(failed)?;
@@ -135,11 +135,43 @@ fn migrate(connection: &mut Connection, found: u32) -> rusqlite::Result<()> {
 }
 
 pub(super) fn open_error(path: &Path, error: &rusqlite::Error) -> OpenError {
-    let problem = error.to_string();
+    let problem = one_line(&error.to_string());
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             OpenError::Corrupt { path: path.to_owned(), problem }
         }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Sqlite {
+            path: path.to_owned(),
+            problem: format!(
+                "{problem}: another program has it open (a backup, sqlite3): end that one and start again"
+            ),
+        },
         Some(_) | None => OpenError::Sqlite { path: path.to_owned(), problem },
+    }
+}
+
+/// SQLite's words may be in several lines.
+fn one_line(words: &str) -> String {
+    words.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn words_of_sqlite_are_one_line_with_the_cure_where_one_is_known() {
+        let told = |code, words: &str| {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(words.to_owned()));
+            open_error(Path::new("/state/apnsd.db"), &error).to_string()
+        };
+        assert_eq!(
+            told(ffi::SQLITE_BUSY, "database is locked"),
+            "/state/apnsd.db: database is locked: another program has it open (a backup, sqlite3): end that one and \
+             start again"
+        );
+        assert_eq!(told(ffi::SQLITE_IOERR, "disk I/O error\n  in x\n"), "/state/apnsd.db: disk I/O error, in x");
     }
 }

@@ -113,6 +113,7 @@ async fn a_database_with_garbage_at_its_end_or_cut_off_is_refused() {
         let error = open_error(&place);
         assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
         assert!(error.to_string().contains("restore it from a backup"), "{error}");
+        assert_eq!(error.to_string().lines().count(), 1, "{error}");
     }
 }
 
@@ -123,6 +124,8 @@ fn a_directory_that_cannot_be_made_is_named() {
     place.settings.dir = place.dir.path().join("file/state");
     let error = open_error(&place);
     assert!(matches!(&error, OpenError::Io { path, .. } if *path == place.settings.dir), "{error}");
+    let told = error.to_string();
+    assert!(told.ends_with("(os error 20): state_dir must name a directory that is there or can be made"), "{told}");
 }
 
 #[tokio::test]
@@ -186,7 +189,7 @@ async fn the_first_upkeep_empties_the_log_for_bodies_that_a_crash_left_there() {
 /// What is logged while a store is opened and dropped.
 fn said(place: &Place) -> String {
     let path = place.dir.path().join("log");
-    let log = std::sync::Arc::new(fs::File::create(&path).unwrap());
+    let log = Arc::new(fs::File::create(&path).unwrap());
     let lines = tracing_subscriber::fmt().without_time().with_ansi(false).with_target(false).with_writer(log);
     tracing::subscriber::with_default(lines.finish(), || drop(place.open()));
     fs::read_to_string(path).unwrap()
