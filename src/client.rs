@@ -60,7 +60,7 @@ pub enum ClientError {
         cause: String,
     },
     /// An answer of HTTP, not of XML-RPC.
-    #[error("HTTP status {0}: {1}")]
+    #[error("HTTP status {0}{colon}{1}", colon = if .1.is_empty() { "" } else { ": " })]
     Http(u16, String),
     /// An answer that is not XML-RPC.
     #[error("the answer is not XML-RPC ({0})")]

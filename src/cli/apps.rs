@@ -91,7 +91,11 @@ pub(super) fn apps(args: &Apps) -> Result<(), Failure> {
 
 /// Prints what is known about an app.
 pub(super) fn status(args: &Status) -> Result<(), Failure> {
-    args.app.call("apnsd.status", sheet)
+    // A restart keeps what waits, not these.
+    const COUNTED: [&str; 4] = ["accepted", "delivered", "rejected", "retries"];
+    args.app.call("apnsd.status", |app| {
+        sheet(app, |name| if COUNTED.contains(&name) { " (since the daemon started)" } else { "" })
+    })
 }
 
 /// Pauses an app.

@@ -90,7 +90,7 @@ fn chosen(names: &[String], stored: Vec<Stored>) -> Result<Vec<Stored>, Failure>
     if let Some(missing) = names.iter().find(|name| !there.contains(name)) {
         let message = match there.is_empty() {
             true => format!("there is no app `{missing}`: nothing is provisioned"),
-            false => format!("there is no app `{missing}`: there are {}", there.join(", ")),
+            false => format!("there is no app `{missing}`; provisioned are: {}", there.join(", ")),
         };
         return Err(Failure::new(Exit::Failed, message));
     }
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(chosen(&[], stored()).unwrap().len(), 2);
         assert_eq!(chosen(&["b".to_owned()], stored()).unwrap(), [Ok(app("b"))]);
         let told = |stored| chosen(&["c".to_owned()], stored).unwrap_err().message;
-        assert_eq!(told(stored()), "there is no app `c`: there are a, b");
+        assert_eq!(told(stored()), "there is no app `c`; provisioned are: a, b");
         assert_eq!(told(Vec::new()), "there is no app `c`: nothing is provisioned");
     }
 }

@@ -63,7 +63,9 @@ pub(super) fn run(args: &Provision) -> Result<(), Failure> {
         // Options, even without any, ask for a fault where the certificate cannot be used.
         Value::Struct(options),
     ];
-    let done = format!("{} is provisioned for {}\n", args.app_id, args.environment);
+    let Provision { app_id, environment, .. } = args;
+    let done =
+        format!("`{app_id}` is provisioned for {environment}; `apnsd status {app_id}` shows whether it connects\n");
     args.daemon.call("provision", params, |_| done)
 }
 

@@ -64,13 +64,13 @@ pub(super) fn table(rows: &[Value<'_>], columns: &Columns) -> String {
     finish(&mut table)
 }
 
-/// A struct as one line a member; members without content are left out.
-pub(super) fn sheet(value: &Value<'_>) -> String {
+/// A struct as one line a member, with what is to be said of it after its content; members without content are left out.
+pub(super) fn sheet(value: &Value<'_>, remark: impl Fn(&str) -> &'static str) -> String {
     let mut table = borderless();
     for (name, value) in members(value) {
         let content = cell(Some(value));
         if !content.is_empty() {
-            table.add_row([name.replace('_', " "), content]);
+            table.add_row([name.replace('_', " "), content + remark(name)]);
         }
     }
     finish(&mut table)
@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn a_sheet_has_a_line_for_each_member_with_content() {
-        assert_eq!(sheet(&app("one", 7, "")), "state    idle\napp id   one\nwaiting  7\n");
+        let remark = |name: &str| if name == "waiting" { " (now)" } else { "" };
+        assert_eq!(sheet(&app("one", 7, ""), remark), "state    idle\napp id   one\nwaiting  7 (now)\n");
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub(super) struct Feedback {
     daemon: Daemon,
 }
 
+/// The cursor before the first of all.
+const FROM_START: &str = "0";
+
 /// List notifications that will not be delivered, and why
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  apnsd rejections myapp\n  apnsd rejections myapp --after 17")]
@@ -27,8 +30,8 @@ pub(super) struct Rejections {
     /// The name that it was provisioned under
     #[arg(value_name = "APP")]
     app_id: String,
-    /// Only those after this cursor, which the last answer named
-    #[arg(long, value_name = "CURSOR", default_value = "0")]
+    /// Only those after this cursor, which the last answer named; one that this store never gave begins at the start
+    #[arg(long, value_name = "CURSOR", default_value = FROM_START)]
     after: String,
     #[command(flatten)]
     daemon: Daemon,
@@ -62,6 +65,7 @@ pub(super) fn rejections(args: &Rejections) -> Result<(), Failure> {
         let rows = member(value, "rejections").map(items).unwrap_or_default();
         let cursor = cell(member(value, "cursor"));
         match rows {
+            [] if args.after == FROM_START => "no rejections\n".to_owned(),
             [] => format!("no rejections after {}\n", args.after),
             rows => format!(
                 "{}\nthose that follow: apnsd rejections {} --after {cursor}\n",

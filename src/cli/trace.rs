@@ -9,7 +9,7 @@ use crate::xmlrpc::value::Value;
 
 /// Show what became of the notifications for a device
 ///
-/// "waiting" and "due" are still here; "accepted" are those that the gateway is known to have taken; "presumed" those
+/// "waiting" and "due" are still here, what is on its way at the gateway among them; "accepted" are those that the gateway is known to have taken; "presumed" those
 /// that it was silent about long enough; "retried" and "unknown" go out again; "dead" is what the feedback service says
 /// of the device. Old outcomes are forgotten.
 #[derive(Debug, Args)]

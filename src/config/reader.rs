@@ -81,6 +81,10 @@ impl<'a> Reader<'a> {
         }
         // What is left of a broken line says nothing more.
         entries.retain(|(entry, _)| !matches!(&entry.place, Place::Line(_, line) if broken.contains(line)));
+        if entries.is_empty() {
+            // Another kind of file.
+            self.problems.truncate(1);
+        }
         self.entries.splice(0..0, entries.into_iter().map(|(entry, _)| entry));
     }
 

@@ -16,10 +16,8 @@ const TOPICS: Oid<'static> = oid!(1.2.840.113635.100.6.3.6);
 const UID: Oid<'static> = oid!(0.9.2342.19200300.100.1.1);
 
 impl Credentials {
-    /// Whether they may be used with an environment at this time; the error names the cure.
-    ///
-    /// Only for Apple's own gateways (hosts under `push.apple.com`) is it known what a certificate must allow.
-    pub fn judge(&self, environment: &Environment, now: Timestamp) -> Result<(), CredentialsError> {
+    /// Whether they may be used at this time, with whatever environment.
+    pub fn judge_time(&self, now: Timestamp) -> Result<(), CredentialsError> {
         let facts = self.facts();
         let subject = || facts.subject.clone();
         if now < facts.not_before {
@@ -28,6 +26,16 @@ impl Credentials {
         if now > facts.not_after {
             return Err(CredentialsError::Expired { subject: subject(), until: facts.not_after });
         }
+        Ok(())
+    }
+
+    /// Whether they may be used with an environment at this time; the error names the cure.
+    ///
+    /// Only for Apple's own gateways (hosts under `push.apple.com`) is it known what a certificate must allow.
+    pub fn judge(&self, environment: &Environment, now: Timestamp) -> Result<(), CredentialsError> {
+        self.judge_time(now)?;
+        let facts = self.facts();
+        let subject = || facts.subject.clone();
         let (wanted, allowed) = match apple(&environment.gateway) {
             None => return Ok(()),
             Some(Apple::Sandbox) => ("sandbox", facts.development),

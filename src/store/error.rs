@@ -1,5 +1,6 @@
 //! Why the store could not be opened, or could not do what was asked.
 
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -20,6 +21,18 @@ pub enum StoreError {
         free: u64,
         /// Bytes that must be free.
         min_free: u64,
+    },
+    /// Nothing is known of the disk of the state directory; nothing more is accepted.
+    #[error(
+        "the state directory {} cannot be reached ({error}): if it was deleted, stop the daemon, put it back from a \
+         backup and start again; if its disk was taken away, the daemon goes on by itself once it is back",
+        dir.display()
+    )]
+    Gone {
+        /// The state directory.
+        dir: PathBuf,
+        /// The operating system's word.
+        error: String,
     },
     /// The disk or the file system failed; it is tried again with the next call.
     #[error("the store in the state directory could not be written or read ({0}): see to the disk")]
@@ -42,12 +55,12 @@ pub enum StoreError {
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The directory or a file in it cannot be made, opened or read.
-    #[error("{}: {error}: the state directory must be writable by the daemon's user", path.display())]
+    #[error("{}: {error}: {}", path.display(), cure(.error))]
     Io {
         /// What could not be used.
         path: PathBuf,
         /// Why.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// Another process has it open.
     #[error("{} is in use by another apnsd: stop that one, or give this one a state_dir of its own", dir.display())]
@@ -82,7 +95,21 @@ pub enum OpenError {
     Sqlite {
         /// The database.
         path: PathBuf,
-        /// SQLite's words.
+        /// SQLite's words, and what to do where that is known.
         problem: String,
     },
+}
+
+fn cure(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "the state directory must be writable by the daemon's user"
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on the disk of the state directory",
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::AlreadyExists | ErrorKind::IsADirectory => {
+            "state_dir must name a directory that is there or can be made"
+        }
+        // Of the operating system's kinds, which are many, no other tells what to do.
+        _ => "see to the state directory and its disk",
+    }
 }

@@ -71,7 +71,7 @@ fn provision_sends_the_text_of_the_file_and_options() {
     fs::write(&file, "-----BEGIN CERTIFICATE-----").unwrap();
     let args = ["provision", "myapp", file.to_str().unwrap(), "sandbox", "--connect-timeout", "3s", "--force"];
     let (printed, asked) = ask(&args, NIL);
-    assert_eq!(printed, "myapp is provisioned for sandbox\n");
+    assert_eq!(printed, "`myapp` is provisioned for sandbox; `apnsd status myapp` shows whether it connects\n");
     let expected = "<methodName>provision</methodName><params><param><value><string>myapp</string></value></param>\
         <param><value><string>-----BEGIN CERTIFICATE-----</string></value></param>\
         <param><value><string>sandbox</string></value></param><param><value><int>3</int></value></param>\
@@ -165,7 +165,8 @@ those that follow: apnsd rejections myapp --after 17
     );
     assert!(asked.contains("<value><string>myapp</string></value></param><param><value><string>16<"), "{asked}");
     let none = members(&[("rejections", &array(&[])), ("cursor", "0")]);
-    assert_eq!(ask(&["rejections", "myapp"], &none).0, "no rejections after 0\n");
+    assert_eq!(ask(&["rejections", "myapp"], &none).0, "no rejections\n");
+    assert_eq!(ask(&["rejections", "myapp", "--after", "16"], &none).0, "no rejections after 16\n");
 }
 
 #[test]
@@ -200,8 +201,10 @@ fn every_failure_has_its_exit_code() {
     for (answer, said) in [
         ("404 Not Found", "HTTP status 404: nope; is this the URL of an apnsd? check --url"),
         ("413 Payload Too Large", "HTTP status 413: nope"),
+        ("405 Method Not Allowed", "HTTP status 405; is this the URL of an apnsd? check --url"),
     ] {
-        let daemon = Daemon::new(format!("HTTP/1.1 {answer}\r\nContent-Length: 4\r\n\r\nnope"));
+        let body = if answer.starts_with("405") { "" } else { "nope" };
+        let daemon = Daemon::new(format!("HTTP/1.1 {answer}\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
         let output = run(&["apps", "--url", &daemon.url]);
         assert_eq!((output.status.code(), stderr(&output)), (Some(3), &*format!("apnsd: {said}\n")));
         daemon.request();
@@ -340,6 +343,15 @@ fn the_daemon_does_not_start_with_a_bad_configuration() {
          APNSD__HTTP__X: http.x: is not known\n"
     );
     assert_eq!(run(&["serve", "--listen", "0.0.0.0:7077"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_certificate_for_a_configuration_is_told_once() {
+    let pem = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/credentials/ec-sec1.pem");
+    let output = run(&["serve", "--config", pem]);
+    assert_eq!(output.status.code(), Some(78));
+    let told = stderr(&output);
+    assert!(told.contains(":1: not TOML: ") && told.lines().count() == 2, "{told}");
 }
 
 #[test]

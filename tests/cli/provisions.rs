@@ -83,7 +83,7 @@ fn an_export_that_is_not_whole_says_so() {
     assert_eq!(printed["apps"].as_array().unwrap().len(), 1);
     assert!(run(&["export", "--state-dir", state_dir]).status.success());
     let output = run(&["export", "--state-dir", state_dir, "three"]);
-    assert_eq!(stderr(&output), "apnsd: there is no app `three`: there are one, two\n");
+    assert_eq!(stderr(&output), "apnsd: there is no app `three`; provisioned are: one, two\n");
 }
 
 #[test]
@@ -146,6 +146,23 @@ fn apps_of_pyapns_are_imported_from_its_file_and_its_directory() {
     let planned = world.done(&["import", "--pyapns", "--paths", "--dry-run", apps.to_str().unwrap()]);
     let path = apps.join("../push.pem");
     assert_eq!(planned, format!("two: would be provisioned for sandbox with {}\n", path.display()));
+}
+
+#[test]
+fn a_dry_run_tells_a_certificate_that_has_expired() {
+    let world = World::start();
+    let dir = tempfile::tempdir().unwrap();
+    let [good, expired] = ["good.pem", "expired.pem"].map(|name| world.certificate().with_file_name(name));
+    let app = |id: &str, path: &Path| json!({"app_id": id, "environment": "sandbox", "certificate": path});
+    let text = fs::read_to_string(&expired).unwrap();
+    let apps = [app("one", &expired), app("two", Path::new(&text)), app("three", &good)];
+    let file = dir.path().join("apps.json");
+    fs::write(&file, json!({"apnsd": 1, "apps": apps}).to_string()).unwrap();
+    let output = run(&["import", "--dry-run", file.to_str().unwrap()]);
+    assert_eq!(stderr(&output), "apnsd: 2 of 3 apps could not be provisioned\n");
+    let told = stdout(&output);
+    assert_eq!(told.matches(": not provisioned: certificate `").count(), 2, "{told}");
+    assert_eq!((told.matches("` expired on ").count(), told.matches("would be").count()), (2, 1), "{told}");
 }
 
 #[test]

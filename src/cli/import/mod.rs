@@ -14,13 +14,14 @@ use self::pyapns::Files;
 use super::call::Daemon;
 use super::exit::{Exit, Failure};
 use super::output::{print, printable};
-use crate::credentials::source;
+use crate::clock::Clock;
+use crate::credentials::{self, source};
 use crate::xmlrpc::value::Value;
 
 /// Provision the apps that `apnsd export` printed, or those of pyapns
 ///
 /// With --pyapns, FILE is the JSON file of its .tac script (autoprovision, apps_path), or a directory with one JSON file
-/// an app. Relative paths in it begin at the directory of the file. Certificates are read here and sent as text; with
+/// an app (*.json). Relative paths in it begin at the directory of the file. Certificates are read here and sent as text; with
 /// --paths the daemon reads them, under its certificate_dirs, and takes them up again whenever they change.
 ///
 /// An app that cannot be provisioned does not stop those after it. One that is there already is changed to what the
@@ -38,7 +39,8 @@ pub(super) struct Import {
     /// Send paths of certificates, not their content
     #[arg(long, requires = "pyapns")]
     paths: bool,
-    /// Only say what would be provisioned
+    /// Only say what would be provisioned, as far as it is known here: a certificate that has expired is told, an
+    /// environment that the daemon does not know is not
     #[arg(long)]
     dry_run: bool,
     /// Replace even certificates that end later
@@ -50,6 +52,7 @@ pub(super) struct Import {
 
 /// An app of a file.
 struct Planned {
+    /// Its id; of an entry that has none, where it is.
     app_id: String,
     environment: String,
     /// Path or text, or why there is none.
@@ -68,7 +71,7 @@ pub(super) fn run(args: &Import) -> Result<(), Failure> {
     for app in &apps {
         let result = match &app.certificate {
             Err(problem) => Err(problem.clone()),
-            Ok(_) if args.dry_run => Ok(()),
+            Ok(certificate) if args.dry_run => judged(certificate),
             Ok(certificate) => match provision(args, app, certificate) {
                 Ok(()) => Ok(()),
                 Err(refused) if refused.exit == Exit::Fault => Err(refused.message),
@@ -122,6 +125,20 @@ fn provision(args: &Import, app: &Planned, certificate: &str) -> Result<(), Fail
         Value::Struct(options),
     ];
     args.daemon.ask("provision", params).map(drop)
+}
+
+/// Whether a certificate could be used, wherever that is. One in a file may be there for the daemon alone.
+fn judged(certificate: &str) -> Result<(), String> {
+    let bytes = match source::path(certificate) {
+        None => certificate.as_bytes().to_vec(),
+        Some(path) => match source::read_file(Path::new(path)) {
+            Ok(bytes) => bytes,
+            Err(_) => return Ok(()),
+        },
+    };
+    let now = Clock::system().timestamp();
+    let judged = credentials::parse(&bytes).and_then(|credentials| credentials.judge_time(now));
+    judged.map_err(|refused| refused.to_string())
 }
 
 fn as_value(json: &Json) -> Value<'_> {

@@ -41,22 +41,27 @@ pub(super) fn read(path: &Path, files: Files) -> Result<Vec<Planned>, String> {
 fn directory(path: &Path, files: Files) -> Result<Vec<Planned>, String> {
     let mut apps = Vec::new();
     for file in files_in(path).map_err(|error| problem(path, &error))? {
-        let app = object(&file)?;
-        apps.push(planned(&app, &file, files)?);
+        let name = || file.display().to_string();
+        apps.push(match object(&file) {
+            Ok(app) => planned(&app, &name(), &file, files),
+            Err(problem) => bad(name(), problem),
+        });
     }
     match apps.is_empty() {
-        true => Err(format!("there is no file in {}: it needs one JSON file for each app", path.display())),
+        true => Err(format!("there is no *.json file in {}: it needs one for each app", path.display())),
         false => Ok(apps),
     }
 }
 
-/// Regular files, hidden ones left out, by name.
+/// Regular files `*.json`, hidden ones left out, by name.
 fn files_in(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        if entry.path().is_file() && !entry.file_name().as_encoded_bytes().starts_with(b".") {
-            paths.push(entry.path());
+        let path = entry.path();
+        let is_json = path.extension().is_some_and(|extension| extension == "json");
+        if is_json && path.is_file() && !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            paths.push(path);
         }
     }
     paths.sort();
@@ -66,7 +71,7 @@ fn files_in(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
 fn file(path: &Path, files: Files) -> Result<Vec<Planned>, String> {
     let config = object(path)?;
     if config.contains_key("app_id") {
-        return Ok(vec![planned(&config, path, files)?]);
+        return Ok(vec![planned(&config, &path.display().to_string(), path, files)]);
     }
     let (listed, apps_path) = (config.get("autoprovision"), config.get("apps_path"));
     if listed.is_none() && apps_path.is_none() {
@@ -76,9 +81,12 @@ fn file(path: &Path, files: Files) -> Result<Vec<Planned>, String> {
         ));
     }
     let mut apps = Vec::new();
-    for app in listed.and_then(Json::as_array).into_iter().flatten() {
-        let Json::Object(app) = app else { return Err(no_app(path)) };
-        apps.push(planned(app, path, files)?);
+    for (at, app) in (0..).zip(listed.and_then(Json::as_array).into_iter().flatten()) {
+        let name = format!("autoprovision[{at}]");
+        apps.push(match app {
+            Json::Object(app) => planned(app, &name, path, files),
+            _ => bad(name, no_app(path)),
+        });
     }
     if let Some(dir) = apps_path.and_then(Json::as_str) {
         apps.extend(directory(&beside(path, dir), files)?);
@@ -91,12 +99,19 @@ fn object(path: &Path) -> Result<Map<String, Json>, String> {
     serde_json::from_str(&text).map_err(|error| problem(path, &error))
 }
 
-/// An app of a file.
-fn planned(app: &Map<String, Json>, file: &Path, files: Files) -> Result<Planned, String> {
+/// What cannot be an app, and why.
+fn bad(name: String, problem: String) -> Planned {
+    let environment = String::new();
+    Planned { app_id: name, environment, certificate: Err(problem), timeout: None, options: Map::new() }
+}
+
+/// An app of a file, called by its place where it has no id.
+fn planned(app: &Map<String, Json>, place: &str, file: &Path, files: Files) -> Planned {
     let text = |key: &str| app.get(key).and_then(Json::as_str).map(str::to_owned);
     let number = |key: &str| app.get(key).and_then(Json::as_i64).map(|number| number.to_string());
-    let (Some(app_id), Some(environment)) = (text("app_id").or_else(|| number("app_id")), text("environment")) else {
-        return Err(no_app(file));
+    let app_id = text("app_id").or_else(|| number("app_id"));
+    let (Some(app_id), Some(environment)) = (app_id.clone(), text("environment")) else {
+        return bad(app_id.unwrap_or_else(|| place.to_owned()), no_app(file));
     };
     let certificate = match text("cert") {
         None => Err(format!("{} gives it no `cert`", file.display())),
@@ -110,7 +125,7 @@ fn planned(app: &Map<String, Json>, file: &Path, files: Files) -> Result<Planned
         },
     };
     let timeout = app.get("timeout").and_then(Json::as_f64);
-    Ok(Planned { app_id, environment, certificate, timeout, options: Map::new() })
+    Planned { app_id, environment, certificate, timeout, options: Map::new() }
 }
 
 fn no_app(file: &Path) -> String {
@@ -156,7 +171,9 @@ mod tests {
         write(&one, r#"{"app_id": "one", "cert": "one.pem", "environment": "sandbox", "timeout": 15}"#);
         let again = r#"{"app_id": "two", "cert": "other.pem", "environment": "sandbox", "timeout": 15}"#;
         write(&dir.path().join("etc/apps/two.json"), again);
-        write(&dir.path().join("etc/apps/.one.json.swp"), "");
+        for other in [".one.json.swp", ".two.json", "README", "one.pem"] {
+            write(&dir.path().join("etc/apps").join(other), "");
+        }
         let path = dir.path().join("etc/apps/one.pem");
         assert_eq!(named(&config), [pair("two", Path::new("/srv/two.pem")), pair("one", &path)]);
         assert_eq!(named(&one), [pair("one", &path)]);
@@ -190,6 +207,33 @@ mod tests {
     }
 
     #[test]
+    fn a_bad_entry_does_not_hide_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = |path: &Path| -> Vec<(String, Result<String, String>)> {
+            let shown = |text: String| text.replace(&dir.path().display().to_string(), "DIR");
+            let apps = read(path, Files::Name).unwrap().into_iter();
+            apps.map(|app| (shown(app.app_id), app.certificate.map_err(shown))).collect()
+        };
+        let lacks = |file: &str| Err(format!("DIR/{file}: an app needs `app_id`, `cert`, `environment` and `timeout`"));
+        let good = r#"{"app_id": "c", "cert": "/c.pem", "environment": "sandbox"}"#;
+        let config = dir.path().join("pyapns.json");
+        write(&config, &format!(r#"{{"autoprovision": [{{"app_id": "a"}}, "b", {good}]}}"#));
+        let found = told(&config);
+        assert_eq!(found[0], ("a".to_owned(), lacks("pyapns.json")));
+        assert_eq!(found[1], ("autoprovision[1]".to_owned(), lacks("pyapns.json")));
+        assert_eq!(found[2], ("c".to_owned(), Ok("/c.pem".to_owned())));
+        let apps = dir.path().join("apps");
+        write(&apps.join("1.json"), "x");
+        write(&apps.join("2.json"), "{}");
+        write(&apps.join("3.json"), good);
+        let found = told(&apps);
+        assert_eq!(found[0].0, "DIR/apps/1.json");
+        assert!(found[0].1.as_ref().is_err_and(|told| told.starts_with("DIR/apps/1.json: expected value at line 1")));
+        assert_eq!(found[1], ("DIR/apps/2.json".to_owned(), lacks("apps/2.json")));
+        assert_eq!(found[2], ("c".to_owned(), Ok("/c.pem".to_owned())));
+    }
+
+    #[test]
     fn what_is_no_configuration_is_told_with_its_file() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pyapns.json");
@@ -201,12 +245,9 @@ mod tests {
         let neither = "FILE has neither `autoprovision` nor `apps_path`: it is no configuration of pyapns that \
             provisions apps";
         assert_eq!(told(r#"{"port": 7077}"#), neither);
-        let lacks = "FILE: an app needs `app_id`, `cert`, `environment` and `timeout`";
-        assert_eq!(told(r#"{"autoprovision": [{"app_id": "a"}]}"#), lacks);
-        assert_eq!(told(r#"{"autoprovision": ["a"]}"#), lacks);
         let empty = dir.path().join("empty");
         fs::create_dir(&empty).unwrap();
         let told = read(&empty, Files::Name).err().unwrap();
-        assert_eq!(told, format!("there is no file in {}: it needs one JSON file for each app", empty.display()));
+        assert_eq!(told, format!("there is no *.json file in {}: it needs one for each app", empty.display()));
     }
 }

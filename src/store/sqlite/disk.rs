@@ -67,18 +67,17 @@ impl Disk {
         self.free().is_ok_and(|free| free < RESERVE_BYTES)
     }
 
+    /// Why nothing is accepted.
     pub(super) fn full(&self) -> StoreError {
-        StoreError::Full { dir: self.dir.clone(), free: self.free().unwrap_or(0), min_free: self.min_free }
+        let dir = self.dir.clone();
+        match self.free() {
+            Ok(free) => StoreError::Full { dir, free, min_free: self.min_free },
+            Err(error) => StoreError::Gone { dir, error: error.to_string() },
+        }
     }
 
     fn check(&mut self) {
-        let enough = match self.free() {
-            Ok(free) => free >= self.min_free,
-            Err(problem) => {
-                error!("{}: free space is not known: {problem}", self.dir.display());
-                false
-            }
-        };
+        let enough = self.free().is_ok_and(|free| free >= self.min_free);
         if enough && !self.has_reserve {
             self.has_reserve = self.make_reserve().is_ok();
         }
@@ -140,6 +139,16 @@ mod tests {
         assert!(matches!(disk.room(at(1009)), Err(StoreError::Full { .. })));
         assert_eq!(disk.room(at(1010)), Ok(()));
         assert!(reserve.exists());
+    }
+
+    #[test]
+    fn a_directory_that_is_gone_is_not_a_full_disk() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let mut disk = Disk::new(dir.path().to_owned(), 0);
+        fs::remove_dir(dir.path()).unwrap();
+        let told = disk.room(at(0)).unwrap_err().to_string();
+        let begin = format!("the state directory {} cannot be reached (No such file", dir.path().display());
+        assert!(told.starts_with(&begin), "{told}");
     }
 
     #[test]

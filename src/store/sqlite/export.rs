@@ -23,7 +23,7 @@ pub fn read_apps(dir: &Path) -> Result<Vec<(AppId, Vec<u8>)>, OpenError> {
     read::apps(&connection).map_err(|problem| match problem.of_query() {
         StoreError::Corrupt(problem) => OpenError::Corrupt { path, problem },
         StoreError::Io(problem) => OpenError::Sqlite { path, problem },
-        other @ (StoreError::Full { .. } | StoreError::TooLarge(_) | StoreError::Closed) => {
+        other @ (StoreError::Full { .. } | StoreError::Gone { .. } | StoreError::TooLarge(_) | StoreError::Closed) => {
             OpenError::Sqlite { path, problem: other.to_string() }
         }
     })

@@ -46,6 +46,11 @@
 //! A batch whose record has not its checksum, or whose progress or app does not fit, is left out wherever it is met and
 //! stays where it is ([`damaged`]); all others go on. What SQLite itself calls corrupt fails the call.
 //!
+//! # What is deleted
+//!
+//! The body of an app may have private keys in it: one that is replaced or removed is overwritten in the database, and
+//! a minute later, or when the store is closed, it is not in the write-ahead log either. Batches are only unlinked.
+//!
 //! # When the disk is full
 //!
 //! See [`disk`]: no batch is accepted below `min_free`, while settlement, rejections and feedback go on. Notes that

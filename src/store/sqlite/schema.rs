@@ -23,6 +23,9 @@ const CHECKED_BYTES_MAX: i64 = 64 << 20;
 /// A due time further ahead than this is one that a clock gave which was set back since.
 const DUE_AHEAD_MAX: Duration = Duration::from_secs(60 * 60);
 
+/// Somebody may look at the file with the sqlite3 shell.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Opens the one connection that writes, makes or updates the tables, and checks the file.
 pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connection, OpenError> {
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX);
@@ -60,8 +63,7 @@ pub(super) fn bring_due_times_back(connection: &Connection, path: &Path, now: Ti
 
 fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
-    // Somebody may look at the file with the sqlite3 shell.
-    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cell_size_check", true)?;
@@ -75,7 +77,7 @@ fn prepare(connection: &mut Connection, path: &Path, durability: Durability) -> 
     if pages.saturating_mul(number(connection, "page_size").map_err(failed)?) <= CHECKED_BYTES_MAX {
         let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
         if verdict != "ok" {
-            return Err(OpenError::Corrupt { path: path.to_owned(), problem: verdict });
+            return Err(OpenError::Corrupt { path: path.to_owned(), problem: one_line(&verdict) });
         }
     }
     set_up(connection, durability).map_err(failed)?;
@@ -133,11 +135,43 @@ fn migrate(connection: &mut Connection, found: u32) -> rusqlite::Result<()> {
 }
 
 pub(super) fn open_error(path: &Path, error: &rusqlite::Error) -> OpenError {
-    let problem = error.to_string();
+    let problem = one_line(&error.to_string());
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             OpenError::Corrupt { path: path.to_owned(), problem }
         }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Sqlite {
+            path: path.to_owned(),
+            problem: format!(
+                "{problem}: another program has it open (a backup, sqlite3): end that one and start again"
+            ),
+        },
         Some(_) | None => OpenError::Sqlite { path: path.to_owned(), problem },
+    }
+}
+
+/// SQLite's words may be in several lines.
+fn one_line(words: &str) -> String {
+    words.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn words_of_sqlite_are_one_line_with_the_cure_where_one_is_known() {
+        let told = |code, words: &str| {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(words.to_owned()));
+            open_error(Path::new("/state/apnsd.db"), &error).to_string()
+        };
+        assert_eq!(
+            told(ffi::SQLITE_BUSY, "database is locked"),
+            "/state/apnsd.db: database is locked: another program has it open (a backup, sqlite3): end that one and \
+             start again"
+        );
+        assert_eq!(told(ffi::SQLITE_IOERR, "disk I/O error\n  in x\n"), "/state/apnsd.db: disk I/O error, in x");
     }
 }

@@ -99,6 +99,15 @@ impl Work {
         }
     }
 
+    /// Whether the body of an app is replaced or deleted by it.
+    pub(super) fn changes_app(&self) -> bool {
+        match self {
+            Self::Change(Change::PutApp(..) | Change::RemoveApp(_), _) => true,
+            Self::Change(Change::Segment { .. } | Change::Rejections(..) | Change::Feedback(..), _) => false,
+            Self::Insert(..) | Self::Flush(_) => false,
+        }
+    }
+
     /// Answers that it was not done.
     pub(super) fn refuse(self, error: StoreError) {
         match self {

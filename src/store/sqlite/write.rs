@@ -80,11 +80,11 @@ impl Writing<'_> {
                 .execute("INSERT INTO segments (stage, number, bytes) VALUES (?, ?, ?)", params![stage, number, bytes]),
             Change::PutApp(app, body) => {
                 let app = self.name(app)?;
-                self.execute("INSERT OR REPLACE INTO apps (app, body) VALUES (?, ?)", params![app, body])
+                self.overwrite("INSERT OR REPLACE INTO apps (app, body) VALUES (?, ?)", params![app, body])
             }
             Change::RemoveApp(app) => {
                 let app = self.name(app)?;
-                self.execute("DELETE FROM apps WHERE app = ?", [app])
+                self.overwrite("DELETE FROM apps WHERE app = ?", [app])
             }
             Change::Rejections(rejections, settled, kept_at) => {
                 settled.iter().try_for_each(|(id, rows)| self.settle(*id, rows))?;
@@ -293,6 +293,15 @@ impl Writing<'_> {
         let key = self.connection.prepare_cached(sql)?.query_row(names, |row| row.get(0))?;
         self.known.sources.insert(source.clone(), key);
         Ok(key)
+    }
+
+    /// Changes what may have private keys in it: what was there before is overwritten. Not done for all that is deleted,
+    /// which would take two to five times as long for batches.
+    fn overwrite(&self, sql: &str, params: impl rusqlite::Params) -> Result<(), Problem> {
+        self.connection.pragma_update(None, "secure_delete", true)?;
+        let done = self.execute(sql, params);
+        self.connection.pragma_update(None, "secure_delete", false)?;
+        done
     }
 
     fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<(), Problem> {

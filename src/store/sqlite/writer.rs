@@ -49,6 +49,8 @@ pub(super) struct Writer {
     /// When the oldest commit that is not synced was made.
     unsynced: Option<Instant>,
     upkeep: Instant,
+    /// The write-ahead log may have bodies of apps that were replaced or deleted.
+    has_old_bodies: bool,
     #[cfg(test)]
     pub(super) faults: Faults,
     /// Let go last, when the connection is closed.
@@ -88,6 +90,8 @@ impl Writer {
             noted: None,
             retry: None,
             unsynced: None,
+            // Those that a crash left.
+            has_old_bodies: true,
             #[cfg(test)]
             faults: Faults::default(),
             _directory: directory,
@@ -175,6 +179,7 @@ impl Writer {
             refuse(std::mem::take(&mut group.intake), &self.disk.full());
             written = self.transact(|writing| write_all(writing, &group));
         }
+        self.has_old_bodies |= group.books.iter().any(|posted| posted.work.changes_app());
         match written {
             Ok(done) => {
                 self.unsynced.get_or_insert(now);

@@ -113,6 +113,7 @@ async fn a_database_with_garbage_at_its_end_or_cut_off_is_refused() {
         let error = open_error(&place);
         assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
         assert!(error.to_string().contains("restore it from a backup"), "{error}");
+        assert_eq!(error.to_string().lines().count(), 1, "{error}");
     }
 }
 
@@ -123,6 +124,8 @@ fn a_directory_that_cannot_be_made_is_named() {
     place.settings.dir = place.dir.path().join("file/state");
     let error = open_error(&place);
     assert!(matches!(&error, OpenError::Io { path, .. } if *path == place.settings.dir), "{error}");
+    let told = error.to_string();
+    assert!(told.ends_with("(os error 20): state_dir must name a directory that is there or can be made"), "{told}");
 }
 
 #[tokio::test]
@@ -146,4 +149,84 @@ async fn due_times_of_a_clock_that_was_set_back_are_an_hour_ahead_at_most() {
     assert_eq!(dues().await, [(2, Some(at(30))), (3, Some(at(30))), (4, Some(at(30)))]);
     place.clock.set_wall(at(10));
     assert_eq!(dues().await, [(2, Some(at(30))), (3, Some(at(30))), (4, Some(at(30)))]);
+}
+
+#[tokio::test]
+async fn the_body_of_an_app_that_was_replaced_or_removed_is_in_no_file() {
+    let place = Place::new();
+    let secret = |app: usize, version: &str| format!("{version} secret of {app:04};").repeat(40 + app % 5 * 200);
+    let name = |n: usize| app(&format!("app-{n}"));
+    let leftovers = |text: &str| {
+        let files = fs::read_dir(&place.settings.dir).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+        files.map(|bytes| memchr::memmem::find_iter(&bytes, text.as_bytes()).count()).sum::<usize>()
+    };
+    let store = place.open();
+    for n in 0..40 {
+        store.put_app(&name(n), secret(n, "first").into_bytes()).await.unwrap();
+    }
+    assert!(leftovers("first secret of 0001") > 0);
+    for n in 0..20 {
+        store.put_app(&name(n), secret(n, "other").into_bytes()).await.unwrap();
+    }
+    for n in 10..40 {
+        store.remove_app(&name(n)).await.unwrap();
+    }
+    store.close().await.unwrap();
+    assert_eq!(leftovers("first secret"), 0);
+    assert_eq!((leftovers("other secret of 0012"), leftovers("other secret of 0009") > 0), (0, true));
+}
+
+#[tokio::test]
+async fn the_first_upkeep_empties_the_log_for_bodies_that_a_crash_left_there() {
+    let place = Place::new();
+    let store = place.open();
+    // The first turn has an upkeep at its end; what is asked second is answered after it.
+    all(&store, &app("one")).await;
+    all(&store, &app("one")).await;
+    assert_eq!(fs::metadata(place.settings.dir.join("apnsd.db-wal")).unwrap().len(), 0);
+}
+
+/// What is logged while a store is opened and dropped.
+fn said(place: &Place) -> String {
+    let path = place.dir.path().join("log");
+    let log = Arc::new(fs::File::create(&path).unwrap());
+    let lines = tracing_subscriber::fmt().without_time().with_ansi(false).with_target(false).with_writer(log);
+    tracing::subscriber::with_default(lines.finish(), || drop(place.open()));
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn a_database_that_is_gone_from_a_directory_that_was_used_is_told() {
+    let place = Place::new();
+    assert_eq!(said(&place), "");
+    assert_eq!(said(&place), "");
+    let database = place.settings.dir.join("apnsd.db");
+    fs::remove_file(&database).unwrap();
+    let told = "has been used before, but apnsd.db is missing or empty: a new, empty store was made";
+    assert!(said(&place).contains(told));
+    fs::write(&database, "").unwrap();
+    assert!(said(&place).contains(told));
+}
+
+#[test]
+fn a_directory_that_is_in_use_is_locked_even_without_its_lock_file() {
+    let place = Place::new();
+    let store = place.open();
+    fs::remove_file(place.settings.dir.join("apnsd.lock")).unwrap();
+    assert!(matches!(open_error(&place), OpenError::Locked { .. }));
+    drop(store);
+    drop(place.open());
+}
+
+#[test]
+fn a_directory_of_this_program_is_closed_to_others_and_one_with_other_files_told() {
+    let place = Place::new();
+    drop(place.open());
+    let open_up = || fs::set_permissions(&place.settings.dir, fs::Permissions::from_mode(0o755)).unwrap();
+    open_up();
+    assert!(said(&place).contains(" had mode 0755: it has 0700 now"));
+    assert_eq!(mode(&place.settings.dir), 0o700);
+    open_up();
+    fs::write(place.settings.dir.join("theirs"), "").unwrap();
+    assert!(said(&place).contains("WARN") && mode(&place.settings.dir) == 0o755);
 }

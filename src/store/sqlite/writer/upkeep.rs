@@ -1,4 +1,4 @@
-//! What the writer does by time: syncing, dropping what is too old, giving pages back.
+//! What the writer does by time: syncing, dropping what is too old, giving pages back, forgetting old secrets.
 
 use std::fs::File;
 use std::io;
@@ -9,6 +9,7 @@ use tracing::error;
 use super::{Known, Problem, RETRY_INTERVAL, Writer};
 use crate::clock::Instant;
 use crate::store::settings::Durability;
+use crate::store::sqlite::schema::BUSY_TIMEOUT;
 
 /// With relaxed durability, a commit is synced so much later.
 pub(super) const SYNC_INTERVAL: Duration = Duration::from_millis(100);
@@ -64,6 +65,9 @@ impl Writer {
         if free > kept {
             self.give_pages_back()?;
         }
+        if self.has_old_bodies {
+            self.has_old_bodies = !self.empty_log()?;
+        }
         Ok(more || free > kept)
     }
 
@@ -74,5 +78,14 @@ impl Writer {
         while freed.next()?.is_some() {}
         // The file becomes shorter with the checkpoint.
         Ok(self.connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)")?)
+    }
+
+    /// Writes the log to the database and makes it empty. Whether that was done: not while somebody reads, who is not
+    /// waited for.
+    fn empty_log(&self) -> Result<bool, Problem> {
+        self.connection.busy_timeout(Duration::ZERO)?;
+        let is_busy = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        self.connection.busy_timeout(BUSY_TIMEOUT)?;
+        Ok(!is_busy?)
     }
 }
