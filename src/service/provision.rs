@@ -179,6 +179,7 @@ impl PushService {
         }
         let Some(Basis::Terms(present)) = present else { return terms };
         terms.is_paused = present.is_paused;
+        terms.moved_after = present.moved_after;
         if request.options.is_none() {
             let options = present.options.clone();
             terms.options = match present.certificate == terms.certificate {
@@ -223,7 +224,13 @@ impl PushService {
                             forbid_earlier_end(&present.credentials, &route)?;
                         }
                         self.check_sealing(entry, &terms)?;
-                        self.0.delivery.replace(&worker, route.clone()).await??;
+                        let moved_after = self.0.delivery.replace(&worker, route.clone()).await??;
+                        if moved_after.is_some()
+                            && let Err(problem) = self.0.store.flush().await
+                        {
+                            warn!(app = %entry.id, "what was delivered before the move is not kept yet: {problem}");
+                        }
+                        let terms = Terms { moved_after: moved_after.or(terms.moved_after), ..terms };
                         self.stand_accepted(entry, Arc::new(terms), route, worker);
                         Ok(())
                     }

@@ -9,7 +9,7 @@ use super::PushService;
 use super::entry::{Basis, Entry, Kept, Provisioned, Refusal, Standing};
 use super::request::{NotifyOptions, Provision};
 use super::seal::SealKey;
-use super::stored::{self, Record, Removed, SectionDigest, Unreadable};
+use super::stored::{self, Record, Removed, SectionDigest, Terms, Unreadable};
 use crate::domain::app::AppId;
 use crate::domain::outcome::Reason;
 use crate::store::StoreError;
@@ -53,11 +53,23 @@ impl PushService {
                 let _change = entry.change.lock().await;
                 let terms = Arc::new(*terms);
                 entry.set_kept(Some(Kept { terms: Arc::clone(&terms), secrecy }));
+                self.reject_moved(&entry, &terms).await;
                 self.try_to_start(&entry, &terms).await;
                 self.keep_or_warn(&entry).await;
             }
             Record::Unreadable(unreadable) => self.stand_unreadable(&self.known(&id), unreadable),
             Record::Removed(removed) => drop(self.0.removed.insert(id, removed)),
+        }
+    }
+
+    /// Rejects what waited for an environment that the app left: it may have been on its way there when the process
+    /// ended.
+    async fn reject_moved(&self, entry: &Entry, terms: &Terms) {
+        let Some(last) = terms.moved_after else { return };
+        let (queue, counters) = (entry.queue.clone(), Arc::clone(&entry.counters));
+        let rows = self.0.delivery.reject_until(queue, counters, last, Reason::EnvironmentChanged).await;
+        if rows > 0 {
+            info!(app = %entry.id, rows, "rejected: {}", Reason::EnvironmentChanged);
         }
     }
 

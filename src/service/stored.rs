@@ -15,6 +15,7 @@
 //!     `collapse_id`, `push_type`, `topic`, each a scalar, or an array with one for each row.
 //!   - `feedback_topic`: topic of the credentials as they were last accepted: whose feedback the app reads.
 //!   - `paused`: true where an operator paused it.
+//!   - `moved_after`: number of the last batch that was accepted for an earlier environment.
 //!   - `since`: when it was provisioned, milliseconds since 1970.
 //!   - `secrets`: an object with `certificate` and `passphrase`, both text, as far as there are any; or the base64 of
 //!     that object's JSON text, sealed (see `seal.rs`).
@@ -37,6 +38,7 @@ use super::request::{NotifyOptions, PerRow, Provision, ProvisionOptions};
 use super::seal::{SealError, SealKey};
 use crate::credentials::source;
 use crate::domain::app::AppId;
+use crate::domain::batch::BatchId;
 use crate::domain::time::Timestamp;
 use crate::store::FeedbackSource;
 
@@ -59,6 +61,8 @@ pub(super) struct Terms {
     pub(super) feedback_topic: Option<Arc<str>>,
     /// An operator paused it.
     pub(super) is_paused: bool,
+    /// The last batch that was accepted for an earlier environment: it and those before it must never go out to this one.
+    pub(super) moved_after: Option<BatchId>,
     /// When it was provisioned.
     pub(super) since: Timestamp,
 }
@@ -135,6 +139,7 @@ impl Terms {
             options: ProvisionOptions { force: false, ..request.options.clone().unwrap_or_default() },
             feedback_topic: None,
             is_paused: false,
+            moved_after: None,
             since,
         }
     }
@@ -272,6 +277,8 @@ struct AppBody {
     feedback_topic: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     paused: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved_after: Option<u64>,
     since: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     secrets: Option<StoredSecrets>,
@@ -357,6 +364,7 @@ impl AppBody {
             options: OptionsBody::of(&terms.options),
             feedback_topic: terms.feedback_topic.as_ref().map(ToString::to_string),
             paused: terms.is_paused,
+            moved_after: terms.moved_after.map(|BatchId(batch)| batch),
             since: terms.since.as_millis(),
             secrets,
         }
@@ -389,6 +397,7 @@ impl AppBody {
                     options: self.options.into_options(passphrase),
                     feedback_topic: self.feedback_topic.map(Arc::from),
                     is_paused: self.paused,
+                    moved_after: self.moved_after.map(BatchId),
                     since: Timestamp::from_millis(self.since),
                 };
                 Record::App(Box::new(terms), secrecy)

@@ -27,7 +27,7 @@ fn of_a_file() -> Terms {
         options: None,
     };
     let terms = Terms::of(&request, Some(SectionDigest("00112233445566778899aabbccddeeff".into())), SINCE);
-    Terms { feedback_topic: Some("com.example.app".into()), is_paused: true, ..terms }
+    Terms { feedback_topic: Some("com.example.app".into()), is_paused: true, moved_after: Some(BatchId(7)), ..terms }
 }
 
 fn of_a_text() -> Terms {
@@ -59,7 +59,7 @@ fn of_a_text() -> Terms {
 
 /// Records as version 1 wrote them. Never change them: they are on disks out there.
 mod version_1 {
-    pub(super) const FILE: &str = r#"{"version":1,"app":{"environment":"sandbox","certificate":"/etc/apnsd/certs/app.pem","unrestricted":true,"section":"00112233445566778899aabbccddeeff","timeout":15000,"options":{"defaults":{}},"feedback_topic":"com.example.app","paused":true,"since":1700000000123}}"#;
+    pub(super) const FILE: &str = r#"{"version":1,"app":{"environment":"sandbox","certificate":"/etc/apnsd/certs/app.pem","unrestricted":true,"section":"00112233445566778899aabbccddeeff","timeout":15000,"options":{"defaults":{}},"feedback_topic":"com.example.app","paused":true,"moved_after":7,"since":1700000000123}}"#;
     pub(super) const TEXT: &str = r#"{"version":1,"app":{"environment":"production","options":{"topic":"com.example.app","key_id":"KEY","team_id":"TEAM","connections":2,"defaults":{"expiration":3600,"priority":[10,5],"collapse_id":"c","push_type":"alert"}},"since":1700000000123,"secrets":{"certificate":"-----BEGIN CERTIFICATE-----","passphrase":"hush"}}}"#;
     pub(super) const REMOVED: &str = r#"{"version":1,"removed":{"section":"00112233445566778899aabbccddeeff","feedback":{"environment":"sandbox","topic":"com.example.app"},"at":1700000000123}}"#;
 }

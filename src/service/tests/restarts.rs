@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::clock::Instant;
 use crate::domain::feedback::FeedbackEntry;
 use crate::service::status::AppStatus;
 use crate::store::FeedbackSource;
@@ -319,4 +320,25 @@ async fn feedback_of_a_refused_app_is_readable_with_a_cursor() {
     let after = machine.life().await;
     assert_eq!(status(&after).state, "refused");
     assert_eq!(after.feedback_after("app", Cursor(0)).await.unwrap().entries, []);
+}
+
+/// The process ends after the move, before the gateway of the old environment has said what became of the row.
+#[tokio::test]
+async fn what_was_on_its_way_to_another_environment_is_never_sent_to_this_one() {
+    let machine = Machine::new();
+    let before = machine.life().await;
+    before.provision(provision(pem(2040))).await.unwrap();
+    let app = before.app("app").unwrap();
+    before.pause(&app).await.unwrap();
+    before.notify(&app, broadcast(&[TOKEN])).await.unwrap();
+    let on_its_way = app.0.queue.lease(1, Instant::default(), NOW);
+    assert!(on_its_way.is_some());
+    before.provision(Provision { environment: "staging".into(), ..provision(pem(2040)) }).await.unwrap();
+    before.notify(&app, broadcast(&[TOKEN])).await.unwrap();
+
+    let after = machine.life().await;
+    let page = after.rejections_after("app", Cursor(0)).await.unwrap();
+    let rejected: Vec<_> = page.entries.iter().map(|entry| (entry.batch.0, entry.reason.name())).collect();
+    assert_eq!(rejected, [(1, "EnvironmentChanged")]);
+    assert_eq!(status(&after).waiting, 1);
 }
