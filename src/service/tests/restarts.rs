@@ -202,7 +202,7 @@ async fn an_app_whose_environment_is_gone_is_refused_until_it_is_there_again() {
     let request = Provision { environment: "staging".into(), ..provision(pem(2040)) };
     machine.life().await.provision(request).await.unwrap();
     let after = machine.life_with(&["sandbox"], None).await;
-    assert_refused(&after, "environment `staging` is not in the configuration any more").await;
+    assert_refused(&after, "environment `staging` is not in the configuration").await;
     let AppStatus { environment, protocol, gateway, .. } = status(&after);
     assert_eq!((&*environment, protocol, &*gateway), ("staging", None, ""));
     after.reload(environments(&["staging"], "binary://127.0.0.1:1"), machine.settings(None), vec![]).await;
