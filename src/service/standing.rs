@@ -40,7 +40,7 @@ impl PushService {
                 credentials.judge(&environment, now)?;
                 Ok(Arc::new(credentials))
             });
-            Judged { mark, credentials: credentials.map_err(|error| error.to_string()) }
+            Judged { mark, credentials: credentials.map_err(|error| told(&certificate, &error)) }
         };
         tokio::task::spawn_blocking(judge).await.unwrap_or_else(|panic| Judged {
             mark: None,
@@ -159,6 +159,14 @@ pub(super) fn vanished(environment: &str) -> String {
         "environment `{environment}` is not in the configuration: add [environments.{environment}] and reload (SIGHUP), \
          or provision the app for another one"
     )
+}
+
+/// Where a path is refused, with the path: callers know it, and an operator who reads status and log should.
+fn told(certificate: &Certificate, error: &CredentialsError) -> String {
+    match (certificate, error) {
+        (Certificate::File { path, .. }, CredentialsError::PathRefused { .. }) => format!("{error} (it was `{path}`)"),
+        (Certificate::File { .. } | Certificate::Text(_), _) => error.to_string(),
+    }
 }
 
 fn read(certificate: &Certificate, dirs: &[std::path::PathBuf]) -> Result<Vec<u8>, CredentialsError> {

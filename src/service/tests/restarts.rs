@@ -188,7 +188,11 @@ async fn an_app_whose_file_is_gone_is_refused_and_starts_when_it_is_there_again(
     machine.life().await.provision(from_file(&path)).await.unwrap();
     std::fs::remove_file(&path).unwrap();
     let after = machine.life().await;
-    assert_refused(&after, "not readable").await;
+    assert_refused(
+        &after,
+        &format!("not readable: pass the PEM text or add the directory (it was `{}`)", path.display()),
+    )
+    .await;
     after.look_at_files().await;
     assert_refused(&after, "not readable").await;
     machine.file("app.pem", &text);
