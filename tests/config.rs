@@ -475,14 +475,14 @@ app_id = ""
         found,
         [
             "apnsd.toml:3: app[0].certificate: needs the path of a PEM file: put the text into a file of its own",
-            "apnsd.toml:10: app[1].environment: `sandboks` is not an environment: use one of `fcm`, `production`, \
-             `production-binary`, `sandbox`, `sandbox-binary`, or add its section",
             "apnsd.toml:11: app[1].colour: is not known",
             "apnsd.toml:13: app[2].app_id: `two` is there twice: an app has one entry",
             "apnsd.toml:16: app[3]: has no certificate: every [[app]] needs app_id, certificate and environment",
             "apnsd.toml:16: app[3]: has no environment: every [[app]] needs app_id, certificate and environment",
             "apnsd.toml:17: app[3].app_id: an app id has at least one character",
             "warning: apnsd.toml:9: app[1].certificate: `two.pem` cannot be read: No such file or directory (os error 2)",
+            "warning: apnsd.toml:10: app[1].environment: `sandboks` is not an environment: use one of `fcm`, `production`, \
+             `production-binary`, `sandbox`, `sandbox-binary`, or add its section",
             "warning: apnsd.toml:14: app[2].certificate: `two.pem` cannot be read: No such file or directory (os error 2)",
         ]
     );

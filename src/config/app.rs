@@ -26,7 +26,7 @@ pub struct AppSection {
 }
 
 /// Reads all apps. Those that lack something are left out; the reader knows why. A certificate that cannot be used now
-/// is a warning: one app must not keep the others from starting.
+/// and an environment that does not exist are warnings: one app must not keep the others from starting.
 pub(super) fn read(environments: &Environments, now: Timestamp, reader: &mut Reader<'_>) -> Vec<AppSection> {
     if reader.skip_section("app") {
         reader.refuse_lack("app", "is a list of sections: head each of them [[app]], with two brackets");
@@ -44,7 +44,7 @@ pub(super) fn read(environments: &Environments, now: Timestamp, reader: &mut Rea
             let names: Vec<String> = environments.keys().map(|name| format!("`{name}`")).collect();
             let known = names.join(", ");
             let text = format!("`{}` is not an environment: use one of {known}, or add its section", app.environment);
-            reader.refuse_lack(&format!("{section}.environment"), text);
+            reader.warn_lack(&format!("{section}.environment"), text);
         }
         if apps.iter().any(|other| other.app_id == app.app_id) {
             reader

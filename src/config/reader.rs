@@ -207,6 +207,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A warning about what a key lacks. Part of a file says nothing about what stands in the rest.
+    pub(super) fn warn_lack(&mut self, key: &str, text: impl Into<String>) {
+        if self.whole {
+            self.warn(key, text);
+        }
+    }
+
     /// A path as the file means it: a relative one starts at the file's directory.
     pub(super) fn resolve(&self, path: &Path) -> PathBuf {
         match path.starts_with("$CREDENTIALS_DIRECTORY") {

@@ -43,12 +43,14 @@ impl PushService {
         self.keep_paused(&app.0, true).await
     }
 
-    /// Sends again, whatever it was that paused the app; a refused one is judged again.
+    /// Sends again, whatever it was that paused the app; a refused one is judged again, and the environment's `ca` read
+    /// again if it changed.
     pub async fn resume(&self, app: &App) -> Result<(), ServiceError> {
         let entry = &app.0;
         let _change = entry.change.lock().await;
         let kept = self.keep_paused(entry, false).await;
         self.try_again(entry).await;
+        self.follow_environment(entry).await;
         let provisioned = entry.provisioned().ok_or(ServiceError::UnknownApp)?;
         provisioned.worker()?.resume().await.map_err(ServiceError::try_later)?;
         kept
@@ -92,6 +94,7 @@ impl PushService {
         self.0.store.put_app(&entry.id, body).await.map_err(ServiceError::try_later)?;
         entry.set_kept(None);
         self.0.removed.insert(entry.id.clone(), removed);
+        self.0.pending.remove(entry.id.as_str());
         entry.queue.close();
         match &provisioned.standing {
             Standing::Accepted { worker, .. } => worker.remove().await.map_err(ServiceError::try_later)?,

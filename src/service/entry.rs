@@ -21,7 +21,7 @@ pub(super) struct Entry {
     pub(super) queue: AppQueue,
     pub(super) counters: Arc<Counters>,
     pub(super) accepted: AtomicU64,
-    /// Held while anything of `provisioned`, `kept`, `unkept` and `seen` changes.
+    /// Held while anything of `provisioned`, `kept`, `unkept`, `seen` and `seen_ca` changes.
     pub(super) change: Arc<tokio::sync::Mutex<()>>,
     /// Held from a plain `feedback` call until its answer has left.
     pub(super) feedback_turn: Arc<tokio::sync::Mutex<()>>,
@@ -34,6 +34,8 @@ pub(super) struct Entry {
     unkept: Mutex<Option<String>>,
     /// The file of the credentials, as it was when it was last read.
     seen: Mutex<Option<FileMark>>,
+    /// The environment's `ca`, as it was just before the worker read it.
+    seen_ca: Mutex<Option<FileMark>>,
 }
 
 /// What the store holds of an app.
@@ -93,6 +95,7 @@ impl Entry {
             kept: Mutex::default(),
             unkept: Mutex::default(),
             seen: Mutex::default(),
+            seen_ca: Mutex::default(),
         }
     }
 
@@ -137,6 +140,14 @@ impl Entry {
 
     pub(super) fn set_seen(&self, mark: Option<FileMark>) {
         *locked(&self.seen) = mark;
+    }
+
+    pub(super) fn seen_ca(&self) -> Option<FileMark> {
+        *locked(&self.seen_ca)
+    }
+
+    pub(super) fn set_seen_ca(&self, mark: Option<FileMark>) {
+        *locked(&self.seen_ca) = mark;
     }
 }
 

@@ -11,6 +11,7 @@ use super::PushService;
 use super::entry::{Entry, Standing};
 use super::provision::{By, Problem};
 use super::restore::AT_ONCE;
+use super::sections::Pending;
 use super::standing::Judged;
 use super::stored::Terms;
 use crate::credentials::source::FileMark;
@@ -18,7 +19,8 @@ use crate::gateway::Route;
 
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Refused apps are judged again with every so manieth look: their cause may have gone by itself, as a wrong clock does.
+/// Refused apps are judged again with every so manieth look, and sections and environments that could not be followed:
+/// their cause may have gone by itself, as a wrong clock does.
 const LOOKS_UNTIL_RETRY: u32 = 60;
 
 impl PushService {
@@ -32,8 +34,10 @@ impl PushService {
                     service.0.clock.sleep(LOOK_EVERY).await;
                     service.for_each_app(|entry| service.keep_again(entry)).await;
                     service.look_at_files().await;
+                    service.retry_sections(Pending::has_changed).await;
                     if look % LOOKS_UNTIL_RETRY == 0 {
                         service.for_each_app(|entry| service.retry(entry)).await;
+                        service.retry_sections(|_| true).await;
                     }
                 }
             };
@@ -50,10 +54,11 @@ impl PushService {
         stream::iter(entries).for_each_concurrent(AT_ONCE, work).await;
     }
 
-    /// Judges an app again, if it is a refused one.
+    /// Judges an app again, if it is a refused one, or lets it follow its environment where it could not.
     pub(super) async fn retry(&self, entry: Arc<Entry>) {
         let _change = entry.change.lock().await;
         self.try_again(&entry).await;
+        self.follow_environment(&entry).await;
     }
 
     /// Takes up the files that changed since they were last read.
@@ -101,7 +106,7 @@ impl PushService {
         };
         match taken {
             Ok(()) => self.keep_or_warn(entry).await,
-            Err(Problem::Credentials(cause) | Problem::Busy(cause)) => {
+            Err(Problem::Credentials(cause) | Problem::Trust(cause) | Problem::Busy(cause)) => {
                 warn!(app = %entry.id, "the credential file changed and cannot be used, the present credentials stay: {cause}");
             }
         }

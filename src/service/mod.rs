@@ -15,6 +15,7 @@ pub mod request;
 mod request_key;
 mod restore;
 mod seal;
+mod sections;
 mod standing;
 pub mod status;
 mod stored;
@@ -30,6 +31,7 @@ use dashmap::DashMap;
 use self::entry::Entry;
 use self::error::ServiceError;
 use self::seal::SealKey;
+use self::sections::Pending;
 use self::stored::Removed;
 use crate::clock::Clock;
 use crate::delivery::Delivery;
@@ -95,6 +97,8 @@ struct Inner {
     apps: DashMap<AppId, Arc<Entry>>,
     /// Apps that were deprovisioned.
     removed: DashMap<AppId, Removed>,
+    /// Sections of the config file that were not taken up, by the app's name.
+    pending: DashMap<String, Pending>,
     queue: Queue,
     store: Store,
     delivery: Delivery,
@@ -154,6 +158,7 @@ impl PushService {
         Self(Arc::new(Inner {
             apps: DashMap::new(),
             removed: DashMap::new(),
+            pending: DashMap::new(),
             queue,
             store: delivery.store.clone(),
             clock: delivery.clock.clone(),

@@ -8,7 +8,7 @@ use tracing::{Instrument as _, warn};
 use super::entry::{Basis, Entry, Provisioned, Standing};
 use super::error::ServiceError;
 use super::request::{Provision, ProvisionOptions};
-use super::standing::{Judged, feedback_source};
+use super::standing::{Judged, ca_mark, feedback_source, vanished};
 use super::stored::{SectionDigest, Terms};
 use super::{PushService, Repeat};
 use crate::credentials::Credentials;
@@ -37,13 +37,20 @@ pub(super) enum By {
 pub(super) enum Problem {
     /// They are of no use, or their environment is not. The cause.
     Credentials(String),
+    /// Whom the environment trusts cannot be read. The cause.
+    Trust(String),
     /// Nothing is wrong with them; another time. The cause.
     Busy(String),
 }
 
 impl From<RouteError> for Problem {
     fn from(error: RouteError) -> Self {
-        Self::Credentials(error.to_string())
+        match error {
+            RouteError::Ca { .. } | RouteError::NoSystemRoots(_) => Self::Trust(error.to_string()),
+            RouteError::Protocol { .. } | RouteError::Host(_) | RouteError::Credentials(_) => {
+                Self::Credentials(error.to_string())
+            }
+        }
     }
 }
 
@@ -74,8 +81,8 @@ impl PushService {
         self.to_the_end(async move { service.provision_from(request, None).await }).await
     }
 
-    /// The same for a section of the config file. Its certificate may lie anywhere, and where that is of no use, the
-    /// app is refused and not unknown.
+    /// The same for a section of the config file. Its certificate may lie anywhere, and where that is of no use or the
+    /// environment does not exist, the app is refused and not unknown.
     pub(super) async fn provision_section(
         &self,
         request: Provision,
@@ -117,7 +124,6 @@ impl PushService {
         request: &Provision,
         section: Option<SectionDigest>,
     ) -> Result<(), ServiceError> {
-        let environment = self.environment(&request.environment)?;
         if request.certificate.len() as u64 > FILE_BYTES_MAX {
             return Err(ServiceError::InvalidArgument(CredentialsError::TooLarge(FILE_BYTES_MAX).to_string()));
         }
@@ -126,7 +132,16 @@ impl PushService {
             Some(_) => By::Operator,
             None => By::Caller { force: request.options.as_ref().is_some_and(|options| options.force) },
         };
+        let from_section = section.is_some();
         let terms = self.completed(entry, request, Terms::of(request, section, self.0.clock.timestamp()));
+        let environment = match self.environment(&request.environment) {
+            Ok(environment) => environment,
+            Err(_) if from_section => {
+                let cause = vanished(&terms.environment);
+                return self.refuse(entry, terms, None, cause).await.map(drop);
+            }
+            Err(error) => return Err(error),
+        };
         let Judged { mark, credentials } = self.judge(&terms.certificate, &environment).await;
         let provided = match credentials {
             Ok(credentials) => self.take_up(entry, terms.clone(), &environment, credentials, by).await,
@@ -135,9 +150,11 @@ impl PushService {
         match provided {
             Ok(()) => entry.set_seen(mark),
             Err(Problem::Busy(cause)) => return Err(ServiceError::TryLater(cause)),
-            Err(Problem::Credentials(cause)) if tells => return Err(ServiceError::InvalidArgument(cause)),
-            Err(Problem::Credentials(cause)) => {
-                if self.refuse(entry, terms, environment, cause).await? {
+            Err(Problem::Credentials(cause) | Problem::Trust(cause)) if tells => {
+                return Err(ServiceError::InvalidArgument(cause));
+            }
+            Err(Problem::Credentials(cause) | Problem::Trust(cause)) => {
+                if self.refuse(entry, terms, Some(environment), cause).await? {
                     entry.set_seen(mark);
                 }
             }
@@ -194,7 +211,8 @@ impl PushService {
         terms
     }
 
-    /// Starts the app, or changes what differs. Identity is leaf certificate, key and environment.
+    /// Starts the app, or changes what differs. Identity is leaf certificate, key and environment with
+    /// its `ca`.
     ///
     /// Whatever can be kept before it takes effect is: a new app is nowhere when that fails. Only a new connection is
     /// tried first, so that what the gateway refuses is not kept; it is to be kept by [`PushService::keep`].
@@ -210,7 +228,8 @@ impl PushService {
         let terms = Terms { feedback_topic: Some(feedback_source(&route).topic), ..terms };
         match entry.provisioned() {
             Some(Provisioned { basis, standing: Standing::Accepted { route: present, worker }, .. }) => {
-                let is_same = has_same_identity(&present, &route);
+                let ca = ca_mark(environment);
+                let is_same = has_same_identity(&present, &route) && entry.seen_ca() == ca;
                 let ignores = by != By::Operator && self.setup().repeat == Repeat::Ignore;
                 // Provisioning again is how callers say "try again".
                 if (is_same || ignores) && worker.status().refuses {
@@ -225,6 +244,7 @@ impl PushService {
                         }
                         self.check_sealing(entry, &terms)?;
                         let moved_after = self.0.delivery.replace(&worker, route.clone()).await??;
+                        entry.set_seen_ca(ca);
                         if moved_after.is_some()
                             && let Err(problem) = self.0.store.flush().await
                         {
@@ -270,6 +290,7 @@ impl PushService {
         }
         let terms = Arc::new(terms);
         self.keep_terms(entry, &terms).await?;
+        entry.set_seen_ca(ca_mark(&route.environment));
         match self.start(entry, &terms, route.clone()).await {
             Ok(worker) => self.stand_accepted(entry, terms, route, worker),
             // Its files changed within this moment.
@@ -291,7 +312,7 @@ impl PushService {
         &self,
         entry: &Entry,
         mut terms: Terms,
-        environment: Arc<Environment>,
+        environment: Option<Arc<Environment>>,
         cause: String,
     ) -> Result<bool, ServiceError> {
         let depth = entry.queue.depth();
@@ -316,7 +337,7 @@ impl PushService {
         }
         let terms = Arc::new(terms);
         self.keep_terms(entry, &terms).await?;
-        self.stand_refused(entry, terms, Some(environment), cause);
+        self.stand_refused(entry, terms, environment, cause);
         Ok(true)
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, PoisonError};
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use super::entry::{Entry, Standing};
+use super::entry::{Entry, Provisioned, Standing};
 use super::provision::{By, Problem};
 use super::request::Provision;
-use super::standing::vanished;
+use super::standing::{ca_mark, vanished};
 use super::stored::Terms;
 use super::{Environments, PushService, Settings, Setup};
 use crate::delivery::WorkerHandle;
@@ -17,8 +17,8 @@ use crate::gateway::Route;
 impl PushService {
     /// Takes over the environments, and of the settings those of `[provision]`; then every app follows.
     ///
-    /// An app whose environment has another address is moved there; one whose environment is gone is refused and keeps
-    /// its queue. Sections that changed are applied, files are looked at, and whatever was refused or paused by itself
+    /// An app whose environment has another address or `ca` is moved there; one whose environment is gone is refused and
+    /// keeps its queue. Sections that changed are applied, files are looked at, and whatever was refused or paused by itself
     /// is tried again.
     pub async fn reload(&self, environments: Environments, settings: Settings, sections: Vec<Provision>) {
         *self.0.setup.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Setup::new(environments, settings));
@@ -29,27 +29,34 @@ impl PushService {
 
     async fn follow(&self, entry: Arc<Entry>) {
         let _change = entry.change.lock().await;
+        self.try_again(&entry).await;
+        self.follow_environment(&entry).await;
+        let Some(Provisioned { standing: Standing::Accepted { worker, .. }, .. }) = entry.provisioned() else { return };
+        if worker.status().refuses {
+            // A worker that has ended needs nobody to wake it.
+            let _ = worker.resume().await;
+        }
+    }
+
+    /// Lets an app that works follow its environment, if that or its `ca` changed. With the app's `change` held.
+    pub(super) async fn follow_environment(&self, entry: &Entry) {
         let Some(provisioned) = entry.provisioned() else { return };
         let (Standing::Accepted { route, worker }, Some(terms)) = (&provisioned.standing, provisioned.terms()) else {
-            return self.try_again(&entry).await;
+            return;
         };
         match self.setup().environments.get(&route.environment.name) {
-            Some(row) if *row == route.environment => {
-                if worker.status().refuses {
-                    // A worker that has ended needs nobody to wake it.
-                    let _ = worker.resume().await;
-                }
-            }
-            Some(row) => self.follow_row(&entry, terms, route, worker, row).await,
+            Some(row) if *row == route.environment && ca_mark(row) == entry.seen_ca() => (),
+            Some(row) => self.follow_row(entry, terms, route, worker, row).await,
             None => {
-                self.stand_refused(&entry, Arc::clone(terms), None, vanished(&terms.environment));
-                park(&entry, worker).await;
+                self.stand_refused(entry, Arc::clone(terms), None, vanished(&terms.environment));
+                park(entry, worker).await;
             }
         }
     }
 
-    /// Moves an app to the new address of its environment. Where that does not take its credentials, it is begun anew
-    /// there: the old address is not the environment's any more.
+    /// Moves an app to the new address of its environment, or makes it trust another `ca`; where that cannot be read,
+    /// nothing changes. Where the gateway does not take its credentials, it is begun anew there: the old address is not
+    /// the environment's any more.
     async fn follow_row(
         &self,
         entry: &Entry,
@@ -70,6 +77,9 @@ impl PushService {
                 self.stand_refused(entry, Arc::clone(terms), Some(Arc::clone(row)), cause);
                 park(entry, worker).await;
                 self.try_again(entry).await;
+            }
+            Err(Problem::Trust(cause)) => {
+                error!(app = %entry.id, "the environment changed and cannot be used, the present connection stays: {cause}");
             }
             Err(Problem::Busy(cause)) => warn!(app = %entry.id, "{cause}"),
         }

@@ -1,4 +1,4 @@
-//! The start: every app that the store knows comes back, then the config file's sections that changed are applied.
+//! The start: every app that the store knows comes back.
 
 use std::sync::Arc;
 
@@ -93,34 +93,8 @@ impl PushService {
         }));
     }
 
-    /// Applies the sections of the config file whose text is not that which was last applied. One that fails is said in
-    /// the log and tried again the next time.
-    pub async fn apply_sections(&self, sections: Vec<Provision>) {
-        let sections: Vec<_> = sections.into_iter().map(|section| (SectionDigest::of(&section), section)).collect();
-        self.forget_removed(&sections).await;
-        self.tell_of_lone_apps(&sections);
-        let changed = sections.into_iter().filter(|(digest, section)| self.is_news(&section.app_id, digest));
-        let apply = |(digest, section): (SectionDigest, Provision)| async move {
-            let app = section.app_id.clone();
-            if let Err(problem) = self.provision_section(section, digest).await {
-                error!(app, "the app's section of the configuration is not applied: {problem}");
-            }
-        };
-        stream::iter(changed).for_each_concurrent(AT_ONCE, apply).await;
-    }
-
-    fn is_news(&self, app_id: &str, digest: &SectionDigest) -> bool {
-        let present = self.0.apps.get(app_id).and_then(|entry| entry.provisioned());
-        match present.map(|present| present.basis) {
-            // What a newer version wrote is not replaced by what it may have replaced itself.
-            Some(Basis::Unreadable(unreadable)) if unreadable.is_newer => false,
-            Some(basis) => basis.section() != Some(digest),
-            None => self.0.removed.get(app_id).is_none_or(|removed| removed.section.as_ref() != Some(digest)),
-        }
-    }
-
     /// Forgets apps that were removed long ago. One whose section still stands there must not be brought back by it.
-    async fn forget_removed(&self, sections: &[(SectionDigest, Provision)]) {
+    pub(super) async fn forget_removed(&self, sections: &[(SectionDigest, Provision)]) {
         let now = self.0.clock.timestamp();
         let is_over = |app: &AppId, removed: &Removed| {
             let stands = sections.iter().any(|(_, section)| section.app_id == app.as_str());
@@ -138,16 +112,6 @@ impl PushService {
                 }
             }
             self.drop_if_unused(&entry);
-        }
-    }
-
-    fn tell_of_lone_apps(&self, sections: &[(SectionDigest, Provision)]) {
-        for entry in self.0.apps.iter() {
-            let has_section = entry.provisioned().is_some_and(|present| present.basis.section().is_some());
-            if has_section && !sections.iter().any(|(_, section)| section.app_id == entry.id.as_str()) {
-                let app = &entry.id;
-                info!(%app, "its [[app]] section is gone, the app stays: `apnsd deprovision {app}` removes it");
-            }
         }
     }
 

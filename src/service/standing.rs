@@ -40,7 +40,7 @@ impl PushService {
                 credentials.judge(&environment, now)?;
                 Ok(Arc::new(credentials))
             });
-            Judged { mark, credentials: credentials.map_err(|error| error.to_string()) }
+            Judged { mark, credentials: credentials.map_err(|error| told(&certificate, &error)) }
         };
         tokio::task::spawn_blocking(judge).await.unwrap_or_else(|panic| Judged {
             mark: None,
@@ -75,7 +75,9 @@ impl PushService {
         let started = match credentials {
             Ok(credentials) => {
                 let route = self.route(entry, terms, &environment, credentials);
+                let ca = ca_mark(&environment);
                 let worker = self.start(entry, terms, route.clone()).await;
+                entry.set_seen_ca(ca);
                 worker.map(|worker| (route, worker)).map_err(|error| error.to_string())
             }
             Err(cause) => Err(cause),
@@ -139,6 +141,11 @@ impl PushService {
     }
 }
 
+/// The environment's `ca` as it is now.
+pub(super) fn ca_mark(environment: &Environment) -> Option<FileMark> {
+    environment.ca.as_deref().and_then(FileMark::of)
+}
+
 /// Whose feedback an app reads.
 pub(super) fn feedback_source(route: &Route) -> FeedbackSource {
     let facts = route.credentials.facts();
@@ -146,12 +153,20 @@ pub(super) fn feedback_source(route: &Route) -> FeedbackSource {
     FeedbackSource { environment: Arc::clone(&route.environment.name), topic: topic.into() }
 }
 
-/// What an app is told whose environment is gone.
+/// What an app is told whose environment does not exist.
 pub(super) fn vanished(environment: &str) -> String {
     format!(
-        "environment `{environment}` is not in the configuration any more: add [environments.{environment}] again and \
-         reload (SIGHUP), or provision the app for another one"
+        "environment `{environment}` is not in the configuration: add [environments.{environment}] and reload (SIGHUP), \
+         or provision the app for another one"
     )
+}
+
+/// Where a path is refused, with the path: callers know it, and an operator who reads status and log should.
+fn told(certificate: &Certificate, error: &CredentialsError) -> String {
+    match (certificate, error) {
+        (Certificate::File { path, .. }, CredentialsError::PathRefused { .. }) => format!("{error} (it was `{path}`)"),
+        (Certificate::File { .. } | Certificate::Text(_), _) => error.to_string(),
+    }
 }
 
 fn read(certificate: &Certificate, dirs: &[std::path::PathBuf]) -> Result<Vec<u8>, CredentialsError> {

@@ -12,6 +12,7 @@ use crate::{gateway, queue, store};
 mod changes;
 mod keeping;
 mod restarts;
+mod sections;
 
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 const TOKEN: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";

@@ -12,6 +12,7 @@ use apnsd::simulator::journal::entry::{Event, Service};
 use apnsd::simulator::script::Command;
 use apnsd::simulator::script::fault::{Alert, ConnectFault};
 use apnsd::simulator::{Settings, Simulator};
+use apnsd::xmlrpc::value::Value;
 
 use crate::world::{APP, PATIENCE, World, member, text, token};
 
@@ -121,7 +122,7 @@ async fn what_waits_for_a_vanished_environment_goes_out_when_it_is_there_again()
     reload(&world, |config| drop(config.environments.remove("sandbox"))).await;
     let status = world.wait_until_state("refused").await;
     let cause = text(&status, "cause");
-    assert!(cause.starts_with("environment `sandbox` is not in the configuration any more"), "{cause}");
+    assert!(cause.starts_with("environment `sandbox` is not in the configuration"), "{cause}");
     let error = world.notify(&tokens(1)).await.unwrap_err();
     let expected = format!("Connection to the APNS server could not be made. {cause}");
     assert!(matches!(&error, ClientError::Fault(500, text) if *text == expected), "{error}");
@@ -152,4 +153,49 @@ async fn a_reload_applies_new_sections_and_resumes_what_was_paused_by_itself() {
     assert_eq!(text(&status, "secrets"), "");
     reload(&world, |_| ()).await;
     assert_eq!(member(&world.wait_until_state("connected").await, "environment"), member(&status, "environment"));
+}
+
+fn set_ca(config: &mut Config, ca: &Path) {
+    let row = Arc::clone(&config.environments["sandbox"]);
+    config.environments.insert("sandbox".into(), Arc::new(Environment { ca: Some(ca.to_owned()), ..(*row).clone() }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrected_ca_is_taken_up_by_a_reload_a_resume_and_the_same_provision() {
+    let world = World::start(quick).await;
+    let dir = tempfile::tempdir().unwrap();
+    let ca = dir.path().join("trusted.pem");
+    let certificates = world.simulator.certificates();
+    for (round, step) in ["reload", "resume", "provision"].into_iter().enumerate() {
+        replace_file(&ca, &certificates.wrong_ca.pem);
+        reload(&world, |config| set_ca(config, &ca)).await;
+        world.provision(&certificates.good.pem).await.unwrap();
+        world.wait_until_status(|status| text(status, "cause").contains("cannot be trusted")).await;
+        replace_file(&ca, &certificates.ca.pem);
+        match step {
+            "reload" => reload(&world, |config| set_ca(config, &ca)).await,
+            "resume" => drop(world.client.call("apnsd.resume", vec![Value::string(APP)]).await.unwrap()),
+            _ => world.provision(&certificates.good.pem).await.unwrap(),
+        }
+        world.notify(&tokens(round + 1)[round..]).await.unwrap();
+        world.wait_until_arrived(&tokens(round + 1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ca_that_cannot_be_read_leaves_the_connection_as_it_is() {
+    let world = World::with_app(quick).await;
+    world.wait_until_state("connected").await;
+    let dir = tempfile::tempdir().unwrap();
+    let ca = dir.path().join("trusted.pem");
+    for content in [None, Some("-----BEGIN CERTIFICATE-----"), Some("")] {
+        if let Some(content) = content {
+            std::fs::write(&ca, content).unwrap();
+        }
+        reload(&world, |config| set_ca(config, &ca)).await;
+        world.wait_until_state("connected").await;
+    }
+    world.notify(&tokens(5)).await.unwrap();
+    world.wait_until_arrived(&tokens(5)).await;
+    assert_eq!(subjects(&world).len(), 1, "the connection is the first one");
 }

@@ -147,7 +147,7 @@ async fn an_environment_that_cannot_be_used_any_more_refuses_its_apps_and_keeps_
     let (service, app) = with_app().await;
     service.notify(&app, broadcast(&[TOKEN])).await.unwrap();
     for (name, gateway, words) in [
-        ("staging", "binary://127.0.0.1:1", "not in the configuration any more"),
+        ("staging", "binary://127.0.0.1:1", "not in the configuration"),
         ("sandbox", "https://127.0.0.1", "speaks http2"),
     ] {
         let worker = app.0.provisioned().unwrap().worker().unwrap().clone();

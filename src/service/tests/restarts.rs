@@ -189,7 +189,11 @@ async fn an_app_whose_file_is_gone_is_refused_and_starts_when_it_is_there_again(
     machine.life().await.provision(from_file(&path)).await.unwrap();
     std::fs::remove_file(&path).unwrap();
     let after = machine.life().await;
-    assert_refused(&after, "not readable").await;
+    assert_refused(
+        &after,
+        &format!("not readable: pass the PEM text or add the directory (it was `{}`)", path.display()),
+    )
+    .await;
     after.look_at_files().await;
     assert_refused(&after, "not readable").await;
     machine.file("app.pem", &text);
@@ -203,7 +207,7 @@ async fn an_app_whose_environment_is_gone_is_refused_until_it_is_there_again() {
     let request = Provision { environment: "staging".into(), ..provision(pem(2040)) };
     machine.life().await.provision(request).await.unwrap();
     let after = machine.life_with(&["sandbox"], None).await;
-    assert_refused(&after, "environment `staging` is not in the configuration any more").await;
+    assert_refused(&after, "environment `staging` is not in the configuration").await;
     let AppStatus { environment, protocol, gateway, .. } = status(&after);
     assert_eq!((&*environment, protocol, &*gateway), ("staging", None, ""));
     after.reload(environments(&["staging"], "binary://127.0.0.1:1"), machine.settings(None), vec![]).await;
