@@ -22,15 +22,15 @@ pub enum StoreError {
         /// Bytes that must be free.
         min_free: u64,
     },
-    /// Nothing is known of the disk of the state directory; nothing more is accepted.
+    /// The database is not where it was; nothing more is accepted.
     #[error(
-        "the state directory {} cannot be reached ({error}): if it was deleted, stop the daemon, put it back from a \
+        "{} cannot be reached ({error}): if the state directory was deleted, stop the daemon, put it back from a \
          backup and start again; if its disk was taken away, the daemon goes on by itself once it is back",
-        dir.display()
+        path.display()
     )]
     Gone {
-        /// The state directory.
-        dir: PathBuf,
+        /// The database.
+        path: PathBuf,
         /// The operating system's word.
         error: String,
     },

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use crate::store::OpenError;
 
 const LOCK: &str = "apnsd.lock";
-const DATABASE: &str = "apnsd.db";
+pub(super) const DATABASE: &str = "apnsd.db";
 
 /// A state directory that no other process uses as long as this lives.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use tracing::{error, info};
 
+use super::directory::DATABASE;
 use crate::clock::Instant;
 use crate::store::StoreError;
 
@@ -69,10 +70,9 @@ impl Disk {
 
     /// Why nothing is accepted.
     pub(super) fn full(&self) -> StoreError {
-        let dir = self.dir.clone();
         match self.free() {
-            Ok(free) => StoreError::Full { dir, free, min_free: self.min_free },
-            Err(error) => StoreError::Gone { dir, error: error.to_string() },
+            Ok(free) => StoreError::Full { dir: self.dir.clone(), free, min_free: self.min_free },
+            Err(error) => StoreError::Gone { path: self.dir.join(DATABASE), error: error.to_string() },
         }
     }
 
@@ -93,8 +93,9 @@ impl Disk {
         self.has_room = has_room;
     }
 
+    /// Free bytes of the disk that the database is on; an error where it is not there any more.
     fn free(&self) -> io::Result<u64> {
-        let stat = statvfs(&self.dir)?;
+        let stat = statvfs(self.dir.join(DATABASE))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
@@ -127,9 +128,15 @@ mod tests {
         Instant::from_start(Duration::from_millis(millis))
     }
 
+    fn state() -> tempfile::TempDir {
+        let dir = tempfile::TempDir::new().unwrap();
+        fs::write(dir.path().join(DATABASE), "").unwrap();
+        dir
+    }
+
     #[test]
     fn a_released_reserve_closes_intake_until_it_can_be_made_again() {
-        let dir = tempfile::TempDir::new().unwrap();
+        let dir = state();
         let reserve = dir.path().join("apnsd.reserve");
         let mut disk = Disk::new(dir.path().to_owned(), 0);
         assert_eq!(disk.room(at(0)), Ok(()));
@@ -143,17 +150,19 @@ mod tests {
 
     #[test]
     fn a_directory_that_is_gone_is_not_a_full_disk() {
-        let dir = tempfile::TempDir::new().unwrap();
+        let dir = state();
         let mut disk = Disk::new(dir.path().to_owned(), 0);
-        fs::remove_dir(dir.path()).unwrap();
-        let told = disk.room(at(0)).unwrap_err().to_string();
-        let begin = format!("the state directory {} cannot be reached (No such file", dir.path().display());
-        assert!(told.starts_with(&begin), "{told}");
+        fs::remove_dir_all(dir.path()).unwrap();
+        let told = |disk: &mut Disk, millis| disk.room(at(millis)).unwrap_err().to_string();
+        let begin = format!("{}/apnsd.db cannot be reached (No such file", dir.path().display());
+        assert!(told(&mut disk, 0).starts_with(&begin));
+        fs::create_dir(dir.path()).unwrap();
+        assert!(told(&mut disk, 1_000).starts_with(&begin), "one that was made anew is not the same");
     }
 
     #[test]
     fn less_than_min_free_has_no_room_and_makes_no_reserve() {
-        let dir = tempfile::TempDir::new().unwrap();
+        let dir = state();
         let mut disk = Disk::new(dir.path().to_owned(), u64::MAX);
         assert!(matches!(disk.room(at(0)), Err(StoreError::Full { min_free: u64::MAX, .. })));
         assert!(!dir.path().join("apnsd.reserve").exists());
