@@ -88,7 +88,11 @@ pub(super) fn run(args: &Serve) -> Result<(), Failure> {
     running::block_on(async {
         let mut signals = StopSignals::listen()?;
         let reload = ReloadSignal::listen()?;
-        let daemon = Daemon::start(&config, Clock::system()).await;
+        // A start may wait for a disk that is full.
+        let daemon = tokio::select! {
+            started = Daemon::start(&config, Clock::system()) => started,
+            () = signals.next() => return Ok(()),
+        };
         let daemon = daemon.map_err(|error| Failure::new(exit_of(&error), error.to_string()))?;
         args.until_stopped(&daemon, &mut signals, reload).await;
         let stopped = signals.unless_repeated(daemon.stop()).await?;
