@@ -1,5 +1,5 @@
 # `make check` is the whole gate: format, lints, all tests, docs. It needs a Rust toolchain with rustfmt and clippy, a C
-# compiler (for the TLS provider) and python3 (its xmlrpc.client is one of the callers in the tests).
+# compiler (for the TLS provider, SQLite, jemalloc) and python3 (its xmlrpc.client is one of the callers in the tests).
 
 CARGO := cargo
 PACKAGES := gcc make python3 openssl

@@ -2,6 +2,7 @@
 
 mod upkeep;
 
+use std::mem::{Discriminant, discriminant};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub(super) struct Writer {
     disk: Disk,
     clock: Clock,
     trouble: Trouble,
+    /// What kept the last group from being kept.
+    not_kept: Option<Discriminant<StoreError>>,
     damaged: Arc<Damaged>,
     /// Notes that are due.
     due: Notes,
@@ -84,6 +87,7 @@ impl Writer {
             upkeep: clock.now(),
             clock,
             trouble: Arc::clone(trouble),
+            not_kept: None,
             damaged: Arc::clone(damaged),
             due: Notes::default(),
             flushes: Vec::new(),
@@ -182,13 +186,19 @@ impl Writer {
         self.has_old_bodies |= group.books.iter().any(|posted| posted.work.changes_app());
         match written {
             Ok(done) => {
+                if self.not_kept.take().is_some() {
+                    info!("kept again");
+                }
                 self.unsynced.get_or_insert(now);
                 for (posted, done) in group.intake.into_iter().chain(group.books).zip(done) {
                     answer(posted.work, done);
                 }
             }
             Err(error) => {
-                error!("not kept: {error}");
+                // One line for a disk that stays full, not one for each attempt.
+                if self.not_kept.replace(discriminant(&error)) != Some(discriminant(&error)) {
+                    error!("not kept: {error}");
+                }
                 refuse(group.intake, &error);
                 refuse(group.books, &error);
             }
