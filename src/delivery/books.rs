@@ -146,29 +146,26 @@ impl Books {
     /// Rejects everything that waits; how many rows that were, and the last batch that may be among them.
     pub(super) async fn reject_all(&self, reason: Reason) -> (u64, BatchId) {
         let up_to = self.queue.newest();
-        let mut rows = 0;
-        while let Some(spans) = self.keep("the rows that wait cannot be read", || self.queue.lease_all(up_to)).await
-            && !spans.is_empty()
-        {
-            rows += self.reject_spans(spans, reason).await;
-        }
-        (rows, up_to)
+        (self.reject_leased(reason, || self.queue.lease_all(up_to)).await, up_to)
     }
 
     /// Rejects what was never tried, up to a batch; how many rows that were.
     pub(super) async fn reject_until(&self, last: BatchId, reason: Reason) -> u64 {
-        let mut rows = 0;
-        while let Some(spans) = self.keep("the rows that wait cannot be read", || self.queue.lease_until(last)).await
-            && !spans.is_empty()
-        {
-            rows += self.reject_spans(spans, reason).await;
-        }
-        rows
+        self.reject_leased(reason, || self.queue.lease_until(last)).await
     }
 
-    async fn reject_spans(&self, spans: Vec<Span>, reason: Reason) -> u64 {
-        let rows = spans.iter().map(|span| u64::from(span.len())).sum();
-        self.reject(spans.into_iter().map(|span| (span, reason)).collect()).await;
+    /// Rejects what is leased, part by part, until there is no more.
+    async fn reject_leased<F>(&self, reason: Reason, mut lease: impl FnMut() -> F) -> u64
+    where
+        F: Future<Output = Result<Vec<Span>, StoreError>>,
+    {
+        let mut rows = 0;
+        while let Some(spans) = self.keep("the rows that wait cannot be read", &mut lease).await
+            && !spans.is_empty()
+        {
+            rows += spans.iter().map(|span| u64::from(span.len())).sum::<u64>();
+            self.reject(spans.into_iter().map(|span| (span, reason)).collect()).await;
+        }
         rows
     }
 
@@ -176,10 +173,7 @@ impl Books {
     async fn reject(&self, rejected: Vec<(Span, Reason)>) {
         for part in parts(rejected) {
             let spans: Vec<Span> = part.iter().map(|(span, _)| span.clone()).collect();
-            let rejections = self.rejections(&part);
-            let kept = self.keep("rejections cannot be kept", || self.store.reject(rejections.clone(), &spans)).await;
-            self.tell_of(&part);
-            if kept.is_some() {
+            if self.record(&part, &spans).await {
                 spans.iter().for_each(|span| self.queue.forget(span));
             }
         }
@@ -188,20 +182,20 @@ impl Books {
     /// Rejects rows that are settled already.
     async fn revoke(&self, rejected: Vec<(Span, Reason)>) {
         for part in parts(rejected) {
-            let rejections = self.rejections(&part);
-            self.keep("rejections cannot be kept", || self.store.append_rejections(rejections.clone())).await;
-            self.tell_of(&part);
+            self.record(&part, &[]).await;
         }
     }
 
-    fn rejections(&self, rejected: &[(Span, Reason)]) -> Vec<Rejection> {
+    /// Keeps rejections and settles rows with them; whether that is done. If not, the daemon stops.
+    async fn record(&self, rejected: &[(Span, Reason)], settled: &[Span]) -> bool {
         let timestamp = self.clock.timestamp();
-        let rows = rejected.iter().flat_map(|(span, reason)| span.rows.clone().map(move |row| (span, row, *reason)));
-        let rejection = |(span, row, reason): (&Span, u32, Reason)| {
-            let token = span.batch.notification(row).token.into();
-            Rejection { timestamp, app: self.app.clone(), token, reason, batch: span.id, row }
+        let of_span = |(span, reason): &(Span, Reason)| {
+            Rejection::of_span(&self.app, span, *reason, timestamp).collect::<Vec<_>>()
         };
-        rows.map(rejection).collect()
+        let rejections: Vec<Rejection> = rejected.iter().flat_map(of_span).collect();
+        let kept = self.keep("rejections cannot be kept", || self.store.reject(rejections.clone(), settled)).await;
+        self.tell_of(rejected);
+        kept.is_some()
     }
 
     fn tell_of(&self, rejected: &[(Span, Reason)]) {

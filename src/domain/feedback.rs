@@ -1,7 +1,7 @@
 //! What is kept for the caller to collect: dead tokens, and notifications that failed.
 
 use super::app::AppId;
-use super::batch::BatchId;
+use super::batch::{BatchId, Span};
 use super::outcome::Reason;
 use super::time::Timestamp;
 
@@ -29,6 +29,20 @@ pub struct Rejection {
     pub batch: BatchId,
     /// Its row in that call, from 0.
     pub row: u32,
+}
+
+impl Rejection {
+    /// One for each row of a span.
+    pub fn of_span(app: &AppId, span: &Span, reason: Reason, timestamp: Timestamp) -> impl Iterator<Item = Self> {
+        span.rows.clone().map(move |row| Self {
+            timestamp,
+            app: app.clone(),
+            token: span.batch.notification(row).token.into(),
+            reason,
+            batch: span.id,
+            row,
+        })
+    }
 }
 
 /// Position in a replayable list: entries after it are new. Starts at 0, grows by one with every entry.

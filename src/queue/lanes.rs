@@ -53,6 +53,11 @@ impl Fresh {
         self.loaded_to < self.spilled_to
     }
 
+    /// Whether batches up to one are on disk only.
+    pub(super) fn has_on_disk(&self, up_to: BatchId) -> bool {
+        self.loaded_to < self.spilled_to.min(up_to)
+    }
+
     /// Where to read on.
     pub(super) fn loaded_to(&self) -> BatchId {
         self.loaded_to

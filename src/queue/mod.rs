@@ -123,7 +123,6 @@ struct State {
     waiting: Waiting,
     fresh: Fresh,
     deferred: Deferred,
-    loading: bool,
     /// When reading is tried again after it failed, and why it failed.
     load_failed: Option<(Instant, StoreError)>,
 }
@@ -179,7 +178,6 @@ impl Queue {
             waiting: Waiting::new(shared.settings.max_age, Arc::clone(&memory)),
             fresh: backlog.as_ref().map(Fresh::new).unwrap_or_default(),
             deferred: Deferred::new(backlog.as_ref(), shared.clock.now(), shared.clock.timestamp()),
-            loading: false,
             load_failed: None,
         };
         AppQueue(Arc::new(Inner { app, shared, memory, state: Mutex::new(state), changed: Notify::new() }))
@@ -214,15 +212,7 @@ impl AppQueue {
     /// The app was deprovisioned while a batch was being committed: it is accepted, and shares the fate of what waited.
     async fn reject_late(&self, span: Span) -> Result<(), StoreError> {
         let timestamp = self.0.shared.clock.timestamp();
-        let rejection = |row| Rejection {
-            timestamp,
-            app: self.0.app.clone(),
-            token: span.batch.notification(row).token.into(),
-            reason: Reason::Deprovisioned,
-            batch: span.id,
-            row,
-        };
-        let rejections = span.rows.clone().map(rejection).collect();
+        let rejections = Rejection::of_span(&self.0.app, &span, Reason::Deprovisioned, timestamp).collect();
         self.0.shared.store.reject(rejections, std::slice::from_ref(&span)).await
     }
 
@@ -305,7 +295,7 @@ impl AppQueue {
     /// that could be sent.
     pub fn wants_load(&self, now: Instant, may_send: bool) -> bool {
         let state = self.state();
-        if state.loading || state.load_failed.as_ref().is_some_and(|(retry_at, _)| now < *retry_at) {
+        if state.load_failed.as_ref().is_some_and(|(retry_at, _)| now < *retry_at) {
             return false;
         }
         let has_room = self.0.memory.room() >= LOAD_BYTES_MIN || (may_send && state.waiting.is_empty());
@@ -338,8 +328,8 @@ impl AppQueue {
         self.0.changed.notify_one();
     }
 
-    /// Hands out the next part of everything up to a batch, and everything that was tried, due or not; empty when there is no more. For an app whose
-    /// rows can no longer be sent.
+    /// Hands out the next part of everything up to a batch, and everything that was tried, due or not; empty when there
+    /// is no more. For an app whose rows can no longer be sent.
     pub async fn lease_all(&self, up_to: BatchId) -> Result<Vec<Span>, StoreError> {
         loop {
             let spans = self.state().waiting.lease_if(|span| span.id <= up_to || span.tries != Tries::default());
@@ -348,7 +338,7 @@ impl AppQueue {
             }
             let (has_deferred, has_fresh) = {
                 let state = self.state();
-                (state.deferred.next().is_some(), state.fresh.is_on_disk() && state.fresh.loaded_to() < up_to)
+                (state.deferred.next().is_some(), state.fresh.has_on_disk(up_to))
             };
             match (has_deferred, has_fresh) {
                 (true, _) => self.load_due(Timestamp::from_millis(i64::MAX)).await?,
@@ -365,10 +355,7 @@ impl AppQueue {
     pub async fn lease_until(&self, last: BatchId) -> Result<Vec<Span>, StoreError> {
         loop {
             let spans = self.state().waiting.lease_if(|span| span.id <= last);
-            let has_more = {
-                let state = self.state();
-                state.fresh.is_on_disk() && state.fresh.loaded_to() < last
-            };
+            let has_more = self.state().fresh.has_on_disk(last);
             if !spans.is_empty() || !has_more {
                 return Ok(spans);
             }
@@ -439,7 +426,7 @@ impl AppQueue {
         let state = self.state();
         let oldest = [state.waiting.oldest(), state.fresh.oldest(), state.deferred.oldest()];
         Depth {
-            waiting: state.waiting.waiting() + state.fresh.rows() + state.deferred.rows(),
+            waiting: state.waiting_rows(),
             leased: state.waiting.leased(),
             deferred: state.deferred.rows(),
             next_due: state.deferred.next().map(|due| due.stored),
@@ -448,7 +435,6 @@ impl AppQueue {
     }
 
     async fn load_fresh(&self) -> Result<(), StoreError> {
-        let loading = Loading::begin(self);
         let (after, newest) = {
             let state = self.state();
             (state.fresh.loaded_to(), state.fresh.newest())
@@ -465,14 +451,11 @@ impl AppQueue {
         }
         state.fresh.loaded(at_end.then_some(newest));
         state.waiting.append(spans);
-        drop(state);
-        drop(loading);
         Ok(())
     }
 
     async fn load_due(&self, until: Timestamp) -> Result<(), StoreError> {
         let shared = &self.0.shared;
-        let loading = Loading::begin(self);
         let after = {
             let mut state = self.state();
             state.deferred.begin(until);
@@ -484,8 +467,6 @@ impl AppQueue {
         let mut state = self.state();
         state.deferred.loaded(&due.stored, next);
         state.waiting.prepend(due.stored.into_iter().flat_map(spans_of).collect());
-        drop(state);
-        drop(loading);
         Ok(())
     }
 
@@ -499,6 +480,11 @@ impl AppQueue {
 }
 
 impl State {
+    /// Rows that wait, in memory and on disk.
+    fn waiting_rows(&self) -> u64 {
+        self.waiting.waiting() + self.fresh.rows() + self.deferred.rows()
+    }
+
     fn is_due_on_disk(&self, now: Instant) -> bool {
         self.fresh.is_on_disk() || self.deferred.next().is_some_and(|due| due.at <= now)
     }
@@ -513,13 +499,12 @@ struct Committing<'a> {
 impl<'a> Committing<'a> {
     /// Counts rows in, if the queue may take so many.
     fn begin(queue: &'a AppQueue, rows: u64) -> Result<Self, QueueError> {
-        let depth = queue.depth();
         let queued_max = queue.0.shared.settings.queued_max;
         let mut state = queue.state();
         if state.closed {
             return Err(QueueError::Closed);
         }
-        let waiting = depth.waiting + depth.leased + state.committing;
+        let waiting = state.waiting_rows() + state.waiting.leased() + state.committing;
         if waiting + rows > queued_max {
             return Err(QueueError::Full { waiting, queued_max });
         }
@@ -532,22 +517,6 @@ impl<'a> Committing<'a> {
 impl Drop for Committing<'_> {
     fn drop(&mut self) {
         self.queue.state().committing -= self.rows;
-    }
-}
-
-/// A read that is under way, until this is dropped.
-struct Loading<'a>(&'a AppQueue);
-
-impl<'a> Loading<'a> {
-    fn begin(queue: &'a AppQueue) -> Self {
-        queue.state().loading = true;
-        Self(queue)
-    }
-}
-
-impl Drop for Loading<'_> {
-    fn drop(&mut self) {
-        self.0.state().loading = false;
     }
 }
 

@@ -160,10 +160,6 @@ impl Memory {
         backlogs.into_values().collect()
     }
 
-    pub(super) fn append_rejections(&self, rejections: Vec<Rejection>) {
-        self.reject(rejections, &[]);
-    }
-
     pub(super) fn reject(&self, rejections: Vec<Rejection>, spans: &[Span]) {
         let now = self.clock.timestamp();
         let mut records = self.records();

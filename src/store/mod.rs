@@ -280,17 +280,8 @@ impl Store {
         }
     }
 
-    /// Keeps rejections, in order, for the apps that they belong to.
-    pub async fn append_rejections(&self, rejections: Vec<Rejection>) -> Result<(), StoreError> {
-        match self {
-            Self::Memory(memory) => memory.append_rejections(rejections),
-            Self::Sqlite(sqlite) => return sqlite.append_rejections(rejections).await,
-        }
-        Ok(())
-    }
-
-    /// Keeps rejections and settles the rows that they are of, in one step, so that a rejected row is never sent again. A
-    /// few thousand at a time: others wait for it.
+    /// Keeps rejections, in order, for the apps that they belong to, and settles the rows that they are of, in one step, so
+    /// that a rejected row is never sent again. A few thousand at a time: others wait for it.
     pub async fn reject(&self, rejections: Vec<Rejection>, spans: &[Span]) -> Result<(), StoreError> {
         match self {
             Self::Memory(memory) => memory.reject(rejections, spans),

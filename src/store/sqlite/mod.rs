@@ -96,7 +96,7 @@ use crate::domain::time::Timestamp;
 
 /// Larger records are written in segments of this size.
 const SEGMENT_BYTES: usize = 256 << 10;
-/// Rejections or feedback entries in one transaction; more would delay others.
+/// Feedback entries in one transaction; more would delay others.
 const ENTRIES_GROUP: usize = 1000;
 
 /// An open database and its writer.
@@ -261,18 +261,6 @@ impl Sqlite {
     pub(super) async fn backlogs(&self) -> Result<Vec<Backlog>, StoreError> {
         self.flush().await?;
         self.readers.read(read::backlogs).await
-    }
-
-    pub(super) async fn append_rejections(&self, rejections: Vec<Rejection>) -> Result<(), StoreError> {
-        let now = self.clock.timestamp();
-        let mut rest = rejections.into_iter();
-        loop {
-            let group: Vec<Rejection> = rest.by_ref().take(ENTRIES_GROUP).collect();
-            if group.is_empty() {
-                return Ok(());
-            }
-            self.change(Lane::Books, Change::Rejections(group, Settled::default(), now)).await?;
-        }
     }
 
     pub(super) async fn reject(&self, rejections: Vec<Rejection>, spans: &[Span]) -> Result<(), StoreError> {

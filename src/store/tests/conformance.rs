@@ -338,20 +338,20 @@ async fn rejections_are_read_by_cursor_up_to_their_number_and_age() {
     on_each(async |place, store| {
         let (one, two) = (app("one"), app("two"));
         let mixed = vec![rejection(&one, 1), rejection(&two, 2), rejection(&one, 3)];
-        store.append_rejections(mixed).await.unwrap();
+        store.reject(mixed, &[]).await.unwrap();
         let store = reopened(place, store).await;
         let page = store.rejections_after(&one, Cursor(0), 10).await.unwrap();
         assert_eq!(page, Page { entries: vec![rejection(&one, 1), rejection(&one, 3)], next: Cursor(2) });
         assert_eq!(store.rejections_after(&one, Cursor(1), 10).await.unwrap().entries, [rejection(&one, 3)]);
         let more = (10..15).map(|row| rejection(&one, row)).collect();
-        store.append_rejections(more).await.unwrap();
+        store.reject(more, &[]).await.unwrap();
         let page = store.rejections_after(&one, Cursor(0), 2).await.unwrap();
         assert_eq!(page, Page { entries: vec![rejection(&one, 10), rejection(&one, 11)], next: Cursor(4) });
         assert_eq!(store.rejections_after(&one, Cursor(99), 1).await.unwrap().next, Cursor(3));
         assert!(store.has_rejections(&two).await.unwrap());
         place.clock.set_wall(place.clock.timestamp().plus(place.settings.rejections_age + Duration::from_millis(1)));
         assert!(!store.has_rejections(&one).await.unwrap());
-        store.append_rejections(vec![rejection(&one, 20)]).await.unwrap();
+        store.reject(vec![rejection(&one, 20)], &[]).await.unwrap();
         let page = store.rejections_after(&one, Cursor(0), 10).await.unwrap();
         assert_eq!(page, Page { entries: vec![rejection(&one, 20)], next: Cursor(8) });
     })

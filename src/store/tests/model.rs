@@ -182,8 +182,8 @@ impl Pair {
             }
             Entry::Reject(rows) => {
                 let rejections: Vec<_> = rows.iter().map(|(name, row)| rejection(&app(APPS[*name]), *row)).collect();
-                self.memory.append_rejections(rejections.clone()).await.unwrap();
-                self.sqlite().append_rejections(rejections).await.unwrap();
+                self.memory.reject(rejections.clone(), &[]).await.unwrap();
+                self.sqlite().reject(rejections, &[]).await.unwrap();
             }
             Entry::Rejections(name, cursor, limit) => {
                 let (app, cursor) = (app(APPS[name]), Cursor(cursor));

@@ -28,7 +28,7 @@ async fn each_kind_of_event_is_found_once_newest_last_and_what_waits_at_the_end(
         store.log_outcome(&two, &rows(0..0x0101), Logged::Retried(Reason::ProcessingError), at(2));
         let deferred = store.defer(&two, &rows(0x0100..0x0101), at(99)).await.unwrap();
         commit(&store, &one, &batch).await;
-        store.append_rejections(vec![rejection(&one, 5), rejection(&one, 6)]).await.unwrap();
+        store.reject(vec![rejection(&one, 5), rejection(&one, 6)], &[]).await.unwrap();
         let logged = Span { id: BatchId(3), ..rows(6..7) };
         store.log_outcome(&one, &logged, Logged::Rejected(Reason::InvalidToken), at(0));
         store.append_feedback(&source("a"), vec![feedback(7), feedback(8)]).await.unwrap();
@@ -65,7 +65,7 @@ async fn each_kind_of_event_is_found_once_newest_last_and_what_waits_at_the_end(
 async fn a_rejection_that_was_logged_is_told_once() {
     on_each(async |_, store| {
         let one = app("one");
-        store.append_rejections(vec![rejection(&one, 0)]).await.unwrap();
+        store.reject(vec![rejection(&one, 0)], &[]).await.unwrap();
         let mut tokens = Tokens::default();
         tokens.push(&[7; 32]);
         let message = batch(1, "{}").messages()[0].clone();

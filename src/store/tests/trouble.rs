@@ -84,7 +84,7 @@ async fn a_full_disk_refuses_batches_and_settles_on_its_reserve() {
     assert!(matches!(refused, Err(StoreError::Full { .. })), "{refused:?}");
     assert!(!reserve.exists());
     store.settle(&span(id, &batch, 0..1));
-    store.append_rejections(vec![rejection(&one, 1)]).await.unwrap();
+    store.reject(vec![rejection(&one, 1)], &[]).await.unwrap();
     let deferred = store.defer(&one, &span(id, &batch, 1..2), Timestamp::from_secs(5)).await.unwrap();
     let loaded = all(&store, &one).await;
     assert_eq!((loaded[0].rows.clone(), loaded[1].id), (vec![Range { start: 2, end: 4 }], deferred.id));
@@ -97,7 +97,7 @@ async fn books_that_meet_a_full_disk_are_kept_once_the_reserve_is_released() {
     let one = app("one");
     commit(&store, &one, &batch(1, "{}")).await;
     fail_commits(&store, SQLITE_FULL, 1);
-    store.append_rejections(vec![rejection(&one, 1)]).await.unwrap();
+    store.reject(vec![rejection(&one, 1)], &[]).await.unwrap();
     assert!(store.has_rejections(&one).await.unwrap());
 }
 
@@ -223,7 +223,7 @@ async fn what_is_too_old_and_pages_that_are_free_are_given_back() {
     let place = Place::new();
     let store = place.open();
     let (one, large) = (app("one"), batch(30_000, "{}"));
-    store.append_rejections(vec![rejection(&one, 1)]).await.unwrap();
+    store.reject(vec![rejection(&one, 1)], &[]).await.unwrap();
     store.append_feedback(&source("a"), vec![feedback(1)]).await.unwrap();
     for _ in 0..20 {
         let id = commit(&store, &one, &large).await;
