@@ -36,7 +36,7 @@ fn service() -> PushService {
     let clock = Clock::system();
     let queue = Queue::new(store.clone(), queue::Settings::default(), clock.clone());
     let gateway = gateway::Settings::default();
-    let delivery = Delivery { gateway, store, clock, shutdown: Shutdown::new() };
+    let delivery = Delivery { gateway: gateway.into(), store, clock, shutdown: Shutdown::new() };
     PushService::new(BTreeMap::new(), queue, delivery, service::Settings::default())
 }
 

@@ -10,7 +10,7 @@ use super::call::Daemon;
 use super::exit::{Exit, Failure};
 use crate::config::parse_duration;
 use crate::credentials::error::CredentialsError;
-use crate::credentials::{self, source};
+use crate::credentials::{self, CredentialOptions, source};
 use crate::xmlrpc::value::Value;
 
 /// Add an app, or replace its certificate or environment
@@ -90,7 +90,7 @@ pub(super) fn certificate_text(path: &Path) -> Result<String, String> {
 
 fn checked(name: &str, bytes: Vec<u8>) -> Result<String, String> {
     // A certificate is judged by the daemon; that there is none, or what is no text to send, is known here.
-    match (credentials::parse(&bytes), String::from_utf8(bytes)) {
+    match (credentials::parse(&bytes, &CredentialOptions::default()), String::from_utf8(bytes)) {
         (Err(CredentialsError::NotPem | CredentialsError::Empty), _) => Err(format!(
             "{name} holds no PEM certificate with key: it needs blocks `-----BEGIN CERTIFICATE-----` and `-----BEGIN \
              PRIVATE KEY-----`"

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::environments::Environments;
 use super::reader::Reader;
 use super::value::{Raw, duration, path, text};
-use crate::credentials;
 use crate::credentials::error::CredentialsError;
 use crate::credentials::source::read_file;
+use crate::credentials::{self, CredentialOptions};
 use crate::domain::app::{AppId, Environment};
 use crate::domain::time::Timestamp;
 
@@ -73,7 +73,7 @@ fn read_app(section: &str, reader: &mut Reader<'_>) -> Option<AppSection> {
 
 fn usable(file: &Path, environment: Option<&Environment>, now: Timestamp) -> Result<(), String> {
     let bytes = read_file(file).map_err(|error| error.to_string())?;
-    let credentials = credentials::parse(&bytes);
+    let credentials = credentials::parse(&bytes, &CredentialOptions::default());
     let judged = credentials.and_then(|read| environment.map_or(Ok(()), |environment| read.judge(environment, now)));
     judged.map_err(|error: CredentialsError| format!("`{}`: {error}", file.display()))
 }

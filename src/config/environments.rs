@@ -12,6 +12,7 @@ use super::value::{Raw, path, text};
 use crate::credentials::error::CredentialsError;
 use crate::credentials::source::read_file;
 use crate::domain::app::{Address, Environment, Protocol};
+use crate::domain::proxy::Proxy;
 
 /// The environments by name.
 pub type Environments = BTreeMap<Arc<str>, Arc<Environment>>;
@@ -38,7 +39,7 @@ pub(super) fn built_in() -> Environments {
         let gateway = Address::parse(gateway).ok()?;
         let feedback = feedback.and_then(|feedback| Address::parse(feedback).ok());
         let name: Arc<str> = name.into();
-        Some((Arc::clone(&name), Arc::new(Environment { name, gateway, feedback, ca: None })))
+        Some((Arc::clone(&name), Arc::new(Environment { name, gateway, feedback, ca: None, proxy: None })))
     };
     BUILT_IN.into_iter().filter_map(row).collect()
 }
@@ -73,7 +74,7 @@ fn read_row(name: &str, built_in: Option<&Arc<Environment>>, reader: &mut Reader
             reader.warn(&key("ca"), fault);
         }
     }
-    reader.read_later(&key("proxy"), &mut proxy, |raw| text(raw).map(Some));
+    reader.read(&key("proxy"), &mut proxy, |raw| proxy_address(raw).map(Some));
 
     // A feedback service belongs to its gateway: another gateway does not inherit it.
     if !gateway_set && !feedback_set {
@@ -90,7 +91,7 @@ fn read_row(name: &str, built_in: Option<&Arc<Environment>>, reader: &mut Reader
         reader
             .warn(&key("gateway"), format!("{scheme} gateways come in a later version; apps cannot use this one yet"));
     }
-    Some(Environment { name: name.into(), gateway, feedback, ca })
+    Some(Environment { name: name.into(), gateway, feedback, ca, proxy })
 }
 
 /// Why nobody can be trusted by this file.
@@ -106,6 +107,10 @@ fn ca_fault(file: &Path) -> Option<String> {
 
 fn address(raw: &Raw<'_>) -> Result<Address, String> {
     Address::parse(&text(raw)?).map_err(|error| error.to_string())
+}
+
+fn proxy_address(raw: &Raw<'_>) -> Result<Proxy, String> {
+    Proxy::parse(&text(raw)?).map_err(|error| error.to_string())
 }
 
 fn feedback_address(raw: &Raw<'_>) -> Result<Address, String> {

@@ -7,7 +7,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate, X509Name};
 
 use super::error::CredentialsError;
 use super::{CertificateFacts, Credentials};
-use crate::domain::app::{Address, Environment};
+use crate::domain::app::{Address, Environment, Protocol};
 use crate::domain::time::Timestamp;
 
 const DEVELOPMENT: Oid<'static> = oid!(1.2.840.113635.100.6.3.1);
@@ -18,7 +18,7 @@ const UID: Oid<'static> = oid!(0.9.2342.19200300.100.1.1);
 impl Credentials {
     /// Whether they may be used at this time, with whatever environment.
     pub fn judge_time(&self, now: Timestamp) -> Result<(), CredentialsError> {
-        let facts = self.facts();
+        let Some(facts) = self.certificate() else { return Ok(()) };
         let subject = || facts.subject.clone();
         if now < facts.not_before {
             return Err(CredentialsError::NotYetValid { subject: subject(), from: facts.not_before });
@@ -34,7 +34,14 @@ impl Credentials {
     /// Only for Apple's own gateways (hosts under `push.apple.com`) is it known what a certificate must allow.
     pub fn judge(&self, environment: &Environment, now: Timestamp) -> Result<(), CredentialsError> {
         self.judge_time(now)?;
-        let facts = self.facts();
+        let Some(facts) = self.certificate() else {
+            return match environment.gateway.protocol {
+                Protocol::Binary => {
+                    Err(CredentialsError::NeedsCertificate { environment: environment.name.to_string() })
+                }
+                Protocol::Http2 | Protocol::Fcm => Ok(()),
+            };
+        };
         let subject = || facts.subject.clone();
         let (wanted, allowed) = match apple(&environment.gateway) {
             None => return Ok(()),

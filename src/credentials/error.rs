@@ -64,9 +64,24 @@ pub enum CredentialsError {
          PEM"
     )]
     Json,
-    /// A token signing key (`.p8`).
-    #[error("a token signing key (.p8), which this version does not use: pass a push certificate and its key in PEM")]
-    SigningKey,
+    /// A `.p8` key without what must be said about it.
+    #[error(
+        "a provider token key (.p8) needs the option `{name}`, 10 characters from Apple's developer account (key_id: \
+         Keys; team_id: Membership details)"
+    )]
+    IdMissing {
+        /// `key_id` or `team_id`.
+        name: &'static str,
+    },
+    /// A key id or team id that cannot be one.
+    #[error("the option `{name}` needs the 10 letters and digits that Apple's developer account shows")]
+    BadId {
+        /// `key_id` or `team_id`.
+        name: &'static str,
+    },
+    /// A `.p8` key that cannot sign.
+    #[error("the provider token key (.p8) is damaged, or not on the curve P-256: download it again, or make a new one")]
+    BadProviderKey,
     /// A key protected by a passphrase.
     #[error(
         "the private key is encrypted: decrypt it with `openssl pkey -in FILE.pem -out KEY.pem` and pass \
@@ -117,6 +132,15 @@ pub enum CredentialsError {
         subject: String,
         /// End of its validity.
         until: Timestamp,
+    },
+    /// A `.p8` key for a binary gateway.
+    #[error(
+        "a provider token key (.p8) works over HTTP/2 alone, and environment `{environment}` is a binary gateway: pass a \
+         push certificate and its key"
+    )]
+    NeedsCertificate {
+        /// The environment's name in the config.
+        environment: String,
     },
     /// Made for Apple's other environment.
     #[error(

@@ -1,18 +1,22 @@
 //! What an app authenticates with: parsed, judged, never shown.
 //!
-//! Told by content and never by file name. PEM now; PKCS#12, `.p8` keys and service accounts are further variants.
+//! Told by content and never by file name.
 
 mod certificate;
 pub mod error;
 mod pem;
+pub mod provider_key;
 pub mod source;
 #[cfg(test)]
 mod tests;
+
+use std::borrow::Cow;
 
 use memchr::memmem;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use self::error::CredentialsError;
+use self::provider_key::ProviderKey;
 use crate::domain::time::Timestamp;
 
 /// What an app authenticates with.
@@ -20,6 +24,19 @@ use crate::domain::time::Timestamp;
 pub enum Credentials {
     /// A TLS client certificate with its key.
     Certificate(Identity),
+    /// A key that signs provider tokens.
+    ProviderKey(ProviderKey),
+}
+
+/// What belongs to credentials and does not stand in them.
+#[derive(Clone, Copy, Default)]
+pub struct CredentialOptions<'a> {
+    /// Of an encrypted key or file; secret.
+    pub passphrase: Option<&'a str>,
+    /// Id of a `.p8` key.
+    pub key_id: Option<&'a str>,
+    /// Team of a `.p8` key.
+    pub team_id: Option<&'a str>,
 }
 
 /// A TLS client certificate with its chain and key.
@@ -57,18 +74,50 @@ pub struct CertificateFacts {
 }
 
 impl Credentials {
-    /// Equal exactly when certificate and key are.
+    /// Equal exactly when the credentials are.
     pub fn fingerprint(&self) -> [u8; 32] {
         match self {
             Self::Certificate(identity) => identity.fingerprint,
+            Self::ProviderKey(key) => key.fingerprint,
         }
     }
 
-    /// What the certificate says about itself.
-    pub fn facts(&self) -> &CertificateFacts {
+    /// What the certificate says about itself, where it is one.
+    pub fn certificate(&self) -> Option<&CertificateFacts> {
         match self {
-            Self::Certificate(identity) => &identity.certificate,
+            Self::Certificate(identity) => Some(&identity.certificate),
+            Self::ProviderKey(_) => None,
         }
+    }
+
+    /// When they end; `None`: never.
+    pub fn not_after(&self) -> Option<Timestamp> {
+        self.certificate().map(|certificate| certificate.not_after)
+    }
+
+    /// One line about them: the certificate's common name, or the key's id.
+    pub fn subject(&self) -> Cow<'_, str> {
+        match self {
+            Self::Certificate(identity) => identity.certificate.subject.as_str().into(),
+            Self::ProviderKey(key) => format!("key {} of team {}", key.key_id, key.team_id).into(),
+        }
+    }
+
+    /// The topic of notifications that name none: the certificate's bundle id.
+    pub fn default_topic(&self) -> Option<&str> {
+        let certificate = self.certificate()?;
+        certificate.uid.as_deref().or_else(|| match &certificate.topics[..] {
+            [only] => Some(only),
+            _ => None,
+        })
+    }
+}
+
+impl std::fmt::Debug for CredentialOptions<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { passphrase: _, key_id, team_id } = self;
+        let mut options = formatter.debug_struct("CredentialOptions");
+        options.field("key_id", key_id).field("team_id", team_id).finish_non_exhaustive()
     }
 }
 
@@ -81,9 +130,9 @@ impl std::fmt::Debug for Identity {
 /// Reads credentials of any supported kind, told by their content.
 ///
 /// What is recognised but not supported yet is refused by its name, with what to do.
-pub fn parse(bytes: &[u8]) -> Result<Credentials, CredentialsError> {
+pub fn parse(bytes: &[u8], options: &CredentialOptions<'_>) -> Result<Credentials, CredentialsError> {
     if memmem::find(bytes, pem::BEGIN).is_some() {
-        return pem::parse(bytes).map(Credentials::Certificate);
+        return pem::parse(bytes, options);
     }
     match bytes.trim_ascii_start() {
         [] => Err(CredentialsError::Empty),

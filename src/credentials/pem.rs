@@ -14,17 +14,18 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::Identity;
 use super::certificate::facts;
 use super::error::CredentialsError;
+use super::provider_key::ProviderKey;
+use super::{CredentialOptions, Credentials, Identity};
 
 /// What begins a block.
 pub(crate) const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 const DASHES: &[u8] = b"-----";
 
-/// Finds the certificate and key of a PEM text.
-pub(crate) fn parse(text: &[u8]) -> Result<Identity, CredentialsError> {
+/// Finds the certificate and key of a PEM text, or the `.p8` key that it is.
+pub(crate) fn parse(text: &[u8], options: &CredentialOptions<'_>) -> Result<Credentials, CredentialsError> {
     let blocks = blocks(text)?;
     let mut certificates = Vec::new();
     let mut keys = Vec::new();
@@ -43,11 +44,13 @@ pub(crate) fn parse(text: &[u8]) -> Result<Identity, CredentialsError> {
     }
     match (certificates.is_empty(), keys.as_slice()) {
         (true, _) if requested => Err(CredentialsError::SigningRequest),
-        (true, [_, ..]) if keys.iter().all(is_p256) => Err(CredentialsError::SigningKey),
+        (true, [key, ..]) if keys.iter().all(is_p256) => {
+            ProviderKey::new(key.secret_der(), options).map(Credentials::ProviderKey)
+        }
         (_, []) if encrypted => Err(CredentialsError::EncryptedKey),
         (true, _) => Err(CredentialsError::NoCertificate),
         (false, []) => Err(CredentialsError::NoKey),
-        (false, [_, ..]) => pair(certificates, keys),
+        (false, [_, ..]) => pair(certificates, keys).map(Credentials::Certificate),
     }
 }
 

@@ -36,13 +36,23 @@ fn pem(extensions: &[(&[u64], &[u8])]) -> (String, String) {
     (params(extensions).self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
 
+fn parse(bytes: &[u8]) -> Result<Credentials, CredentialsError> {
+    super::parse(bytes, &CredentialOptions::default())
+}
+
 fn credentials(extensions: &[(&[u64], &[u8])]) -> Credentials {
     let (certificate, key) = pem(extensions);
     parse(format!("{certificate}{key}").as_bytes()).unwrap()
 }
 
 fn environment(name: &str, gateway: &str) -> Environment {
-    Environment { name: Arc::from(name), gateway: Address::parse(gateway).unwrap(), feedback: None, ca: None }
+    Environment {
+        name: Arc::from(name),
+        gateway: Address::parse(gateway).unwrap(),
+        feedback: None,
+        ca: None,
+        proxy: None,
+    }
 }
 
 fn production() -> Environment {
@@ -74,13 +84,13 @@ fn a_certificate_says_whose_it_is_and_where_it_may_be_used() {
         development: true,
         production: true,
     };
-    assert_eq!(*credentials.facts(), expected);
+    assert_eq!(*credentials.certificate().unwrap(), expected);
 }
 
 #[test]
 fn without_a_list_of_topics_the_uid_is_the_topic() {
     for extensions in [&[(PRODUCTION, NULL)][..], &[(PRODUCTION, NULL), (TOPICS, b"\x30\x05garbage")]] {
-        assert_eq!(credentials(extensions).facts().topics, ["com.x"]);
+        assert_eq!(credentials(extensions).certificate().unwrap().topics, ["com.x"]);
     }
 }
 
@@ -89,8 +99,8 @@ fn every_form_of_key_is_read() {
     for name in ["rsa-pkcs8.pem", "rsa-pkcs1.pem", "ec-sec1.pem", "openssl-pkcs12.pem"] {
         let credentials = parse(&file(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         let topics = ["com.example.app", "com.example.app.voip", "com.example.app.complication"];
-        assert_eq!(credentials.facts().topics, topics, "{name}");
-        assert_eq!(credentials.facts().team.as_deref(), Some("ABCDE12345"));
+        assert_eq!(credentials.certificate().unwrap().topics, topics, "{name}");
+        assert_eq!(credentials.certificate().unwrap().team.as_deref(), Some("ABCDE12345"));
     }
 }
 
@@ -124,7 +134,7 @@ fn the_leaf_is_the_certificate_of_the_key_and_its_issuers_follow() {
     let leaf = params(&[]).signed_by(&key, &middle).unwrap();
     let text = [root.pem(), middle.pem(), leaf.pem(), key.serialize_pem()].concat();
 
-    let Credentials::Certificate(identity) = parse(text.as_bytes()).unwrap();
+    let Credentials::Certificate(identity) = parse(text.as_bytes()).unwrap() else { panic!("no certificate") };
     assert_eq!(identity.chain, [leaf.der().clone(), middle.der().clone(), root.der().clone()]);
     assert_eq!(identity.certificate.subject, "Apple Push Services: com.x");
 }
@@ -153,7 +163,7 @@ fn what_is_not_usable_is_refused_by_its_name() {
     assert_eq!(refused(br#"{"type": "service_account"}"#), CredentialsError::Json);
     assert_eq!(refused(&file("push.p12")), CredentialsError::Pkcs12);
     assert_eq!(refused(&file("push.cer")), CredentialsError::DerCertificate);
-    assert_eq!(refused(&file("signing-key.p8")), CredentialsError::SigningKey);
+    assert_eq!(refused(&file("signing-key.p8")), CredentialsError::IdMissing { name: "key_id" });
     assert_eq!(refused(&file("request.pem")), CredentialsError::SigningRequest);
     assert_eq!(refused(&file("rsa-encrypted-pkcs1.pem")), CredentialsError::EncryptedKey);
     assert_eq!(refused(&file("rsa-encrypted-pkcs8.pem")), CredentialsError::EncryptedKey);

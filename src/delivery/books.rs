@@ -106,7 +106,9 @@ impl Books {
         for Settled { span, outcome } in settled {
             match &outcome {
                 Outcome::Accepted | Outcome::Presumed => news.push(News::Delivered),
-                Outcome::Rejected(reason) => news.push(News::Rejected(*reason, u64::from(span.len()))),
+                Outcome::Rejected(reason) | Outcome::Unregistered { reason, .. } => {
+                    news.push(News::Rejected(*reason, u64::from(span.len())))
+                }
                 Outcome::Expired | Outcome::Retry(_) => (),
             }
             verdicts.add(span, outcome, instead, self.attempts_max);
@@ -289,7 +291,9 @@ impl Verdicts {
         let retry = match outcome {
             Outcome::Accepted => return self.deliver(span, Logged::Accepted),
             Outcome::Presumed => return self.deliver(span, Logged::Presumed),
-            Outcome::Rejected(reason) => return self.rejected.push((span, reason)),
+            Outcome::Rejected(reason) | Outcome::Unregistered { reason, .. } => {
+                return self.rejected.push((span, reason));
+            }
             Outcome::Expired => return self.rejected.push((span, Reason::Expired)),
             Outcome::Retry(retry) => retry,
         };

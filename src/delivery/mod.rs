@@ -34,7 +34,7 @@ const COMMANDS_MAX: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Delivery {
     /// For gateways.
-    pub gateway: crate::gateway::Settings,
+    pub gateway: crate::gateway::Shared,
     /// Where rejections are kept.
     pub store: Store,
     /// Reads the time.
@@ -130,7 +130,7 @@ impl Delivery {
             store: self.store.clone(),
             counters,
             clock: self.clock.clone(),
-            attempts_max: self.gateway.max_attempts,
+            attempts_max: self.gateway.settings.max_attempts,
             shutdown: self.shutdown.clone(),
             expiry_look: self.clock.now(),
         }

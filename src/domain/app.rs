@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::proxy::Proxy;
+
 /// The name under which an application was provisioned: 1 to 255 characters, none of them a control character.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AppId(Arc<str>);
@@ -198,6 +200,8 @@ pub struct Environment {
     pub feedback: Option<Address>,
     /// PEM file that replaces the system's trust store for this environment.
     pub ca: Option<PathBuf>,
+    /// Through which it is reached; `None` where that is direct.
+    pub proxy: Option<Proxy>,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::apns::{IdSeed, NotificationId};
 use super::time::Timestamp;
 use super::token::Tokens;
 
@@ -44,6 +45,8 @@ pub struct Batch {
     tokens: Tokens,
     /// The message of each row; empty when all rows have message 0.
     message_of: Vec<u32>,
+    /// What the ids of its rows are made from, and the number of its first row there.
+    ids: (IdSeed, u32),
     /// See [`Batch::memory`].
     memory: usize,
 }
@@ -80,7 +83,24 @@ impl Batch {
         let of_message = |message: &Message| message.payload.len() + size_of::<Message>() + ALLOCATION;
         let of_messages: usize = messages.iter().map(of_message).sum();
         let memory = BATCH_BESIDES + of_messages + tokens.memory() + message_of.len() * size_of::<u32>();
-        Self { accepted_at, messages, tokens, message_of, memory }
+        Self { accepted_at, messages, tokens, message_of, ids: (IdSeed::default(), 0), memory }
+    }
+
+    /// The same batch with ids made from this seed; its first row is the `first_row`th of those that share the seed.
+    #[must_use]
+    pub fn with_ids(self, seed: IdSeed, first_row: u32) -> Self {
+        Self { ids: (seed, first_row), ..self }
+    }
+
+    /// What the ids of its rows are made from, and the number of its first row there.
+    pub fn ids(&self) -> (IdSeed, u32) {
+        self.ids
+    }
+
+    /// The id of a row, which must exist.
+    pub fn id(&self, row: u32) -> NotificationId {
+        let (seed, first_row) = self.ids;
+        NotificationId::of_row(seed, first_row.wrapping_add(row))
     }
 
     /// When the call was accepted.

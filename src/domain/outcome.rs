@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::apns::ApnsReason;
 use super::batch::Span;
+use super::time::Timestamp;
 
 /// What became of a row at the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +16,13 @@ pub enum Outcome {
     Presumed,
     /// Permanent for this token or message.
     Rejected(Reason),
+    /// Permanent, and the provider says that the token is dead: feedback for the caller.
+    Unregistered {
+        /// The provider's word for it.
+        reason: Reason,
+        /// When the provider last knew the token to be dead, by its own clock.
+        since: Timestamp,
+    },
     /// Not processed, or a transient failure: back to the queue.
     Retry(Retry),
     /// Its expiration or `max_age` passed while it waited.
@@ -63,7 +72,8 @@ pub enum Blame {
 
 /// A named reason for which something was rejected, retried or paused.
 ///
-/// Sources: Binary Provider API, table of status codes (2 to 255); the others are this daemon's own.
+/// Sources: Binary Provider API, table of status codes (2 to 255); for [`Reason::Apns`] see there; the others are this
+/// daemon's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// Binary status 1.
@@ -86,6 +96,8 @@ pub enum Reason {
     ProtocolError,
     /// Binary status 255, and any status that no document names.
     UnknownStatus(u8),
+    /// What the HTTP/2 provider API answered.
+    Apns(ApnsReason),
     /// The gateway closed the connection without a word each time this row stood alone on it.
     ConnectionClosed,
     /// The row was sent `max_attempts` times and never answered.
@@ -131,6 +143,7 @@ impl Reason {
             Self::InvalidToken => 8,
             Self::ProtocolError => 128,
             Self::UnknownStatus(status) => status as u16,
+            Self::Apns(reason) => reason.status(),
             Self::ConnectionClosed
             | Self::AttemptsExhausted
             | Self::Expired
@@ -153,6 +166,7 @@ impl Reason {
             Self::InvalidToken => "InvalidToken",
             Self::ProtocolError => "ProtocolError",
             Self::UnknownStatus(_) => "UnknownStatus",
+            Self::Apns(reason) => reason.name(),
             Self::ConnectionClosed => "ConnectionClosed",
             Self::AttemptsExhausted => "AttemptsExhausted",
             Self::Expired => "Expired",
@@ -165,6 +179,7 @@ impl Reason {
     /// Whom it blames.
     pub const fn blame(self) -> Blame {
         match self {
+            Self::Apns(reason) => reason.blame(),
             Self::MissingDeviceToken | Self::InvalidTokenSize | Self::InvalidToken => Blame::Token,
             Self::MissingPayload | Self::InvalidPayloadSize | Self::ConnectionClosed => Blame::Message,
             Self::Expired | Self::ProtocolError => Blame::Message,
@@ -189,8 +204,9 @@ impl fmt::Display for Reason {
             Self::InvalidToken => "invalid token",
             Self::ProtocolError => "protocol error",
             Self::UnknownStatus(_) => "unknown status",
+            Self::Apns(reason) => return reason.fmt(formatter),
             Self::ConnectionClosed => "the gateway closed the connection each time this one was sent alone",
-            Self::AttemptsExhausted => "sent repeatedly and never answered",
+            Self::AttemptsExhausted => "sent and never answered",
             Self::Expired => "expired while it waited",
             Self::EnvironmentChanged => "the app was provisioned for another environment while it waited",
             Self::Deprovisioned => "the app was deprovisioned while it waited",

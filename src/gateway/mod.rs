@@ -5,6 +5,7 @@
 //! connected: [`Event::Closed`] returns every row that has no outcome yet.
 
 pub mod binary;
+pub mod http2;
 mod tls;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use self::http2::provider_token::ProviderTokens;
 use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::domain::app::{AppId, Environment, Protocol};
@@ -30,12 +32,37 @@ pub struct Settings {
     pub idle_after: Duration,
     /// How often a row whose fate is unknown is sent again before it is given up.
     pub max_attempts: u8,
+    /// HTTP/2: longest wait for an answer; its row is unknown after it.
+    pub request_deadline: Duration,
+    /// HTTP/2: how long a connection that the provider closes may finish what it has.
+    pub goaway_drain: Duration,
+}
+
+impl From<Settings> for Shared {
+    fn from(settings: Settings) -> Self {
+        Self { settings, provider_tokens: ProviderTokens::default() }
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { settle_after: Duration::from_secs(5), idle_after: Duration::from_secs(30 * 60), max_attempts: 5 }
+        Self {
+            settle_after: Duration::from_secs(5),
+            idle_after: Duration::from_secs(30 * 60),
+            max_attempts: 5,
+            request_deadline: Duration::from_secs(30),
+            goaway_drain: Duration::from_secs(30),
+        }
     }
+}
+
+/// What all gateways of a process share. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Shared {
+    /// How they are configured.
+    pub settings: Settings,
+    /// What they authenticate with, where that is not a certificate.
+    pub provider_tokens: ProviderTokens,
 }
 
 /// Whose notifications go where, and as whom.
@@ -49,6 +76,17 @@ pub struct Route {
     pub credentials: Arc<Credentials>,
     /// Longest connection attempt, name look-up and TLS handshake included (pyapns' `timeout`).
     pub connect_timeout: Duration,
+    /// The topic that the app was provisioned with; `None`: that of its credentials.
+    pub topic: Option<Arc<str>>,
+    /// HTTP/2: connections to keep open, at least 1.
+    pub connections: u32,
+}
+
+impl Route {
+    /// The topic of notifications that name none, where there is one.
+    pub fn topic(&self) -> Option<&str> {
+        self.topic.as_deref().or_else(|| self.credentials.default_topic())
+    }
 }
 
 /// Why there can be no gateway for a route.
@@ -176,9 +214,9 @@ impl fmt::Debug for Gateway {
 
 impl Gateway {
     /// Prepares a gateway without connecting. Reads the environment's CA file.
-    pub fn new(route: Route, settings: &Settings, clock: Clock) -> Result<Self, RouteError> {
+    pub fn new(route: Route, shared: &Shared, clock: Clock) -> Result<Self, RouteError> {
         match route.environment.gateway.protocol {
-            Protocol::Binary => Ok(Self::Binary(Box::new(binary::BinaryGateway::new(route, settings, clock)?))),
+            Protocol::Binary => Ok(Self::Binary(Box::new(binary::BinaryGateway::new(route, &shared.settings, clock)?))),
             protocol @ (Protocol::Http2 | Protocol::Fcm) => {
                 Err(RouteError::Protocol { environment: route.environment.name.clone(), protocol })
             }

@@ -47,14 +47,19 @@ pub(super) struct Connector {
 
 impl Connector {
     /// Prepares connections of a route to one of its addresses. A peer that does not acknowledge what was sent to it
-    /// within `ack_timeout` is given up.
-    pub(super) fn new(route: &Route, address: &Address, ack_timeout: Duration) -> Result<Self, RouteError> {
+    /// within `ack_timeout` is given up. `alpn`: protocols to offer; none is not to mention any.
+    pub(super) fn new(
+        route: &Route,
+        address: &Address,
+        alpn: &[&[u8]],
+        ack_timeout: Duration,
+    ) -> Result<Self, RouteError> {
         let server = ServerName::try_from(address.host.clone()).map_err(|_| RouteError::Host(address.host.clone()))?;
         Ok(Self {
             address: address.clone(),
             environment: route.environment.name.clone(),
             server,
-            tls: TlsConnector::from(Arc::new(client_config(route)?)),
+            tls: TlsConnector::from(Arc::new(client_config(route, alpn)?)),
             connect_timeout: route.connect_timeout,
             ack_timeout,
         })
@@ -175,18 +180,22 @@ async fn connect_to_any(
     }
 }
 
-fn client_config(route: &Route) -> Result<ClientConfig, RouteError> {
+fn client_config(route: &Route, alpn: &[&[u8]]) -> Result<ClientConfig, RouteError> {
     let roots = match &route.environment.ca {
         Some(path) => Arc::new(roots_from_file(path)?),
         None => system_roots()?,
     };
-    let Credentials::Certificate(identity) = &*route.credentials;
-    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| RouteError::Credentials(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
-        .map_err(|error| RouteError::Credentials(error.to_string()))?;
+        .with_root_certificates(roots);
+    let mut config = match &*route.credentials {
+        Credentials::Certificate(identity) => builder
+            .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
+            .map_err(|error| RouteError::Credentials(error.to_string()))?,
+        Credentials::ProviderKey(_) => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     // A resumed session skips the certificates; here every connection is to show that they are still accepted.
     config.resumption = Resumption::disabled();
     Ok(config)

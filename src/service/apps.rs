@@ -111,10 +111,10 @@ fn status_of(entry: &Entry) -> Option<AppStatus> {
     let provisioned = entry.provisioned()?;
     let depth = entry.queue.depth();
     let environment = provisioned.standing.environment();
-    let (state, cause, since, facts) = match &provisioned.standing {
+    let (state, cause, since, credentials) = match &provisioned.standing {
         Standing::Accepted { route, worker } => {
             let status = worker.status();
-            (status.state, status.cause, status.since, Some(route.credentials.facts()))
+            (status.state, status.cause, status.since, Some(Arc::clone(&route.credentials)))
         }
         Standing::Refused(refusal) => ("refused", refusal.cause.clone(), refusal.since, None),
     };
@@ -142,8 +142,8 @@ fn status_of(entry: &Entry) -> Option<AppStatus> {
         accepted: entry.accepted.load(Ordering::Relaxed),
         delivered: entry.counters.delivered(),
         rejected: entry.counters.rejected(),
-        subject: facts.map(|facts| facts.subject.clone()).unwrap_or_default(),
-        expires: facts.map(|facts| facts.not_after),
+        subject: credentials.as_ref().map(|credentials| credentials.subject().into_owned()).unwrap_or_default(),
+        expires: credentials.and_then(|credentials| credentials.not_after()),
         secrets,
     })
 }

@@ -93,7 +93,7 @@ impl PushService {
     }
 
     async fn replace_from_file(&self, entry: &Entry, terms: &Terms, present: &Route) {
-        let Judged { mark, credentials } = self.judge(&terms.certificate, &present.environment).await;
+        let Judged { mark, credentials } = self.judge(terms, &present.environment).await;
         entry.set_seen(mark);
         let taken = match credentials {
             Ok(credentials) if credentials.fingerprint() == present.credentials.fingerprint() => return,

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::credentials::CredentialOptions;
+
 /// Arguments of `provision`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Provision {
@@ -36,6 +38,17 @@ pub struct ProvisionOptions {
     pub force: bool,
     /// Defaults for `notify`.
     pub notify: NotifyOptions,
+}
+
+impl ProvisionOptions {
+    /// Those that belong to the credentials.
+    pub(super) fn of_credentials(&self) -> CredentialOptions<'_> {
+        CredentialOptions {
+            passphrase: self.passphrase.as_deref(),
+            key_id: self.key_id.as_deref(),
+            team_id: self.team_id.as_deref(),
+        }
+    }
 }
 
 impl fmt::Debug for Provision {

@@ -29,14 +29,14 @@ pub(super) struct Judged {
 
 impl PushService {
     /// Reads, parses and judges credentials, off the async threads.
-    pub(super) async fn judge(&self, certificate: &Certificate, environment: &Arc<Environment>) -> Judged {
-        let certificate = certificate.clone();
+    pub(super) async fn judge(&self, terms: &Terms, environment: &Arc<Environment>) -> Judged {
+        let (certificate, options) = (terms.certificate.clone(), terms.options.clone());
         let environment = Arc::clone(environment);
         let (setup, now) = (self.setup(), self.0.clock.timestamp());
         let judge = move || {
             let mark = certificate.path().and_then(FileMark::of);
             let credentials = read(&certificate, &setup.certificate_dirs).and_then(|bytes| {
-                let credentials = credentials::parse(&bytes)?;
+                let credentials = credentials::parse(&bytes, &options.of_credentials())?;
                 credentials.judge(&environment, now)?;
                 Ok(Arc::new(credentials))
             });
@@ -61,6 +61,8 @@ impl PushService {
             environment: Arc::clone(environment),
             credentials,
             connect_timeout: terms.timeout.unwrap_or(self.0.settings.connect_timeout),
+            topic: terms.options.topic.as_deref().map(Arc::from),
+            connections: terms.options.connections.unwrap_or(1),
         }
     }
 
@@ -70,7 +72,7 @@ impl PushService {
         let Some(environment) = environment else {
             return self.stand_refused(entry, Arc::clone(terms), None, vanished(&terms.environment));
         };
-        let Judged { mark, credentials } = self.judge(&terms.certificate, &environment).await;
+        let Judged { mark, credentials } = self.judge(terms, &environment).await;
         entry.set_seen(mark);
         let started = match credentials {
             Ok(credentials) => {
@@ -100,8 +102,9 @@ impl PushService {
 
     /// The app works.
     pub(super) fn stand_accepted(&self, entry: &Entry, mut terms: Arc<Terms>, route: Route, worker: WorkerHandle) {
-        let (environment, facts) = (&route.environment, route.credentials.facts());
-        info!(app = %entry.id, environment = %environment.name, subject = %facts.subject, expires = %facts.not_after, "provisioned");
+        let (environment, credentials) = (&route.environment, &route.credentials);
+        let expires = credentials.not_after().map(tracing::field::display);
+        info!(app = %entry.id, environment = %environment.name, subject = %credentials.subject(), expires, "provisioned");
         if environment.is_closed_by_apple() {
             warn!(app = %entry.id, environment = %environment.name, "{CLOSED_BY_APPLE}");
         }
@@ -148,9 +151,11 @@ pub(super) fn ca_mark(environment: &Environment) -> Option<FileMark> {
 
 /// Whose feedback an app reads.
 pub(super) fn feedback_source(route: &Route) -> FeedbackSource {
-    let facts = route.credentials.facts();
-    let topic = facts.uid.as_deref().unwrap_or(&facts.subject);
-    FeedbackSource { environment: Arc::clone(&route.environment.name), topic: topic.into() }
+    let topic = match route.topic() {
+        Some(topic) => topic.into(),
+        None => route.credentials.subject().into(),
+    };
+    FeedbackSource { environment: Arc::clone(&route.environment.name), topic }
 }
 
 /// What an app is told whose environment does not exist.

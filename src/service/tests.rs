@@ -25,7 +25,7 @@ fn service_over(store: &Store, names: &[&str], settings: Settings) -> PushServic
     let (store, clock) = (store.clone(), Clock::with_wall(NOW));
     let settings_of_queue = queue::Settings { queued_max: 100, ..queue::Settings::default() };
     let queue = Queue::new(store.clone(), settings_of_queue, clock.clone());
-    let delivery = Delivery { gateway: gateway::Settings::default(), store, clock, shutdown: Shutdown::new() };
+    let delivery = Delivery { gateway: gateway::Settings::default().into(), store, clock, shutdown: Shutdown::new() };
     PushService::new(environments(names, "binary://127.0.0.1:1"), queue, delivery, settings)
 }
 
@@ -33,7 +33,7 @@ fn environments(names: &[&str], gateway: &str) -> Environments {
     let row = |name: &&str| {
         let gateway = Address::parse(gateway).unwrap();
         let name: Arc<str> = (*name).into();
-        (Arc::clone(&name), Arc::new(Environment { name, gateway, feedback: None, ca: None }))
+        (Arc::clone(&name), Arc::new(Environment { name, gateway, feedback: None, ca: None, proxy: None }))
     };
     names.iter().map(row).collect()
 }

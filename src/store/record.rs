@@ -5,17 +5,19 @@
 //! # Layout, version 1
 //!
 //! ```text
-//! record   = version:u8(1) accepted_at:i64 message-count:varint message* row-count:varint
+//! record   = version:u8(1) accepted_at:i64 seed first-row:varint message-count:varint message* row-count:varint
 //!            index-width:u8 token-length:u8 tokens indices checksum:u32
 //! message  = payload-length:varint payload present:u8 [expiration:u32] [priority:u8]
 //!            [collapse_id:text] [push_type:text] [topic:text]
+//! seed     = 16 bytes
 //! text     = length:varint UTF-8
 //! tokens   = row-count × token-length bytes            where token-length is 1 to 255
 //!          | row-count × (length:varint bytes)         where token-length is 0
 //! indices  = row-count × index-width bytes: the message of each row
 //! ```
 //!
-//! Numbers are little-endian, `accepted_at` is milliseconds since 1970. A varint is LEB128 of at most 5 bytes. `present`
+//! Numbers are little-endian, `accepted_at` is milliseconds since 1970. The ids of rows are made from the seed, and from
+//! their numbers beginning with `first-row`: a part of a batch keeps the ids that its rows had. A varint is LEB128 of at most 5 bytes. `present`
 //! has bits 0 to 4 for the options in the order above; other bits are an error. `index-width` is 0 when there is exactly
 //! one message, which all rows carry (a broadcast), else the smallest of 1, 2 and 4 that holds every index. Tokens of
 //! one length cost their length and nothing more. The checksum is the CRC-32 of zlib and gzip over everything before it;
@@ -42,6 +44,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::domain::apns::{ApnsReason, IdSeed};
 use crate::domain::batch::{Batch, Message, PushOptions, Tries};
 use crate::domain::outcome::Reason;
 use crate::domain::time::Timestamp;
@@ -81,9 +84,12 @@ pub(super) enum RecordError {
 /// The record of a batch.
 pub(super) fn encode(batch: &Batch) -> Vec<u8> {
     let rows = batch.rows();
-    let mut record = Vec::with_capacity(batch.memory() + 32 + CHECKSUM_BYTES);
+    let mut record = Vec::with_capacity(batch.memory() + 64 + CHECKSUM_BYTES);
     record.push(VERSION);
     record.extend_from_slice(&batch.accepted_at().as_millis().to_le_bytes());
+    let (seed, first_row) = batch.ids();
+    record.extend_from_slice(&seed.0);
+    put_varint(&mut record, first_row as usize);
     put_varint(&mut record, batch.messages().len());
     batch.messages().iter().for_each(|message| put_message(&mut record, message));
     put_varint(&mut record, rows as usize);
@@ -124,6 +130,7 @@ pub(super) fn decode(record: &[u8]) -> Result<Batch, RecordError> {
         return Err(RecordError::Damaged("version 0"));
     }
     let accepted_at = Timestamp::from_millis(i64::from_le_bytes(reader.array()?));
+    let (seed, first_row) = (IdSeed(reader.array()?), reader.varint()? as u32);
     let messages = reader.messages()?;
     let rows = reader.varint()?;
     let width = reader.byte()?;
@@ -136,14 +143,15 @@ pub(super) fn decode(record: &[u8]) -> Result<Batch, RecordError> {
         return Err(RecordError::Damaged("bytes behind its end"));
     }
     let mut messages = messages;
-    match (width, messages.pop()) {
-        (0, Some(message)) => Ok(Batch::broadcast(accepted_at, tokens, message)),
+    let batch = match (width, messages.pop()) {
+        (0, Some(message)) => Batch::broadcast(accepted_at, tokens, message),
         (_, last) => {
             messages.extend(last);
             Batch::paired(accepted_at, tokens, messages, message_of)
-                .ok_or(RecordError::Damaged("a row without a message"))
+                .ok_or(RecordError::Damaged("a row without a message"))?
         }
-    }
+    };
+    Ok(batch.with_ids(seed, first_row))
 }
 
 /// Tries as one number: `unknown`, `alone` and `transient`, lowest byte first.
@@ -170,6 +178,9 @@ pub(super) fn reason_of(name: &str, status: Option<u16>) -> Result<Reason, Recor
         Reason::Deprovisioned,
         Reason::Purged,
     ];
+    if let Some(reason) = apns_reason(name, status) {
+        return Ok(Reason::Apns(reason));
+    }
     let numbered = status.and_then(|status| u8::try_from(status).ok());
     let numbered = numbered.and_then(|status| match name == Reason::UnknownStatus(status).name() {
         true => Some(Reason::UnknownStatus(status)),
@@ -179,12 +190,20 @@ pub(super) fn reason_of(name: &str, status: Option<u16>) -> Result<Reason, Recor
     found.ok_or(RecordError::Damaged("a reason that this apnsd does not know"))
 }
 
+fn apns_reason(name: &str, status: Option<u16>) -> Option<ApnsReason> {
+    let unknown = ApnsReason::Unknown(status?);
+    let found = ApnsReason::from_name(name).or_else(|| (name == unknown.name()).then_some(unknown));
+    found.filter(|reason| Some(reason.status()) == status)
+}
+
 /// A batch of some rows of another, with only the messages that they carry.
 pub(super) fn excerpt(batch: &Batch, rows: std::ops::Range<u32>) -> Batch {
     let mut tokens = Tokens::with_capacity(rows.len());
     let mut messages: Vec<Message> = Vec::new();
     let mut message_of = Vec::with_capacity(rows.len());
     let mut known = std::collections::HashMap::new();
+    let (seed, first_row) = batch.ids();
+    let first_row = first_row.wrapping_add(rows.start);
     for row in rows {
         let index = *known.entry(batch.message_index(row)).or_insert_with(|| {
             messages.push(batch.notification(row).message.clone());
@@ -193,14 +212,18 @@ pub(super) fn excerpt(batch: &Batch, rows: std::ops::Range<u32>) -> Batch {
         tokens.push(batch.notification(row).token);
         message_of.push(index);
     }
-    match (messages.len(), messages.pop()) {
+    let part = match (messages.len(), messages.pop()) {
         (1, Some(message)) => Batch::broadcast(batch.accepted_at(), tokens, message),
         (_, last) => {
             messages.extend(last);
             let paired = Batch::paired(batch.accepted_at(), tokens, messages, message_of);
-            paired.unwrap_or_else(|| batch.clone())
+            match paired {
+                Some(paired) => paired,
+                None => return batch.clone(),
+            }
         }
-    }
+    };
+    part.with_ids(seed, first_row)
 }
 
 fn index_width(messages: usize) -> u8 {

@@ -15,7 +15,7 @@ use super::call::Daemon;
 use super::exit::{Exit, Failure};
 use super::output::{print, printable};
 use crate::clock::Clock;
-use crate::credentials::{self, source};
+use crate::credentials::{self, CredentialOptions, source};
 use crate::xmlrpc::value::Value;
 
 /// Provision the apps that `apnsd export` printed, or those of pyapns
@@ -137,7 +137,8 @@ fn judged(certificate: &str) -> Result<(), String> {
         },
     };
     let now = Clock::system().timestamp();
-    let judged = credentials::parse(&bytes).and_then(|credentials| credentials.judge_time(now));
+    let judged =
+        credentials::parse(&bytes, &CredentialOptions::default()).and_then(|credentials| credentials.judge_time(now));
     judged.map_err(|refused| refused.to_string())
 }
 

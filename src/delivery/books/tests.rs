@@ -53,7 +53,7 @@ impl Place {
 
     fn books(&self) -> Books {
         let (store, clock, shutdown) = (self.store.clone(), self.clock.clone(), self.shutdown.clone());
-        let delivery = Delivery { gateway: gateway::Settings::default(), store, clock, shutdown };
+        let delivery = Delivery { gateway: gateway::Settings::default().into(), store, clock, shutdown };
         delivery.books(self.queue.clone(), Arc::default())
     }
 

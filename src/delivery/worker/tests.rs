@@ -24,16 +24,18 @@ fn worker() -> Worker {
     let gateway = Address::parse("binary://127.0.0.1:1").unwrap();
     let route = Route {
         app: AppId::parse("app").unwrap(),
-        environment: Arc::new(Environment { name: "sandbox".into(), gateway, feedback: None, ca: None }),
-        credentials: Arc::new(credentials::parse(pem.as_bytes()).unwrap()),
+        environment: Arc::new(Environment { name: "sandbox".into(), gateway, feedback: None, ca: None, proxy: None }),
+        credentials: Arc::new(credentials::parse(pem.as_bytes(), &credentials::CredentialOptions::default()).unwrap()),
         connect_timeout: Duration::from_secs(1),
+        topic: None,
+        connections: 1,
     };
     let (clock, store) = (Clock::system(), Store::memory(&store::Settings::default()));
     let queues = Queue::new(store.clone(), crate::queue::Settings::default(), clock.clone());
     let queue = queues.open(route.app.clone());
-    let gateway = Gateway::new(route, &Settings::default(), clock.clone()).unwrap();
+    let gateway = Gateway::new(route, &Settings::default().into(), clock.clone()).unwrap();
     let shutdown = Shutdown::new();
-    let delivery = Delivery { gateway: Settings::default(), store, clock, shutdown: shutdown.clone() };
+    let delivery = Delivery { gateway: Settings::default().into(), store, clock, shutdown: shutdown.clone() };
     let (_, mailbox) = mpsc::channel(1);
     Worker::new(gateway, "sandbox".into(), delivery.books(queue, Arc::default()), mailbox, shutdown).0
 }

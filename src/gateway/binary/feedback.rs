@@ -63,7 +63,7 @@ pub async fn read_feedback(route: &Route, clock: &Clock) -> Result<FeedbackRead,
     let environment = &route.environment;
     let address = environment.feedback.as_ref();
     let address = address.ok_or_else(|| FeedbackError::NoService(environment.name.as_ref().to_owned()))?;
-    let connector = Connector::new(route, address, route.connect_timeout)?;
+    let connector = Connector::new(route, address, &[], route.connect_timeout)?;
     let (stream, peer) = connector.connect(clock).await.map_err(FeedbackError::Closed)?;
     let (app, environment) = (&route.app, &environment.name);
     tracing::debug!(%app, %environment, %peer, "reading feedback");

@@ -80,7 +80,7 @@ impl BinaryGateway {
     pub(super) fn new(route: Route, settings: &Settings, clock: Clock) -> Result<Self, RouteError> {
         // Below `settle_after`: a path that takes bytes to nowhere is known dead before they are presumed delivered.
         let ack_timeout = settings.settle_after * 4 / 5;
-        let connector = Connector::new(&route, &route.environment.gateway, ack_timeout)?;
+        let connector = Connector::new(&route, &route.environment.gateway, &[], ack_timeout)?;
         Ok(Self {
             app: route.app,
             environment: route.environment.name.clone(),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Entry, Logged};
+use crate::domain::apns::ApnsReason;
 use crate::domain::app::AppId;
 use crate::domain::batch::{BatchId, Span};
 use crate::domain::outcome::Reason;
@@ -22,6 +23,15 @@ const REJECTED_HERE: u8 = 4;
 const RETRIED_BY_PROVIDER: u8 = 5;
 const RETRIED_HERE: u8 = 6;
 const UNKNOWN: u8 = 7;
+const REJECTED_BY_APNS: u8 = 8;
+const RETRIED_BY_APNS: u8 = 9;
+/// With a status and without a known reason.
+const REJECTED_WITH_STATUS: u8 = 10;
+const RETRIED_WITH_STATUS: u8 = 11;
+/// The greatest kind of an outcome.
+const LAST_KIND: u8 = RETRIED_WITH_STATUS;
+/// Statuses are written as the distance from this; HTTP has none beyond 599, and those above 555 count as 555.
+const STATUS_BASE: u16 = 300;
 const NAME: u8 = 0x10;
 const HEADER: u8 = 0x20;
 
@@ -80,7 +90,7 @@ pub(super) fn put_span(
 
 /// The number of an outcome's app; `None` for other records.
 pub(super) fn app_number(record: &Record) -> Option<u32> {
-    matches!(record[0], ACCEPTED..=UNKNOWN).then(|| u32::from_le_bytes(field(record, 28)))
+    matches!(record[0], ACCEPTED..=LAST_KIND).then(|| u32::from_le_bytes(field(record, 28)))
 }
 
 /// Reads records in their order.
@@ -98,7 +108,7 @@ impl Decoder {
     pub(super) fn read(&mut self, record: &Record, is_wanted: impl FnOnce([u8; 4]) -> bool) -> Option<Entry> {
         match record[0] {
             // The check is left for those that are wanted, which are few.
-            ACCEPTED..=UNKNOWN if self.is_known => {
+            ACCEPTED..=LAST_KIND if self.is_known => {
                 let token = field(record, 4);
                 (is_wanted(token) && is_whole(record)).then(|| self.entry(record, token)).flatten()
             }
@@ -146,15 +156,21 @@ impl Decoder {
 }
 
 fn code(outcome: Logged) -> (u8, u8) {
-    let of_reason = |reason, by_provider, here| match reason_code(reason) {
+    let of_reason = |reason, [by_provider, here, by_apns, with_status]: [u8; 4]| match reason_code(reason) {
         ReasonCode::Status(status) => (by_provider, status),
         ReasonCode::Own(own) => (here, own),
+        ReasonCode::Apns(code) => (by_apns, code),
+        ReasonCode::HttpStatus(code) => (with_status, code),
     };
     match outcome {
         Logged::Accepted => (ACCEPTED, 0),
         Logged::Presumed => (PRESUMED, 0),
-        Logged::Rejected(reason) => of_reason(reason, REJECTED_BY_PROVIDER, REJECTED_HERE),
-        Logged::Retried(reason) => of_reason(reason, RETRIED_BY_PROVIDER, RETRIED_HERE),
+        Logged::Rejected(reason) => {
+            of_reason(reason, [REJECTED_BY_PROVIDER, REJECTED_HERE, REJECTED_BY_APNS, REJECTED_WITH_STATUS])
+        }
+        Logged::Retried(reason) => {
+            of_reason(reason, [RETRIED_BY_PROVIDER, RETRIED_HERE, RETRIED_BY_APNS, RETRIED_WITH_STATUS])
+        }
         Logged::Unknown => (UNKNOWN, 0),
     }
 }
@@ -168,6 +184,10 @@ fn outcome_of(kind: u8, detail: u8) -> Option<Logged> {
         RETRIED_BY_PROVIDER => Logged::Retried(Reason::from_binary_status(detail)?),
         RETRIED_HERE => Logged::Retried(own_reason(detail)?),
         UNKNOWN => Logged::Unknown,
+        REJECTED_BY_APNS => Logged::Rejected(apns_reason(detail)?),
+        RETRIED_BY_APNS => Logged::Retried(apns_reason(detail)?),
+        REJECTED_WITH_STATUS => Logged::Rejected(with_status(detail)),
+        RETRIED_WITH_STATUS => Logged::Retried(with_status(detail)),
         _ => return None,
     })
 }
@@ -176,6 +196,9 @@ fn outcome_of(kind: u8, detail: u8) -> Option<Logged> {
 enum ReasonCode {
     Status(u8),
     Own(u8),
+    /// The place in the table of documented reasons.
+    Apns(u8),
+    HttpStatus(u8),
 }
 
 fn reason_code(reason: Reason) -> ReasonCode {
@@ -190,6 +213,13 @@ fn reason_code(reason: Reason) -> ReasonCode {
         Reason::InvalidToken => ReasonCode::Status(8),
         Reason::ProtocolError => ReasonCode::Status(128),
         Reason::UnknownStatus(status) => ReasonCode::Status(status),
+        Reason::Apns(reason) => match ApnsReason::DOCUMENTED.iter().position(|documented| *documented == reason) {
+            Some(place) => ReasonCode::Apns(u8::try_from(place).unwrap_or(u8::MAX)),
+            None => {
+                let beyond = reason.status().saturating_sub(STATUS_BASE);
+                ReasonCode::HttpStatus(u8::try_from(beyond).unwrap_or(u8::MAX))
+            }
+        },
         Reason::ConnectionClosed => ReasonCode::Own(1),
         Reason::AttemptsExhausted => ReasonCode::Own(2),
         Reason::Expired => ReasonCode::Own(3),
@@ -197,6 +227,14 @@ fn reason_code(reason: Reason) -> ReasonCode {
         Reason::Deprovisioned => ReasonCode::Own(5),
         Reason::Purged => ReasonCode::Own(6),
     }
+}
+
+fn apns_reason(place: u8) -> Option<Reason> {
+    ApnsReason::DOCUMENTED.get(usize::from(place)).copied().map(Reason::Apns)
+}
+
+fn with_status(code: u8) -> Reason {
+    Reason::Apns(ApnsReason::Unknown(STATUS_BASE + u16::from(code)))
 }
 
 fn own_reason(code: u8) -> Option<Reason> {

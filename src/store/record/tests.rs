@@ -16,15 +16,16 @@ fn tokens(all: &[&[u8]]) -> Tokens {
     tokens
 }
 
-/// A broadcast of `{}` to two tokens of 32 bytes, accepted at 0x0102 ms.
-const BROADCAST_1: &[u8] = b"\x01\x02\x01\0\0\0\0\0\0\x01\x02{}\0\x02\0\x20\
+/// A broadcast of `{}` to two tokens of 32 bytes, accepted at 0x0102 ms, rows 256 and 257 of those with their seed.
+const BROADCAST_1: &[u8] = b"\x01\x02\x01\0\0\0\0\0\0ssssssssssssssss\x80\x02\x01\x02{}\0\x02\0\x20\
     aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\
-    \x02\x83\x94\xb0";
+    \x41\x47\x4d\xf8";
 
 /// Two messages, the second with all options, on tokens of 1 and 2 bytes; accepted 1 ms before 1970.
-const PAIRED_1: &[u8] = b"\x01\xff\xff\xff\xff\xff\xff\xff\xff\x02\x02{}\0\x07{\"a\":1}\x1f\
+const PAIRED_1: &[u8] = b"\x01\xff\xff\xff\xff\xff\xff\xff\xff\
+    \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02\x02{}\0\x07{\"a\":1}\x1f\
     \x04\x03\x02\x01\x0a\x01c\x05alert\x03com\x02\x01\0\x01A\x02BC\x01\0\
-    \x8e\x8e\x33\x28";
+    \x50\x7e\xb5\xa9";
 
 /// What a record says, without its checksum.
 fn content(record: &[u8]) -> &[u8] {
@@ -39,7 +40,8 @@ fn sealed(content: &[u8]) -> Vec<u8> {
 #[test]
 fn records_of_version_1_are_written_and_read_as_ever() {
     let broadcast =
-        Batch::broadcast(Timestamp::from_millis(0x0102), tokens(&[&[b'a'; 32], &[b'b'; 32]]), message("{}"));
+        Batch::broadcast(Timestamp::from_millis(0x0102), tokens(&[&[b'a'; 32], &[b'b'; 32]]), message("{}"))
+            .with_ids(IdSeed([b's'; 16]), 256);
     assert_eq!(encode(&broadcast), BROADCAST_1);
     assert_eq!(decode(BROADCAST_1), Ok(broadcast));
 
@@ -141,6 +143,11 @@ fn every_reason_is_found_by_its_name_and_status() {
         let reason = Reason::from_binary_status(status).unwrap();
         assert_eq!(reason_of(reason.name(), reason.status()), Ok(reason));
     }
+    let apns = ApnsReason::DOCUMENTED.into_iter().chain([ApnsReason::Unknown(418)]).map(Reason::Apns);
+    for reason in apns {
+        assert_eq!(reason_of(reason.name(), reason.status()), Ok(reason));
+    }
+    assert!(reason_of("Unregistered", Some(400)).is_err());
     assert_eq!(reason_of("InvalidToken", Some(8)), Ok(Reason::InvalidToken));
     assert_eq!(reason_of("UnknownStatus", Some(8)), Ok(Reason::UnknownStatus(8)));
     // A new reason does not compile here until it stands in one of the lists above.
@@ -150,6 +157,7 @@ fn every_reason_is_found_by_its_name_and_status() {
         Reason::InvalidToken | Reason::ProtocolError | Reason::UnknownStatus(_) => (),
         Reason::ConnectionClosed | Reason::AttemptsExhausted | Reason::Expired => (),
         Reason::EnvironmentChanged | Reason::Deprovisioned | Reason::Purged => (),
+        Reason::Apns(_) => (),
     }
     assert!(reason_of("InvalidToken", Some(7)).is_err());
     assert!(reason_of("Unheard", None).is_err());
@@ -160,13 +168,21 @@ fn an_excerpt_has_the_rows_and_only_their_messages() {
     let messages = vec![message("0"), message("1"), message("2")];
     let all = tokens(&[b"a", b"b", b"c", b"d"]);
     let batch = Batch::paired(Timestamp::from_secs(9), all, messages, vec![0, 2, 1, 2]).unwrap();
+    let batch = batch.with_ids(IdSeed([7; 16]), 40);
     let part = excerpt(&batch, 1..4);
     assert_eq!(part.accepted_at(), Timestamp::from_secs(9));
     let rows: Vec<_> =
         (0..3).map(|row| (part.notification(row).token, &*part.notification(row).message.payload)).collect();
     assert_eq!(rows, [(&b"b"[..], &b"2"[..]), (b"c", b"1"), (b"d", b"2")]);
     assert_eq!(part.messages().len(), 2);
-    assert_eq!(excerpt(&batch, 1..2), Batch::broadcast(Timestamp::from_secs(9), tokens(&[b"b"]), message("2")));
+    let ids = |batch: &Batch| (0..batch.rows()).map(|row| batch.id(row)).collect::<Vec<_>>();
+    assert_eq!(ids(&part), ids(&batch)[1..4]);
+    assert_eq!(ids(&excerpt(&part, 1..3)), ids(&batch)[2..4]);
+    let seed = batch.ids().0;
+    assert_eq!(
+        excerpt(&batch, 1..2).with_ids(seed, 0),
+        Batch::broadcast(Timestamp::from_secs(9), tokens(&[b"b"]), message("2")).with_ids(seed, 0)
+    );
 }
 
 fn messages() -> impl Strategy<Value = Message> {
@@ -181,18 +197,19 @@ fn messages() -> impl Strategy<Value = Message> {
 /// Batches whose tokens have one length or many, with up to three hundred messages.
 pub(in crate::store) fn batches() -> impl Strategy<Value = Batch> {
     let tokens = prop_oneof![vec(vec(any::<u8>(), 32), 1..20), vec(vec(any::<u8>(), 0..300), 1..20)];
-    (any::<i64>(), tokens, vec(messages(), 1..4), 0..300_usize, vec(any::<prop::sample::Index>(), 20)).prop_map(
-        |(millis, rows, mut messages, more, indices)| {
+    let ids = (any::<[u8; 16]>(), any::<u32>());
+    (any::<i64>(), ids, tokens, vec(messages(), 1..4), 0..300_usize, vec(any::<prop::sample::Index>(), 20)).prop_map(
+        |(millis, (seed, first_row), rows, mut messages, more, indices)| {
             let accepted_at = Timestamp::from_millis(millis);
             let mut tokens = Tokens::default();
             rows.iter().for_each(|token| tokens.push(token));
             if messages.len() == 1 && more < 150 {
-                return Batch::broadcast(accepted_at, tokens, messages.remove(0));
+                return Batch::broadcast(accepted_at, tokens, messages.remove(0)).with_ids(IdSeed(seed), first_row);
             }
             messages.extend((0..more + 1).map(|n| message(&n.to_string())));
             let indices = indices.iter().take(rows.len());
             let message_of = indices.map(|index| u32::try_from(index.index(messages.len())).unwrap()).collect();
-            Batch::paired(accepted_at, tokens, messages, message_of).unwrap()
+            Batch::paired(accepted_at, tokens, messages, message_of).unwrap().with_ids(IdSeed(seed), first_row)
         },
     )
 }

@@ -113,7 +113,7 @@ async fn where_nothing_listens_the_gateway_is_unreachable() {
     drop(server.listener);
     let mut route = route;
     route.environment = crate::domain::app::Environment { ca: None, ..(*route.environment).clone() }.into();
-    let mut gateway = Gateway::new(route, &Settings::default(), Clock::system()).unwrap();
+    let mut gateway = Gateway::new(route, &Settings::default().into(), Clock::system()).unwrap();
     gateway.connect();
     let cause = failure(&mut gateway).await;
     let CloseCause::Unreachable(words) = cause else { panic!("{cause:?}") };
@@ -127,7 +127,7 @@ async fn a_name_without_an_address_is_unreachable() {
     let mut environment = (*route.environment).clone();
     environment.gateway = Address::parse("binary://nowhere.invalid:2195").unwrap();
     route.environment = environment.into();
-    let mut gateway = Gateway::new(route, &Settings::default(), Clock::system()).unwrap();
+    let mut gateway = Gateway::new(route, &Settings::default().into(), Clock::system()).unwrap();
     gateway.connect();
     let cause = failure(&mut gateway).await;
     let CloseCause::Unreachable(words) = cause else { panic!("{cause:?}") };
@@ -139,7 +139,7 @@ async fn a_handshake_that_nobody_answers_ends_with_the_connect_timeout() {
     let server = Server::start().await;
     let mut route = server.route();
     route.connect_timeout = Duration::from_millis(200);
-    let mut gateway = Gateway::new(route, &Settings::default(), Clock::system()).unwrap();
+    let mut gateway = Gateway::new(route, &Settings::default().into(), Clock::system()).unwrap();
     gateway.connect();
     let cause = failure(&mut gateway).await;
     let expected = format!("{}: TLS handshake: not done within 0.2 s", server.address());
@@ -196,7 +196,7 @@ async fn routes_that_cannot_work_are_refused_with_what_to_do() {
         let mut environment = (*route.environment).clone();
         change(&mut environment);
         route.environment = environment.into();
-        let error = Gateway::new(route, &Settings::default(), Clock::system()).err();
+        let error = Gateway::new(route, &Settings::default().into(), Clock::system()).err();
         error.as_ref().map(RouteError::to_string).unwrap()
     };
     assert_eq!(

@@ -119,12 +119,15 @@ impl Server {
             gateway: Address::parse(&self.address()).unwrap(),
             feedback: Some(Address::parse(&self.address()).unwrap()),
             ca: Some(self.ca.clone()),
+            proxy: None,
         };
         Route {
             app: AppId::parse("myapp").unwrap(),
             environment: Arc::new(environment),
             credentials: self.credentials.clone(),
             connect_timeout: Duration::from_secs(10),
+            topic: None,
+            connections: 1,
         }
     }
 
@@ -142,7 +145,7 @@ impl Server {
 
     /// A gateway that begins to connect here.
     pub(crate) fn gateway(&self, settings: Settings) -> Gateway {
-        let mut gateway = Gateway::new(self.route(), &settings, Clock::system()).unwrap();
+        let mut gateway = Gateway::new(self.route(), &settings.into(), Clock::system()).unwrap();
         gateway.connect();
         gateway
     }

@@ -143,6 +143,7 @@ impl Window {
             | Reason::Expired
             | Reason::EnvironmentChanged
             | Reason::Deprovisioned
+            | Reason::Apns(_)
             | Reason::Purged => Outcome::Retry(Retry::Transient { reason, after: None }),
         }
     }

@@ -77,7 +77,7 @@ fn show(settled: &[Settled]) -> Vec<String> {
         let outcome = match outcome {
             Outcome::Accepted => "accepted".to_owned(),
             Outcome::Presumed => "presumed".to_owned(),
-            Outcome::Rejected(reason) => format!("rejected: {}", reason.name()),
+            Outcome::Rejected(reason) | Outcome::Unregistered { reason, .. } => format!("rejected: {}", reason.name()),
             Outcome::Retry(Retry::NotProcessed) => "not processed".to_owned(),
             Outcome::Retry(Retry::Unknown { alone: true }) => "unknown, alone".to_owned(),
             Outcome::Retry(Retry::Unknown { alone: false }) => "unknown".to_owned(),
