@@ -70,7 +70,13 @@ impl Daemon {
         let store = open_store(config, &clock).await?;
         let queue = Queue::new(store.clone(), queue_settings(config), clock.clone());
         let gateway = config.delivery.gateway.clone().into();
-        let delivery = Delivery { gateway, store: store.clone(), clock: clock.clone(), shutdown: work.clone() };
+        let delivery = Delivery {
+            gateway,
+            unknown: config.delivery.unknown,
+            store: store.clone(),
+            clock: clock.clone(),
+            shutdown: work.clone(),
+        };
         let service = PushService::new(config.environments.clone(), queue, delivery, service_settings(config));
         service.restore().await?;
         service.apply_sections(sections(config)).await;

@@ -86,8 +86,8 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(config.delivery.gateway.max_attempts, 5);
     assert_eq!(config.delivery.max_age, Duration::from_secs(86_400));
     assert_eq!(config.delivery.connect_timeout, Duration::from_secs(15));
-    assert_eq!(config.delivery.request_deadline, Duration::from_secs(30));
-    assert_eq!(config.delivery.goaway_drain, Duration::from_secs(30));
+    assert_eq!(config.delivery.gateway.request_deadline, Duration::from_secs(30));
+    assert_eq!(config.delivery.gateway.goaway_drain, Duration::from_secs(30));
     assert_eq!(config.shutdown.deadline, Duration::from_secs(30));
     assert_eq!(config.retention.rejections, Duration::from_secs(2_592_000));
     assert_eq!(config.retention.feedback, Duration::from_secs(7_776_000));

@@ -13,6 +13,7 @@ use apnsd::listener::address::ListenAddress;
 use apnsd::listener::after_answer::AfterAnswer;
 use apnsd::listener::bind::Listeners;
 use apnsd::queue::Queue;
+use apnsd::queue::retry::Unknown;
 use apnsd::rpc::server::Server;
 use apnsd::service::PushService;
 use apnsd::shutdown::Shutdown;
@@ -36,7 +37,8 @@ fn service() -> PushService {
     let clock = Clock::system();
     let queue = Queue::new(store.clone(), queue::Settings::default(), clock.clone());
     let gateway = gateway::Settings::default();
-    let delivery = Delivery { gateway: gateway.into(), store, clock, shutdown: Shutdown::new() };
+    let delivery =
+        Delivery { gateway: gateway.into(), unknown: Unknown::Resend, store, clock, shutdown: Shutdown::new() };
     PushService::new(BTreeMap::new(), queue, delivery, service::Settings::default())
 }
 

@@ -20,7 +20,6 @@ use self::reader::Reader;
 
 pub use self::sections::{
     DeliverySection, HttpSection, LimitsSection, ProvisionSection, RetentionSection, ShutdownSection, StoreSection,
-    Unknown,
 };
 pub use self::value::parse_duration;
 use self::value::{parsed, path};

@@ -138,20 +138,6 @@ impl<'a> Reader<'a> {
         set
     }
 
-    /// Reads a key whose feature comes later: a warning where it is set to something else than its default.
-    pub(super) fn read_later<T: PartialEq + Clone>(
-        &mut self,
-        key: &str,
-        target: &mut T,
-        parse: impl Fn(&Raw<'a>) -> Result<T, String>,
-    ) {
-        let default = target.clone();
-        self.read(key, target, parse);
-        if *target != default {
-            self.warn(key, "has no effect in this version; the default holds");
-        }
-    }
-
     /// Passes over whatever stands in a section; says whether there was anything.
     pub(super) fn skip_section(&mut self, section: &str) -> bool {
         self.known.insert(section.to_owned());

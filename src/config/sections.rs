@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::reader::Reader;
 use super::value::{boolean, count, duration, parsed, path, size, size_or_none, word};
 use crate::gateway;
+use crate::queue::retry::Unknown;
 use crate::service::Repeat;
 use crate::store::{Durability, Kind};
 use crate::telemetry;
@@ -168,21 +169,8 @@ pub struct DeliverySection {
     pub max_age: Duration,
     /// Longest connection attempt where `provision` names none (pyapns' `timeout`).
     pub connect_timeout: Duration,
-    /// HTTP/2: longest wait for an answer.
-    pub request_deadline: Duration,
-    /// HTTP/2: how long a connection that the provider closes may finish what it has.
-    pub goaway_drain: Duration,
     /// What becomes of what was sent and never answered.
     pub unknown: Unknown,
-}
-
-/// What becomes of a notification that was sent and never answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unknown {
-    /// Sent again: at least once.
-    Resend,
-    /// Given up as a rejection: at most once.
-    Reject,
 }
 
 impl Default for DeliverySection {
@@ -193,10 +181,6 @@ impl Default for DeliverySection {
             max_age: Duration::from_secs(24 * 60 * 60),
             // As in pyapns.
             connect_timeout: Duration::from_secs(15),
-            // Apple answers within a second; longer than this and the path is dead.
-            request_deadline: Duration::from_secs(30),
-            // No answer comes later than the deadline of its request.
-            goaway_drain: Duration::from_secs(30),
             // A second notification is better than none.
             unknown: Unknown::Resend,
         }
@@ -211,9 +195,9 @@ impl DeliverySection {
         reader.read("delivery.max_attempts", &mut self.gateway.max_attempts, count);
         reader.read("delivery.max_age", &mut self.max_age, duration);
         reader.read("delivery.connect_timeout", &mut self.connect_timeout, duration);
-        reader.read_later("delivery.request_deadline", &mut self.request_deadline, duration);
-        reader.read_later("delivery.goaway_drain", &mut self.goaway_drain, duration);
-        reader.read_later("delivery.unknown", &mut self.unknown, word(UNKNOWNS));
+        reader.read("delivery.request_deadline", &mut self.gateway.request_deadline, duration);
+        reader.read("delivery.goaway_drain", &mut self.gateway.goaway_drain, duration);
+        reader.read("delivery.unknown", &mut self.unknown, word(UNKNOWNS));
     }
 }
 

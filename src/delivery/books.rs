@@ -14,13 +14,14 @@ use super::Counters;
 use crate::clock::{Clock, Instant};
 use crate::domain::app::AppId;
 use crate::domain::batch::{BatchId, Span};
-use crate::domain::feedback::Rejection;
+use crate::domain::feedback::{FeedbackEntry, Rejection};
 use crate::domain::outcome::{Outcome, Reason, Retry, Settled};
+use crate::domain::time::Timestamp;
 use crate::domain::token::MaskedToken;
-use crate::queue::retry::{self, Next};
+use crate::queue::retry::{self, Next, Policy};
 use crate::queue::{AppQueue, Leased};
 use crate::shutdown::Shutdown;
-use crate::store::{Logged, Store, StoreError};
+use crate::store::{FeedbackSource, Logged, Store, StoreError};
 
 /// What could not be kept is tried again so much later.
 const KEEP_RETRY: Duration = Duration::from_secs(1);
@@ -41,16 +42,25 @@ pub(super) struct Books {
     pub(super) store: Store,
     pub(super) counters: Arc<Counters>,
     pub(super) clock: Clock,
-    pub(super) attempts_max: u8,
+    pub(super) policy: Policy,
     pub(super) shutdown: Shutdown,
     /// When rows that wait are looked through next.
     pub(super) expiry_look: Instant,
 }
 
+/// Where outcomes come from.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    /// The environment, and whose feedback dead tokens are.
+    pub(super) source: FeedbackSource,
+    /// What rows that would go back to the queue are rejected for, where they may not be sent again.
+    pub(super) instead: Option<Reason>,
+}
+
 /// What a set of outcomes meant for the app, in the order in which it happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum News {
-    /// Rows were delivered.
+    /// Rows were delivered, or would have been if their tokens were not dead.
     Delivered,
     /// So many rows in a row were rejected by the gateway for a reason.
     Rejected(Reason, u64),
@@ -61,6 +71,8 @@ pub(super) enum News {
 struct Verdicts {
     delivered: Vec<Span>,
     rejected: Vec<(Span, Reason)>,
+    /// Rows, also among `rejected`, whose tokens are dead, and since when.
+    dead: Vec<(Span, Timestamp)>,
     returned: Vec<Span>,
     deferred: Vec<(Span, Duration)>,
     /// What is to be said of rows that are not rejected.
@@ -99,21 +111,20 @@ impl Books {
         expiry.into_iter().chain(self.queue.next_look()).min()
     }
 
-    /// Enters outcomes. With `instead`, rows that would go back to the queue are rejected for that reason.
-    pub(super) async fn enter(&self, settled: Vec<Settled>, instead: Option<Reason>) -> Vec<News> {
+    /// Enters outcomes.
+    pub(super) async fn enter(&self, settled: Vec<Settled>, origin: &Origin) -> Vec<News> {
         let mut news = Vec::new();
         let mut verdicts = Verdicts::default();
         for Settled { span, outcome } in settled {
             match &outcome {
-                Outcome::Accepted | Outcome::Presumed => news.push(News::Delivered),
-                Outcome::Rejected(reason) | Outcome::Unregistered { reason, .. } => {
-                    news.push(News::Rejected(*reason, u64::from(span.len())))
-                }
+                Outcome::Accepted | Outcome::Presumed | Outcome::Unregistered { .. } => news.push(News::Delivered),
+                Outcome::Rejected(reason) => news.push(News::Rejected(*reason, u64::from(span.len()))),
                 Outcome::Expired | Outcome::Retry(_) => (),
             }
-            verdicts.add(span, outcome, instead, self.attempts_max);
+            verdicts.add(span, outcome, origin.instead, self.policy);
         }
         self.log(&verdicts.logged);
+        self.keep_dead(&verdicts.dead, &origin.source).await;
         for span in &verdicts.delivered {
             self.counters.add_delivered(span.len());
             self.queue.settle(span);
@@ -124,12 +135,13 @@ impl Books {
         news
     }
 
-    /// Enters corrected outcomes of rows that were settled as presumed. `instead` as in [`Books::enter`].
-    pub(super) async fn revise(&self, revised: Vec<Settled>, instead: Option<Reason>) {
+    /// Enters corrected outcomes of rows that were settled as presumed. Only the
+    /// binary gateway has them, which names no dead tokens.
+    pub(super) async fn revise(&self, revised: Vec<Settled>, origin: &Origin) {
         let mut verdicts = Verdicts::default();
         for Settled { span, outcome } in revised {
             self.counters.take_back_delivered(span.len());
-            verdicts.add(span, outcome, instead, self.attempts_max);
+            verdicts.add(span, outcome, origin.instead, self.policy);
         }
         self.log(&verdicts.logged);
         verdicts.delivered.iter().for_each(|span| self.counters.add_delivered(span.len()));
@@ -143,6 +155,18 @@ impl Books {
             readmitted.extend(kept.flatten());
         }
         self.queue.prepend(readmitted);
+    }
+
+    /// Keeps dead tokens as feedback, before their rows are settled.
+    async fn keep_dead(&self, dead: &[(Span, Timestamp)], source: &FeedbackSource) {
+        let entry = |token: &[u8], timestamp| FeedbackEntry { timestamp, token: token.into() };
+        let of_span = |(span, since): &(Span, Timestamp)| {
+            span.notifications().map(|notification| entry(notification.token, *since)).collect::<Vec<_>>()
+        };
+        let entries: Vec<FeedbackEntry> = dead.iter().flat_map(of_span).collect();
+        if !entries.is_empty() {
+            self.keep("dead tokens cannot be kept", || self.store.append_feedback(source, entries.clone())).await;
+        }
     }
 
     /// Rejects everything that waits; how many rows that were, and the last batch that may be among them.
@@ -287,17 +311,19 @@ fn parts(rejected: Vec<(Span, Reason)>) -> Vec<Vec<(Span, Reason)>> {
 }
 
 impl Verdicts {
-    fn add(&mut self, span: Span, outcome: Outcome, instead: Option<Reason>, attempts_max: u8) {
+    fn add(&mut self, span: Span, outcome: Outcome, instead: Option<Reason>, policy: Policy) {
         let retry = match outcome {
             Outcome::Accepted => return self.deliver(span, Logged::Accepted),
             Outcome::Presumed => return self.deliver(span, Logged::Presumed),
-            Outcome::Rejected(reason) | Outcome::Unregistered { reason, .. } => {
+            Outcome::Rejected(reason) => return self.rejected.push((span, reason)),
+            Outcome::Unregistered { reason, since } => {
+                self.dead.push((span.clone(), since));
                 return self.rejected.push((span, reason));
             }
             Outcome::Expired => return self.rejected.push((span, Reason::Expired)),
             Outcome::Retry(retry) => retry,
         };
-        let next = retry::next(span.tries, &retry, attempts_max);
+        let next = retry::next(span.tries, &retry, policy, fastrand::f64());
         if let (Some(reason), _) | (None, Next::Reject(reason)) = (instead, next) {
             return self.rejected.push((span, reason));
         }

@@ -24,8 +24,9 @@ use crate::domain::outcome::Reason;
 use crate::domain::time::Timestamp;
 use crate::gateway::{Gateway, Route, RouteError};
 use crate::queue::AppQueue;
+use crate::queue::retry::{Policy, Unknown};
 use crate::shutdown::Shutdown;
-use crate::store::Store;
+use crate::store::{FeedbackSource, Store};
 
 /// Commands that may wait for one worker.
 const COMMANDS_MAX: usize = 16;
@@ -35,6 +36,8 @@ const COMMANDS_MAX: usize = 16;
 pub struct Delivery {
     /// For gateways.
     pub gateway: crate::gateway::Shared,
+    /// What becomes of what was sent and never answered.
+    pub unknown: Unknown,
     /// Where rejections are kept.
     pub store: Store,
     /// Reads the time.
@@ -97,18 +100,18 @@ enum Command {
 #[derive(Debug)]
 struct Replacement {
     gateway: Gateway,
-    environment: Arc<str>,
+    source: FeedbackSource,
     done: oneshot::Sender<Result<Option<BatchId>, CommandError>>,
 }
 
 impl Delivery {
     /// Starts an app's worker. Errors when the route cannot be prepared; nothing is started then.
     pub fn start(&self, route: Route, queue: AppQueue, counters: Arc<Counters>) -> Result<WorkerHandle, RouteError> {
-        let environment = Arc::clone(&route.environment.name);
+        let source = feedback_source(&route);
         let gateway = Gateway::new(route, &self.gateway, self.clock.clone())?;
         let (commands, mailbox) = mpsc::channel(COMMANDS_MAX);
         let books = self.books(queue, counters);
-        let (worker, status) = Worker::new(gateway, environment, books, mailbox, self.shutdown.clone());
+        let (worker, status) = Worker::new(gateway, source, books, mailbox, self.shutdown.clone());
         self.shutdown.spawn(worker.run());
         Ok(WorkerHandle { commands, status })
     }
@@ -130,7 +133,7 @@ impl Delivery {
             store: self.store.clone(),
             counters,
             clock: self.clock.clone(),
-            attempts_max: self.gateway.settings.max_attempts,
+            policy: Policy { attempts_max: self.gateway.settings.max_attempts, unknown: self.unknown },
             shutdown: self.shutdown.clone(),
             expiry_look: self.clock.now(),
         }
@@ -144,15 +147,24 @@ impl Delivery {
         worker: &WorkerHandle,
         route: Route,
     ) -> Result<Result<Option<BatchId>, CommandError>, RouteError> {
-        let environment = Arc::clone(&route.environment.name);
+        let source = feedback_source(&route);
         let gateway = Gateway::new(route, &self.gateway, self.clock.clone())?;
         let (done, answer) = oneshot::channel();
-        let command = Command::Replace(Box::new(Replacement { gateway, environment, done }));
+        let command = Command::Replace(Box::new(Replacement { gateway, source, done }));
         if worker.commands.send(command).await.is_err() {
             return Ok(Err(CommandError::Stopped));
         }
         Ok(answer.await.unwrap_or(Err(CommandError::Stopped)))
     }
+}
+
+/// Whose feedback an app reads, and where the dead tokens go that its gateway reports.
+pub fn feedback_source(route: &Route) -> FeedbackSource {
+    let topic = match route.topic() {
+        Some(topic) => topic.into(),
+        None => route.credentials.subject().into(),
+    };
+    FeedbackSource { environment: Arc::clone(&route.environment.name), topic }
 }
 
 impl WorkerHandle {

@@ -13,6 +13,7 @@
 use std::time::Duration;
 
 use crate::clock::Instant;
+use crate::domain::apns::ApnsReason;
 use crate::domain::outcome::{Blame, Reason};
 use crate::gateway::CloseCause;
 
@@ -87,6 +88,8 @@ pub(super) struct State {
     rejections_in_row: u64,
     closed_in_row: u64,
     probation: bool,
+    /// Whether the gateway has answered anything on this connection.
+    answered: bool,
     last_connect: Option<Instant>,
 }
 
@@ -102,6 +105,7 @@ impl State {
             rejections_in_row: 0,
             closed_in_row: 0,
             probation: false,
+            answered: false,
             last_connect: None,
         }
     }
@@ -140,6 +144,7 @@ impl State {
     pub(super) fn connected(&mut self, now: Instant) {
         let send_from = if self.probation { now + PROBATION } else { now };
         self.link = Link::Up { send_from };
+        self.answered = false;
         if self.pause == Some(Pause::Automatic) {
             self.pause = None;
         }
@@ -153,8 +158,14 @@ impl State {
         self.link = Link::Retiring;
     }
 
+    /// The gateway answered something, whatever it was.
+    pub(super) fn answered(&mut self) {
+        self.answered = true;
+    }
+
     /// Rows were delivered.
     pub(super) fn delivered(&mut self) {
+        self.answered();
         self.failures = 0;
         self.early_closes = 0;
         self.rejections_in_row = 0;
@@ -167,6 +178,7 @@ impl State {
 
     /// Rows were rejected for a reason. Too many in a row pause the app.
     pub(super) fn rejected(&mut self, reason: Reason, rows: u64, now: Instant) {
+        self.answered();
         self.rejections_in_row += rows;
         if reason == Reason::ConnectionClosed {
             self.closed_in_row += rows;
@@ -194,14 +206,15 @@ impl State {
                 self.pause_for(format!("the gateway refused the certificate: {alert}"), now);
             }
             CloseCause::Error(reason) if reason.blame() == Blame::App => {
-                self.pause_for(format!("the gateway refuses this app: {reason}. Is it the app's certificate?"), now);
+                self.pause_for(format!("the gateway refuses this app: {reason}. {}", cure(*reason)), now);
             }
-            CloseCause::Error(_) | CloseCause::Shutdown => {
-                self.failures = 0;
-            }
+            CloseCause::Error(_) => self.failures = 0,
+            // One that closes every connection unheard would be called again and again.
+            CloseCause::Shutdown if self.answered => self.failures = 0,
+            CloseCause::Shutdown => self.back_off(cause.to_string(), now, random),
             CloseCause::Silent { settled: true } => (),
             CloseCause::Silent { settled: false } => self.closed_early(sent, now, random),
-            CloseCause::Dead(_) if sent => (),
+            CloseCause::Dead(_) if sent && self.answered => (),
             CloseCause::Dead(text) => self.back_off(text.clone(), now, random),
             CloseCause::Retired { .. } if self.pause.is_some() => self.wait_for_retry(now),
             CloseCause::Retired { .. } => {
@@ -320,6 +333,33 @@ impl State {
     /// Not sooner after the last attempt than the spacing allows.
     fn spaced(&self, now: Instant) -> Instant {
         self.last_connect.map_or(now, |last| now.max(last + CONNECT_SPACING))
+    }
+}
+
+/// What to do about a reason that blames the app.
+fn cure(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Apns(reason) => match reason {
+            ApnsReason::BadCertificate => "Renew the certificate in Apple's developer account and provision it",
+            ApnsReason::BadCertificateEnvironment => "Provision the certificate for the other environment",
+            ApnsReason::BadEnvironmentKeyIdInToken => {
+                "The .p8 key is for the other environment: provision it there, or make one for both"
+            }
+            ApnsReason::BadTopic | ApnsReason::MissingTopic => "Provision with the option `topic`: the app's bundle id",
+            ApnsReason::TopicDisallowed => {
+                "These credentials may not push to the app's topic: check the option `topic` and whose they are"
+            }
+            ApnsReason::ExpiredProviderToken => {
+                "A provider token that was just made counts as expired: is this machine's clock right?"
+            }
+            ApnsReason::InvalidProviderToken => {
+                "Do key, key_id and team_id belong together, and is this machine's clock right?"
+            }
+            ApnsReason::UnrelatedKeyIdInToken => "Is key_id right, and the key not revoked?",
+            ApnsReason::TooManyProviderTokenUpdates => "Do other programs use the same key?",
+            _ => "Were the certificate or key revoked? See Apple's developer account",
+        },
+        _ => "Is it the app's certificate?",
     }
 }
 

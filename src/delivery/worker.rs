@@ -1,13 +1,12 @@
 //! The task of one app: performs what [`State`] says, and tells it what happened.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
-use super::books::{Books, News};
+use super::books::{Books, News, Origin};
 use super::reading::Reading;
 use super::state::{PAUSED, State, Step};
 use super::{Command, CommandError, REMOVED, Replacement, WorkerStatus};
@@ -16,6 +15,7 @@ use crate::domain::batch::BatchId;
 use crate::domain::outcome::{Outcome, Reason, Retry, Settled};
 use crate::gateway::{CloseCause, Closed, Event, Gateway};
 use crate::shutdown::Shutdown;
+use crate::store::FeedbackSource;
 
 /// How often a stopping worker looks whether its gateway has sent what it holds.
 const SENT_LOOK: Duration = Duration::from_millis(10);
@@ -26,7 +26,7 @@ const TROUBLE_LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Worker {
     gateway: Gateway,
-    environment: Arc<str>,
+    origin: Origin,
     books: Books,
     reading: Reading,
     state: State,
@@ -47,8 +47,8 @@ pub(super) struct Worker {
 #[derive(Debug)]
 struct Draining {
     gateway: Gateway,
-    /// What rows that come back from it are rejected for, where they may not be sent by its successor.
-    instead: Option<Reason>,
+    /// Rows that come back from it may not be sent by its successor, if that has another environment.
+    origin: Origin,
 }
 
 /// Why the worker ends once its gateways are closed.
@@ -65,7 +65,7 @@ enum Ending {
 impl Worker {
     pub(super) fn new(
         gateway: Gateway,
-        environment: Arc<str>,
+        source: FeedbackSource,
         books: Books,
         mailbox: mpsc::Receiver<Command>,
         shutdown: Shutdown,
@@ -79,7 +79,7 @@ impl Worker {
         });
         let worker = Self {
             gateway,
-            environment,
+            origin: Origin { source, instead: None },
             books,
             reading: Reading::default(),
             state,
@@ -181,7 +181,7 @@ impl Worker {
     async fn on_event(&mut self, event: Event) {
         match event {
             Event::Connected { peer } => {
-                info!(app = %self.books.app, environment = %self.environment, %peer, "connected");
+                info!(app = %self.books.app, environment = %self.environment(), %peer, "connected");
                 self.state.connected(self.books.clock.now());
             }
             Event::Room => (),
@@ -194,15 +194,18 @@ impl Worker {
         self.log_closed(&closed.cause);
         self.is_closed = true;
         let sent = was_sent(&closed.settled);
+        if was_answered(&closed.settled) {
+            self.state.answered();
+        }
         let now = self.books.clock.now();
         self.state.closed(&closed.cause, sent, now, fastrand::f64());
         self.enter(closed.settled).await;
         // They were sent before the others, so they go to the front last.
-        self.books.revise(closed.revised, None).await;
+        self.books.revise(closed.revised, &self.origin).await;
     }
 
     async fn enter(&mut self, settled: Vec<Settled>) {
-        for news in self.books.enter(settled, None).await {
+        for news in self.books.enter(settled, &self.origin).await {
             match news {
                 News::Delivered => self.state.delivered(),
                 News::Rejected(reason, rows) => self.state.rejected(reason, rows, self.books.clock.now()),
@@ -270,42 +273,42 @@ impl Worker {
     /// The new gateway becomes the present one; the old one is drained. What waits for another environment's gateway
     /// is never sent to this one.
     async fn take_over(&mut self, replacement: Replacement, connected: bool) {
-        let Replacement { gateway, environment, done } = replacement;
+        let Replacement { gateway, source, done } = replacement;
         let now = self.books.clock.now();
         let mut old = std::mem::replace(&mut self.gateway, gateway);
-        let moved = self.environment != environment;
-        self.environment = environment;
+        let moved = self.origin.source.environment != source.environment;
+        let mut origin = std::mem::replace(&mut self.origin, Origin { source, instead: None });
+        origin.instead = moved.then_some(Reason::EnvironmentChanged);
         self.state = self.state.renewed(now);
         self.is_closed = !connected;
         if connected {
             self.state.connecting(now);
             self.state.connected(now);
         }
-        info!(app = %self.books.app, environment = %self.environment, connected, "credentials replaced");
-        let instead = moved.then_some(Reason::EnvironmentChanged);
+        info!(app = %self.books.app, environment = %self.environment(), connected, "credentials replaced");
         self.books.queue.give_back(old.take_unsent());
         let mut last = None;
-        if let Some(reason) = instead {
+        if let Some(reason) = origin.instead {
             let (rows, up_to) = self.reject_all(reason).await;
             last = Some(up_to);
             info!(app = %self.books.app, rows, "rejected: {reason}");
         }
         old.retire();
-        self.draining = Some(Draining { gateway: old, instead });
+        self.draining = Some(Draining { gateway: old, origin });
         let _ = done.send(Ok(last));
     }
 
     async fn on_draining(&mut self, event: Event) {
         let Some(draining) = &self.draining else { return };
-        let instead = draining.instead;
         match event {
             Event::Connected { .. } | Event::Room => (),
-            Event::Settled(settled) => drop(self.books.enter(settled, instead).await),
+            Event::Settled(settled) => drop(self.books.enter(settled, &draining.origin).await),
             Event::Closed(closed) => {
+                let origin = draining.origin.clone();
                 self.draining = None;
                 self.log_closed(&closed.cause);
-                self.books.enter(closed.settled, instead).await;
-                self.books.revise(closed.revised, instead).await;
+                self.books.enter(closed.settled, &origin).await;
+                self.books.revise(closed.revised, &origin).await;
                 if let Some(next) = self.next_replacement.take() {
                     self.on_replace(next);
                 }
@@ -379,8 +382,12 @@ impl Worker {
         }
     }
 
+    fn environment(&self) -> &str {
+        &self.origin.source.environment
+    }
+
     fn log_closed(&self, cause: &CloseCause) {
-        let (app, environment) = (&self.books.app, &self.environment);
+        let (app, environment) = (&self.books.app, self.environment());
         match cause {
             CloseCause::Error(_) | CloseCause::Shutdown | CloseCause::Retired { .. } => {
                 info!(%app, %environment, "closed: {cause}");
@@ -411,6 +418,15 @@ async fn draining_event(draining: &mut Option<Draining>) -> Event {
 /// Whether any of the rows that a connection held at its end had gone out.
 fn was_sent(settled: &[Settled]) -> bool {
     settled.iter().any(|settled| settled.outcome != Outcome::Retry(Retry::NotProcessed))
+}
+
+/// Whether the gateway had anything to say about a row.
+fn was_answered(settled: &[Settled]) -> bool {
+    settled.iter().any(|settled| match settled.outcome {
+        Outcome::Accepted | Outcome::Presumed | Outcome::Rejected(_) | Outcome::Unregistered { .. } => true,
+        Outcome::Retry(Retry::Transient { .. }) => true,
+        Outcome::Expired | Outcome::Retry(Retry::NotProcessed | Retry::Unknown { .. }) => false,
+    })
 }
 
 fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {

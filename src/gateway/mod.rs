@@ -50,7 +50,9 @@ impl Default for Settings {
             settle_after: Duration::from_secs(5),
             idle_after: Duration::from_secs(30 * 60),
             max_attempts: 5,
+            // Apple answers within a second; longer than this and the path is dead.
             request_deadline: Duration::from_secs(30),
+            // No answer comes later than the deadline of its request.
             goaway_drain: Duration::from_secs(30),
         }
     }

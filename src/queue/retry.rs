@@ -16,30 +16,58 @@ pub enum Next {
     Reject(Reason),
 }
 
-/// Waits between attempts that the provider answered with a transient error, by how many there were.
-const TRANSIENT_DELAYS: [Duration; 4] =
+/// Waits between attempts that the binary gateway answered with a transient error, by how many there were.
+const BINARY_DELAYS: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60), Duration::from_secs(300)];
+/// The same for the HTTP/2 provider API: first on a new connection, then as Apple advises, after 15 minutes in the end.
+const APNS_DELAYS: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(900)];
+/// Share of such a wait by which it is shortened or lengthened at random.
+const JITTER: f64 = 0.2;
 
-/// Decides about rows that were tried as `tries` says and now come back with `retry`.
+/// What becomes of a notification that was sent and never answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unknown {
+    /// Sent again: at least once.
+    #[default]
+    Resend,
+    /// Given up as a rejection: at most once.
+    Reject,
+}
+
+/// How long rows are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Sends of a row that was never answered, beyond the first; sends of a row that the binary gateway answers with a
+    /// transient error.
+    pub attempts_max: u8,
+    /// Whether what was never answered is sent again at all.
+    pub unknown: Unknown,
+}
+
+/// Decides about rows that were tried as `tries` says and now come back with `retry`. `random` is from 0 to 1.
 ///
-/// `attempts_max` bounds the sends of a row that were answered by nothing or by a transient error.
-pub fn next(tries: Tries, retry: &Retry, attempts_max: u8) -> Next {
+/// What the HTTP/2 provider API answers with a transient error is tried until it expires.
+pub fn next(tries: Tries, retry: &Retry, policy: Policy, random: f64) -> Next {
     match retry {
         Retry::NotProcessed => Next::AtOnce(tries),
         Retry::Unknown { alone } => {
             let unknown = tries.unknown.saturating_add(1);
-            if unknown > attempts_max {
+            if policy.unknown == Unknown::Reject || unknown > policy.attempts_max {
                 return Next::Reject(Reason::AttemptsExhausted);
             }
             Next::AtOnce(Tries { unknown, alone: tries.alone.saturating_add(u8::from(*alone)), ..tries })
         }
         Retry::Transient { reason, after } => {
             let transient = tries.transient.saturating_add(1);
-            if transient >= attempts_max {
-                return Next::Reject(*reason);
-            }
-            let delay = TRANSIENT_DELAYS[usize::from(transient - 1).min(TRANSIENT_DELAYS.len() - 1)];
-            Next::After(Tries { transient, ..tries }, after.unwrap_or(delay))
+            let delays = match reason {
+                Reason::Apns(_) => APNS_DELAYS,
+                _ if transient >= policy.attempts_max => return Next::Reject(*reason),
+                _ => BINARY_DELAYS,
+            };
+            let delay = delays[usize::from(transient - 1).min(delays.len() - 1)];
+            let jittered = delay.mul_f64(1.0 - JITTER + 2.0 * JITTER * random.clamp(0.0, 1.0));
+            Next::After(Tries { transient, ..tries }, after.unwrap_or(jittered))
         }
     }
 }
@@ -47,24 +75,27 @@ pub fn next(tries: Tries, retry: &Retry, attempts_max: u8) -> Next {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::apns::ApnsReason;
 
-    const ATTEMPTS_MAX: u8 = 5;
+    const POLICY: Policy = Policy { attempts_max: 5, unknown: Unknown::Resend };
+    /// Neither shorter nor longer.
+    const EVEN: f64 = 0.5;
 
     #[test]
     fn what_was_not_processed_is_sent_again_at_once_and_for_ever() {
         let tries = Tries { unknown: 5, alone: 2, transient: 4 };
-        assert_eq!(next(tries, &Retry::NotProcessed, ATTEMPTS_MAX), Next::AtOnce(tries));
+        assert_eq!(next(tries, &Retry::NotProcessed, POLICY, EVEN), Next::AtOnce(tries));
     }
 
     #[test]
     fn five_unknown_attempts_are_resent_and_the_sixth_is_given_up() {
         let mut tries = Tries::default();
         for unknown in 1..=5 {
-            let next = next(tries, &Retry::Unknown { alone: false }, ATTEMPTS_MAX);
+            let next = next(tries, &Retry::Unknown { alone: false }, POLICY, EVEN);
             tries = Tries { unknown, ..tries };
             assert_eq!(next, Next::AtOnce(tries));
         }
-        let next = next(tries, &Retry::Unknown { alone: false }, ATTEMPTS_MAX);
+        let next = next(tries, &Retry::Unknown { alone: false }, POLICY, EVEN);
         assert_eq!(next, Next::Reject(Reason::AttemptsExhausted));
     }
 
@@ -74,7 +105,7 @@ mod tests {
         let mut waits = Vec::new();
         let mut tries = Tries::default();
         let end = loop {
-            match next(tries, &retry, ATTEMPTS_MAX) {
+            match next(tries, &retry, POLICY, EVEN) {
                 Next::After(next, wait) => {
                     waits.push(wait.as_secs());
                     tries = next;
@@ -87,10 +118,43 @@ mod tests {
     }
 
     #[test]
+    fn what_the_provider_api_may_take_later_is_tried_until_it_expires() {
+        let retry = Retry::Transient { reason: Reason::Apns(ApnsReason::ServiceUnavailable), after: None };
+        let mut tries = Tries::default();
+        let mut waits = Vec::new();
+        for _ in 0..300 {
+            let Next::After(next, wait) = next(tries, &retry, POLICY, EVEN) else { panic!("given up") };
+            waits.push(wait.as_secs());
+            tries = next;
+        }
+        assert_eq!(waits[..6], [1, 60, 300, 900, 900, 900]);
+        assert_eq!(waits.last(), Some(&900));
+    }
+
+    #[test]
+    fn waits_are_a_fifth_shorter_or_longer() {
+        let retry = Retry::Transient { reason: Reason::Apns(ApnsReason::InternalServerError), after: None };
+        let wait = |random| match next(Tries { transient: 1, ..Tries::default() }, &retry, POLICY, random) {
+            Next::After(_, wait) => wait.as_secs(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((wait(0.0), wait(1.0)), (48, 72));
+    }
+
+    #[test]
+    fn where_once_is_enough_nothing_is_sent_twice() {
+        let at_most_once = Policy { unknown: Unknown::Reject, ..POLICY };
+        let unknown = next(Tries::default(), &Retry::Unknown { alone: false }, at_most_once, EVEN);
+        assert_eq!(unknown, Next::Reject(Reason::AttemptsExhausted));
+        let tries = Tries::default();
+        assert_eq!(next(tries, &Retry::NotProcessed, at_most_once, EVEN), Next::AtOnce(tries));
+    }
+
+    #[test]
     fn a_wait_that_the_provider_asks_for_is_obeyed() {
         let after = Some(Duration::from_secs(77));
         let retry = Retry::Transient { reason: Reason::ProcessingError, after };
-        let Next::After(_, wait) = next(Tries::default(), &retry, ATTEMPTS_MAX) else { panic!("not deferred") };
+        let Next::After(_, wait) = next(Tries::default(), &retry, POLICY, EVEN) else { panic!("not deferred") };
         assert_eq!(wait, Duration::from_secs(77));
     }
 }

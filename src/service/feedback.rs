@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::entry::{Entry, Provisioned, Standing};
 use super::error::ServiceError;
-use super::standing::feedback_source;
 use super::{App, PAGE_MAX, PushService};
+use crate::delivery::feedback_source;
 use crate::domain::feedback::{Cursor, FeedbackEntry, Page};
 use crate::gateway::Route;
 use crate::store::FeedbackSource;

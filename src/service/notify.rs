@@ -8,6 +8,7 @@ use super::error::ServiceError;
 use super::request::{Notify, NotifyOptions, PerRow};
 use super::request_key::request_key;
 use super::{App, PushService};
+use crate::domain::apns::IdSeed;
 use crate::domain::batch::{Batch, Message, PushOptions};
 use crate::domain::time::Timestamp;
 use crate::domain::token::Tokens;
@@ -40,12 +41,18 @@ impl PushService {
         Ok(())
     }
 
+    /// The batch of a call, with ids of its own for its notifications.
     pub(super) fn build(
         &self,
         app: &App,
         defaults: &NotifyOptions,
         request: &Notify<'_>,
     ) -> Result<Batch, ServiceError> {
+        let seed = IdSeed(fastrand::u128(..).to_be_bytes());
+        Ok(self.batch(app, defaults, request)?.with_ids(seed, 0))
+    }
+
+    fn batch(&self, app: &App, defaults: &NotifyOptions, request: &Notify<'_>) -> Result<Batch, ServiceError> {
         let rows = request.tokens.len();
         self.check_size(app, request)?;
         let mut tokens = Tokens::with_capacity(rows);

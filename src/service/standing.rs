@@ -13,11 +13,10 @@ use super::stored::{Certificate, Terms};
 use crate::credentials::error::CredentialsError;
 use crate::credentials::source::FileMark;
 use crate::credentials::{self, Credentials, source};
-use crate::delivery::WorkerHandle;
+use crate::delivery::{WorkerHandle, feedback_source};
 use crate::domain::app::Environment;
 use crate::domain::outcome::Reason;
 use crate::gateway::{Route, RouteError};
-use crate::store::FeedbackSource;
 
 /// Credentials that were looked into.
 pub(super) struct Judged {
@@ -147,15 +146,6 @@ impl PushService {
 /// The environment's `ca` as it is now.
 pub(super) fn ca_mark(environment: &Environment) -> Option<FileMark> {
     environment.ca.as_deref().and_then(FileMark::of)
-}
-
-/// Whose feedback an app reads.
-pub(super) fn feedback_source(route: &Route) -> FeedbackSource {
-    let topic = match route.topic() {
-        Some(topic) => topic.into(),
-        None => route.credentials.subject().into(),
-    };
-    FeedbackSource { environment: Arc::clone(&route.environment.name), topic }
 }
 
 /// What an app is told whose environment does not exist.

@@ -6,6 +6,7 @@ use super::request::{Notify, NotifyOptions, PerRow, Provision, ProvisionOptions}
 use super::*;
 use crate::domain::app::Address;
 use crate::domain::time::Timestamp;
+use crate::queue::retry::Unknown;
 use crate::shutdown::Shutdown;
 use crate::{gateway, queue, store};
 
@@ -25,7 +26,13 @@ fn service_over(store: &Store, names: &[&str], settings: Settings) -> PushServic
     let (store, clock) = (store.clone(), Clock::with_wall(NOW));
     let settings_of_queue = queue::Settings { queued_max: 100, ..queue::Settings::default() };
     let queue = Queue::new(store.clone(), settings_of_queue, clock.clone());
-    let delivery = Delivery { gateway: gateway::Settings::default().into(), store, clock, shutdown: Shutdown::new() };
+    let delivery = Delivery {
+        gateway: gateway::Settings::default().into(),
+        unknown: Unknown::Resend,
+        store,
+        clock,
+        shutdown: Shutdown::new(),
+    };
     PushService::new(environments(names, "binary://127.0.0.1:1"), queue, delivery, settings)
 }
 

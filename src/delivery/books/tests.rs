@@ -4,15 +4,20 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::delivery::Delivery;
+use crate::domain::apns::ApnsReason;
 use crate::domain::batch::{Batch, BatchId, Message, PushOptions};
 use crate::domain::feedback::Cursor;
-use crate::domain::time::Timestamp;
 use crate::domain::token::Tokens;
 use crate::gateway;
+use crate::queue::retry::Unknown;
 use crate::queue::{self, Queue};
 use crate::store::{self, Durability};
 
 const WALL: Timestamp = Timestamp::from_secs(1_000_000);
+
+fn origin() -> Origin {
+    Origin { source: FeedbackSource { environment: "sandbox".into(), topic: "com.x".into() }, instead: None }
+}
 
 struct Place {
     dir: TempDir,
@@ -53,7 +58,8 @@ impl Place {
 
     fn books(&self) -> Books {
         let (store, clock, shutdown) = (self.store.clone(), self.clock.clone(), self.shutdown.clone());
-        let delivery = Delivery { gateway: gateway::Settings::default().into(), store, clock, shutdown };
+        let delivery =
+            Delivery { gateway: gateway::Settings::default().into(), unknown: Unknown::Resend, store, clock, shutdown };
         delivery.books(self.queue.clone(), Arc::default())
     }
 
@@ -64,6 +70,10 @@ impl Place {
         let message = Message { payload: b"{}"[..].into(), options: PushOptions::default() };
         self.queue.accept(Batch::broadcast(WALL, tokens, message), None).await.unwrap();
         self.books().lease(u32::MAX).await.unwrap()
+    }
+
+    async fn feedback(&self) -> Vec<FeedbackEntry> {
+        self.store.feedback_after(&origin().source, Cursor(0), 10).await.unwrap().entries
     }
 
     async fn rejected(&self) -> Vec<(u32, &'static str)> {
@@ -94,7 +104,7 @@ async fn each_outcome_has_its_place_on_disk() {
         settled(span.take_front(1), transient),
         settled(span, Outcome::Retry(Retry::NotProcessed)),
     ];
-    let news = place.books().enter(outcomes, None).await;
+    let news = place.books().enter(outcomes, &origin()).await;
     assert_eq!(news, [News::Delivered, News::Rejected(Reason::InvalidToken, 1)]);
     assert_eq!(place.rejected().await, [(1, "InvalidToken")]);
     assert_eq!((place.on_disk().await, place.queue.depth().waiting), (3, 3));
@@ -103,12 +113,29 @@ async fn each_outcome_has_its_place_on_disk() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dead_token_is_a_rejection_and_feedback_with_the_providers_time() {
+    let place = Place::new().await;
+    let mut span = place.leased(2).await;
+    let (reason, since) = (Reason::Apns(ApnsReason::Unregistered), Timestamp::from_millis(1_600_000_000_123));
+    let outcomes = vec![
+        settled(span.take_front(1), Outcome::Unregistered { reason, since }),
+        settled(span, Outcome::Rejected(Reason::Apns(ApnsReason::BadDeviceToken))),
+    ];
+    place.store.fail_commits(1);
+    let news = place.books().enter(outcomes, &origin()).await;
+    assert_eq!(news, [News::Delivered, News::Rejected(Reason::Apns(ApnsReason::BadDeviceToken), 1)]);
+    assert_eq!(place.rejected().await, [(0, "Unregistered"), (1, "BadDeviceToken")]);
+    assert_eq!(place.feedback().await, [FeedbackEntry { timestamp: since, token: [0; 32].into() }]);
+    assert_eq!(place.on_disk().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rejection_is_tried_until_it_is_kept_and_settled_only_then() {
     let place = Place::new().await;
     let span = place.leased(1).await;
     place.store.fail_commits(3);
     let before = place.clock.now();
-    place.books().enter(vec![settled(span, Outcome::Rejected(Reason::InvalidToken))], None).await;
+    place.books().enter(vec![settled(span, Outcome::Rejected(Reason::InvalidToken))], &origin()).await;
     assert_eq!(place.clock.now().since(before), 3 * KEEP_RETRY);
     assert_eq!(place.rejected().await, [(0, "InvalidToken")]);
     assert_eq!(place.on_disk().await, 0);
@@ -143,7 +170,7 @@ async fn rows_to_be_tried_again_are_moved_as_soon_as_the_store_works() {
     place.store.fail_commits(2);
     let transient = || Outcome::Retry(Retry::Transient { reason: Reason::ProcessingError, after: None });
     let outcomes = vec![settled(span.take_front(1), transient()), settled(span, transient())];
-    place.books().enter(outcomes, None).await;
+    place.books().enter(outcomes, &origin()).await;
     assert_eq!((place.on_disk().await, place.queue.depth().leased), (2, 0));
 }
 
@@ -153,7 +180,7 @@ async fn a_daemon_that_stops_while_the_store_fails_leaves_the_rows_as_they_were(
     let span = place.leased(2).await;
     place.store.fail_commits(1);
     place.shutdown.stop();
-    place.books().enter(vec![settled(span, Outcome::Rejected(Reason::InvalidToken))], None).await;
+    place.books().enter(vec![settled(span, Outcome::Rejected(Reason::InvalidToken))], &origin()).await;
     assert_eq!(place.rejected().await, []);
     assert_eq!(place.on_disk().await, 2);
 }
@@ -163,11 +190,11 @@ async fn rows_presumed_delivered_too_early_are_durable_again_before_they_are_sen
     let place = Place::new().await;
     let span = place.leased(2).await;
     let mut late = span.clone();
-    place.books().enter(vec![settled(span, Outcome::Presumed)], None).await;
+    place.books().enter(vec![settled(span, Outcome::Presumed)], &origin()).await;
     assert_eq!(place.on_disk().await, 0);
     let rejected = settled(late.take_front(1), Outcome::Rejected(Reason::InvalidToken));
     let returned = settled(late, Outcome::Retry(Retry::NotProcessed));
-    place.books().revise(vec![rejected, returned], None).await;
+    place.books().revise(vec![rejected, returned], &origin()).await;
     assert_eq!(place.rejected().await, [(0, "InvalidToken")]);
     assert_eq!(place.on_disk().await, 1);
     let again = place.books().lease(9).await.unwrap();
@@ -195,7 +222,7 @@ async fn everything_that_waits_can_be_rejected_due_or_not() {
     let place = Place::new().await;
     let mut span = place.leased(3).await;
     let transient = Outcome::Retry(Retry::Transient { reason: Reason::ProcessingError, after: None });
-    place.books().enter(vec![settled(span.take_front(1), transient)], None).await;
+    place.books().enter(vec![settled(span.take_front(1), transient)], &origin()).await;
     place.queue.give_back(vec![span]);
     assert_eq!(place.books().reject_all(Reason::Purged).await, (3, BatchId(1)));
     assert_eq!(place.rejected().await.len(), 3);

@@ -189,12 +189,39 @@ fn an_operators_pause_lasts_until_resume_and_does_not_refuse_callers() {
 }
 
 #[test]
-fn a_path_that_dies_after_rows_went_out_reconnects_at_once_and_before_backs_off() {
+fn a_path_that_dies_after_answers_reconnects_at_once_and_before_backs_off() {
     let mut state = connected();
+    state.delivered();
     closed(&mut state, CloseCause::Dead("no acknowledgement".into()), true, at(1000));
     assert_eq!(state.step(at(1000), true), Step::Connect);
     state.connecting(at(1000));
     state.connected(at(1000));
-    closed(&mut state, CloseCause::Dead("no acknowledgement".into()), false, at(2000));
-    assert_eq!(state.step(at(2000), true), Step::Wait(Some(at(3000))));
+    closed(&mut state, CloseCause::Dead("no acknowledgement".into()), true, at(2000));
+    assert_eq!(state.step(at(2000), true), Step::Wait(Some(at(3000))), "what it was sent is not lost on each of many");
+}
+
+#[test]
+fn a_gateway_that_shuts_down_is_called_again_at_once_only_if_it_answered_anything() {
+    let mut state = connected();
+    state.rejected(Reason::InvalidToken, 1, at(1));
+    closed(&mut state, CloseCause::Shutdown, true, at(100));
+    assert_eq!(state.step(at(100), true), Step::Connect);
+    for (now, until) in [(200, 1200), (1200, 3200)] {
+        state.connecting(at(now));
+        state.connected(at(now));
+        closed(&mut state, CloseCause::Shutdown, true, at(now));
+        assert_eq!(state.step(at(now), true), Step::Wait(Some(at(until))));
+    }
+}
+
+#[test]
+fn a_refused_topic_pauses_with_its_cure() {
+    let mut state = connected();
+    closed(&mut state, CloseCause::Error(Reason::Apns(ApnsReason::MissingTopic)), true, at(5));
+    assert!(state.refuses());
+    assert!(
+        state
+            .cause()
+            .starts_with("the gateway refuses this app: MissingTopic (400). Provision with the option `topic`")
+    );
 }

@@ -14,6 +14,7 @@ use crate::domain::batch::{Batch, Message, PushOptions};
 use crate::domain::token::Tokens;
 use crate::gateway::{Route, Settings};
 use crate::queue::Queue;
+use crate::queue::retry::Unknown;
 use crate::store::{self, Store};
 
 /// A worker whose gateway nobody listens at.
@@ -35,9 +36,16 @@ fn worker() -> Worker {
     let queue = queues.open(route.app.clone());
     let gateway = Gateway::new(route, &Settings::default().into(), clock.clone()).unwrap();
     let shutdown = Shutdown::new();
-    let delivery = Delivery { gateway: Settings::default().into(), store, clock, shutdown: shutdown.clone() };
+    let delivery = Delivery {
+        gateway: Settings::default().into(),
+        unknown: Unknown::Resend,
+        store,
+        clock,
+        shutdown: shutdown.clone(),
+    };
     let (_, mailbox) = mpsc::channel(1);
-    Worker::new(gateway, "sandbox".into(), delivery.books(queue, Arc::default()), mailbox, shutdown).0
+    let source = FeedbackSource { environment: "sandbox".into(), topic: "example".into() };
+    Worker::new(gateway, source, delivery.books(queue, Arc::default()), mailbox, shutdown).0
 }
 
 #[tokio::test(start_paused = true)]
