@@ -3,6 +3,7 @@
 //! The only place that turns an outcome into a queue change. An app never waits for another: each worker is a task of
 //! its own with its own queue, gateway and back-off.
 
+mod bad_tokens;
 mod books;
 pub mod feedback_poller;
 mod reading;

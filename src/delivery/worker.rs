@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
+use super::bad_tokens::BadTokens;
 use super::books::{Books, News, Origin};
 use super::reading::Reading;
 use super::state::{PAUSED, State, Step};
@@ -30,6 +31,7 @@ pub(super) struct Worker {
     books: Books,
     reading: Reading,
     state: State,
+    bad_tokens: BadTokens,
     /// A gateway with new credentials, tried beside the present one.
     candidate: Option<Replacement>,
     /// The gateway before the present one, as long as it has rows without an outcome.
@@ -83,6 +85,7 @@ impl Worker {
             books,
             reading: Reading::default(),
             state,
+            bad_tokens: BadTokens::default(),
             candidate: None,
             draining: None,
             next_replacement: None,
@@ -208,9 +211,24 @@ impl Worker {
         for news in self.books.enter(settled, &self.origin).await {
             match news {
                 News::Delivered => self.state.delivered(),
-                News::Rejected(reason, rows) => self.state.rejected(reason, rows, self.books.clock.now()),
+                News::Rejected(reason, rows) => {
+                    let now = self.books.clock.now();
+                    self.state.rejected(reason, rows, now);
+                    if let Some(count) = self.bad_tokens.rejected(reason, rows, now) {
+                        self.warn_of_bad_tokens(count);
+                    }
+                }
             }
         }
+    }
+
+    fn warn_of_bad_tokens(&self, count: u64) {
+        let (app, environment) = (&self.books.app, self.environment());
+        warn!(
+            %app, %environment, count,
+            "many bad tokens within a minute: do they belong to this environment? A token of a development build works in \
+             the sandbox alone, one of TestFlight or the App Store in production alone"
+        );
     }
 
     async fn on_command(&mut self, command: Command) {
