@@ -356,31 +356,24 @@ fn problems_of_variables_name_them() {
 
 #[test]
 fn what_has_no_effect_is_accepted_with_a_warning() {
-    const LATER: &str = "has no effect in this version; the default holds";
     let found = warnings(
         r#"[store]
 kind = "memory"
 durability = "full"
 min_free = "256MiB"
-[delivery]
-unknown = "reject"
 [auth]
 tokens = ["secret"]
-[environments.sandbox]
-gateway = "https://api.sandbox.push.apple.com"
-proxy = "http://proxy:3128"
+[environments.google]
+gateway = "fcm://fcm.example"
 "#,
     );
     const IN_MEMORY: &str = "has no effect: store.kind is memory";
     let expected = [
         format!("apnsd.toml:3: store.durability: {IN_MEMORY}"),
         format!("apnsd.toml:4: store.min_free: {IN_MEMORY}"),
-        format!("apnsd.toml:6: delivery.unknown: {LATER}"),
-        "apnsd.toml:7: auth: has no effect in this version".to_owned(),
-        "apnsd.toml:10: environments.sandbox.gateway: http2 gateways come in a later version; apps cannot use this one \
-         yet"
-        .to_owned(),
-        format!("apnsd.toml:11: environments.sandbox.proxy: {LATER}"),
+        "apnsd.toml:5: auth: has no effect in this version".to_owned(),
+        "apnsd.toml:8: environments.google.gateway: fcm gateways come in a later version; apps cannot use this one yet"
+            .to_owned(),
     ];
     assert_eq!(found, expected);
 }
@@ -390,6 +383,9 @@ fn rows_of_environments_merge_over_the_built_in_ones() {
     let file = File::new(
         r#"
         [environments.sandbox]
+        ca = "simulator/ca.pem"
+        proxy = "http://me:secret@proxy:3128"
+        [environments.sandbox-binary]
         ca = "simulator/ca.pem"
         [environments.production]
         gateway = "binary://127.0.0.1:2195"
@@ -401,8 +397,9 @@ fn rows_of_environments_merge_over_the_built_in_ones() {
     let (config, _) = file.load(&[]).unwrap();
     let row = |name: &str| config.environments[name].clone();
     assert_eq!(config.environments.len(), 6);
-    assert_eq!(row("sandbox").gateway.host, "gateway.sandbox.push.apple.com");
-    assert_eq!(row("sandbox").feedback.as_ref().unwrap().host, "feedback.sandbox.push.apple.com");
+    assert_eq!(row("sandbox").gateway.to_string(), "https://api.sandbox.push.apple.com:443");
+    assert_eq!(row("sandbox").proxy.as_ref().unwrap().to_string(), "http://proxy:3128");
+    assert_eq!(row("sandbox-binary").feedback.as_ref().unwrap().host, "feedback.sandbox.push.apple.com");
     assert_eq!(row("sandbox").ca, Some(file.path("simulator/ca.pem")));
     assert_eq!((row("production").gateway.port, &row("production").feedback), (2195, &None));
     assert_eq!(row("staging").feedback.as_ref().unwrap().port, 2196);
@@ -418,7 +415,7 @@ fn bad_environments_are_refused() {
              feedback = \"https://x\"\n"
         ),
         [
-            "apnsd.toml:1: environments.a: has no gateway: add gateway = \"binary://HOST:2195\"",
+            "apnsd.toml:1: environments.a: has no gateway: add gateway = \"https://HOST\" or \"binary://HOST:2195\"",
             "apnsd.toml:4: environments.b.gateway: `http://x` does not begin with `binary://`, `https://` or `fcm://`",
             "apnsd.toml:6: environments.sandbox.feedback: `https://x:443` is no feedback service: its address begins \
              with `binary://`",

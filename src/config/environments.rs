@@ -18,20 +18,17 @@ use crate::domain::proxy::Proxy;
 pub type Environments = BTreeMap<Arc<str>, Arc<Environment>>;
 
 /// The rows that are there without a config file: name, gateway, feedback service.
-///
-/// Until the HTTP/2 gateway exists, `production` and `sandbox` are the binary hosts.
 const BUILT_IN: [(&str, &str, Option<&str>); 5] = [
-    ("production", PRODUCTION, Some(PRODUCTION_FEEDBACK)),
-    ("sandbox", SANDBOX, Some(SANDBOX_FEEDBACK)),
-    ("production-binary", PRODUCTION, Some(PRODUCTION_FEEDBACK)),
-    ("sandbox-binary", SANDBOX, Some(SANDBOX_FEEDBACK)),
+    ("production", "https://api.push.apple.com", None),
+    ("sandbox", "https://api.sandbox.push.apple.com", None),
+    ("production-binary", "binary://gateway.push.apple.com:2195", Some("binary://feedback.push.apple.com:2196")),
+    (
+        "sandbox-binary",
+        "binary://gateway.sandbox.push.apple.com:2195",
+        Some("binary://feedback.sandbox.push.apple.com:2196"),
+    ),
     ("fcm", "fcm://fcm.googleapis.com", None),
 ];
-
-const PRODUCTION: &str = "binary://gateway.push.apple.com:2195";
-const PRODUCTION_FEEDBACK: &str = "binary://feedback.push.apple.com:2196";
-const SANDBOX: &str = "binary://gateway.sandbox.push.apple.com:2195";
-const SANDBOX_FEEDBACK: &str = "binary://feedback.sandbox.push.apple.com:2196";
 
 /// The table without a config file.
 pub(super) fn built_in() -> Environments {
@@ -64,7 +61,7 @@ fn read_row(name: &str, built_in: Option<&Arc<Environment>>, reader: &mut Reader
     let mut gateway = built_in.map(|row| row.gateway.clone());
     let mut feedback = None;
     let mut ca: Option<PathBuf> = built_in.and_then(|row| row.ca.clone());
-    let mut proxy = None;
+    let mut proxy = built_in.and_then(|row| row.proxy.clone());
 
     let gateway_set = reader.read(&key("gateway"), &mut gateway, |raw| address(raw).map(Some));
     let feedback_set = reader.read(&key("feedback"), &mut feedback, |raw| feedback_address(raw).map(Some));
@@ -82,14 +79,13 @@ fn read_row(name: &str, built_in: Option<&Arc<Environment>>, reader: &mut Reader
     }
     let Some(gateway) = gateway else {
         if !gateway_set {
-            reader.refuse_lack(&section, "has no gateway: add gateway = \"binary://HOST:2195\"");
+            reader.refuse_lack(&section, "has no gateway: add gateway = \"https://HOST\" or \"binary://HOST:2195\"");
         }
         return None;
     };
-    if gateway.protocol != Protocol::Binary && built_in.is_none_or(|row| row.gateway != gateway) {
-        let scheme = gateway.protocol.name();
-        reader
-            .warn(&key("gateway"), format!("{scheme} gateways come in a later version; apps cannot use this one yet"));
+    if gateway.protocol == Protocol::Fcm && built_in.is_none_or(|row| row.gateway != gateway) {
+        let text = "fcm gateways come in a later version; apps cannot use this one yet".to_owned();
+        reader.warn(&key("gateway"), text);
     }
     Some(Environment { name: name.into(), gateway, feedback, ca, proxy })
 }
