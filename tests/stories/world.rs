@@ -1,12 +1,14 @@
 //! A simulator, a daemon on it and a client of the daemon, all on free ports of this machine.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use apnsd::client::{Client, ClientError};
 use apnsd::clock::Clock;
 use apnsd::config::Config;
 use apnsd::daemon::{Daemon, Stopped};
+use apnsd::domain::app::Environment;
 use apnsd::listener::address::ListenAddress;
 use apnsd::shutdown::Shutdown;
 use apnsd::simulator::journal::entry::{Notification, Verdict};
@@ -48,6 +50,7 @@ impl World {
         let (mut config, _) = loaded.unwrap();
         config.listen = vec![ListenAddress::parse("127.0.0.1:0").unwrap()];
         config.shutdown.deadline = Duration::from_secs(5);
+        over_the_binary_gateway(&mut config);
         configure(&mut config);
         let daemon = Daemon::start(&config, clock.clone()).await.unwrap();
         let client = Client::new(&format!("http://{}", daemon.addresses()[0]), PATIENCE).unwrap();
@@ -185,6 +188,14 @@ impl World {
             }
         });
         found.await.expect("the status never came")
+    }
+}
+
+/// The plain names lead to the binary gateway here, as one line of a configuration makes them.
+fn over_the_binary_gateway(config: &mut Config) {
+    for name in ["sandbox", "production"] {
+        let binary = Arc::clone(&config.environments[&*format!("{name}-binary")]);
+        config.environments.insert(name.into(), Arc::new(Environment { name: name.into(), ..(*binary).clone() }));
     }
 }
 
