@@ -193,7 +193,8 @@ impl Session {
 
     fn owe(&mut self, stream: u32, length: u32) {
         if length > 0 {
-            *self.owed.entry(stream).or_default() += length;
+            let owed = self.owed.entry(stream).or_default();
+            *owed = owed.saturating_add(length);
         }
     }
 
