@@ -19,6 +19,7 @@ mod config_file;
 mod connection;
 mod control;
 pub mod feedback;
+mod http2;
 pub mod journal;
 mod listener;
 pub mod peer;

@@ -1,0 +1,5 @@
+//! The HTTP/2 provider API.
+
+mod frame;
+mod hpack;
+mod session;
