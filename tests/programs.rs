@@ -87,7 +87,19 @@ fn simulator_daemon_and_command_line_work_as_processes_and_stop_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("simulator");
     let any = "127.0.0.1:0";
-    let args = ["simulate", "--binary", any, "--feedback", any, "--control", any, "--dir", path.to_str().unwrap()];
+    let args = [
+        "simulate",
+        "--binary",
+        any,
+        "--feedback",
+        any,
+        "--http2",
+        any,
+        "--control",
+        any,
+        "--dir",
+        path.to_str().unwrap(),
+    ];
     let mut simulator = Running::start(apnsd(&args));
     let mut lines = simulator.stdout().lines();
     let config = word_after(&mut lines, "configuration");
@@ -100,7 +112,7 @@ fn simulator_daemon_and_command_line_work_as_processes_and_stop_in_order() {
     let url = format!("http://{}", word_after(&mut log, "listening address="));
 
     let certificate = path.join("good.pem");
-    let provision = ["provision", "myapp", certificate.to_str().unwrap(), "sandbox"];
+    let provision = ["provision", "myapp", certificate.to_str().unwrap(), "sandbox-binary"];
     stdout(&run(&[&provision[..], &["--url", &url]].concat()));
     let (good, bad) = ("aa".repeat(32), format!("bad8{}", "0".repeat(60)));
     let notify = ["notify", "myapp", "--token", &good, "--token", &bad, "--alert", "Hello", "--url", &url];
@@ -129,7 +141,19 @@ fn a_hangup_takes_over_the_configuration_and_a_bad_one_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let simulated = dir.path().join("simulator");
     let any = "127.0.0.1:0";
-    let args = ["simulate", "--binary", any, "--feedback", any, "--control", any, "--dir", simulated.to_str().unwrap()];
+    let args = [
+        "simulate",
+        "--binary",
+        any,
+        "--feedback",
+        any,
+        "--http2",
+        any,
+        "--control",
+        any,
+        "--dir",
+        simulated.to_str().unwrap(),
+    ];
     let mut simulator = Running::start(apnsd(&args));
     let base = std::fs::read_to_string(word_after(&mut simulator.stdout().lines(), "configuration")).unwrap();
     let config = dir.path().join("apnsd.toml");
@@ -141,11 +165,12 @@ fn a_hangup_takes_over_the_configuration_and_a_bad_one_changes_nothing() {
     let status = |app: &str| run(&["status", app, "--json", "--url", &url]);
     assert!(!status("myapp").status.success());
 
-    let section = "[[app]]\napp_id = \"myapp\"\ncertificate = \"simulator/good.pem\"\nenvironment = \"sandbox\"\n";
+    let section =
+        "[[app]]\napp_id = \"myapp\"\ncertificate = \"simulator/good.pem\"\nenvironment = \"sandbox-binary\"\n";
     write(section);
     daemon.signal("HUP");
     word_after(&mut log, "reloaded");
-    assert!(stdout(&status("myapp")).contains("\"environment\": \"sandbox\""));
+    assert!(stdout(&status("myapp")).contains("\"environment\": \"sandbox-binary\""));
 
     write("[[app]]\napp_id = \"other\"\n[nonsense]\nkey = 1\n");
     daemon.signal("HUP");
@@ -158,7 +183,7 @@ fn a_hangup_takes_over_the_configuration_and_a_bad_one_changes_nothing() {
     daemon.signal("HUP");
     assert_eq!(word_after(&mut log, "a change of "), "[limits]");
     word_after(&mut log, "reloaded");
-    assert!(stdout(&status("myapp")).contains("\"environment\": \"production\""));
+    assert!(stdout(&status("myapp")).contains("\"environment\": \"production-binary\""));
     word_after(&mut log, "DEBUG");
 
     assert_eq!(daemon.terminate().0, Some(0));

@@ -126,9 +126,9 @@ impl Stage<'_> {
             self.url
         ))?;
         let certificate = Value::string(self.simulator.certificates().good.pem.clone());
-        let arguments = vec![Value::string(APP), certificate, Value::string("sandbox"), Value::Int(15)];
+        let arguments = vec![Value::string(APP), certificate, Value::string("sandbox-binary"), Value::Int(15)];
         self.call("provision", arguments).await?;
-        print("provision(\"demo\", certificate, \"sandbox\", 15)         nil\n")?;
+        print("provision(\"demo\", certificate, \"sandbox-binary\", 15)  nil\n")?;
         let tokens: Vec<String> = (1..=COUNT).map(token).collect();
         let listed = tokens.iter().cloned().map(Value::string).collect();
         let notifications = (1..=COUNT).map(notification).collect();

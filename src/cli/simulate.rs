@@ -11,11 +11,13 @@ use super::output;
 use super::running::{self, StopSignals};
 use crate::clock::Clock;
 use crate::shutdown::Shutdown;
+use crate::simulator::certificates::BUNDLE_ID;
 use crate::simulator::{Settings, Simulator};
 
-/// Run a gateway and feedback service to try things with, without an Apple account
+/// Run Apple's gateways to try things with, without an Apple account
 ///
-/// Writes a CA, certificates and a ready apnsd.toml into DIR, keeps a journal of everything that it receives, and
+/// The HTTP/2 provider API, the binary gateway and its feedback service, all on this machine.
+/// Writes a CA, certificates, keys and a ready apnsd.toml into DIR, keeps a journal of everything that it receives, and
 /// serves the journal and commands for faults as JSON on the control port.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  apnsd simulate --dir simulator --binary 127.0.0.1:2195")]
@@ -29,6 +31,9 @@ pub(super) struct Simulate {
     /// Address of the feedback service
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2196")]
     feedback: SocketAddr,
+    /// Address of the HTTP/2 provider API
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2197")]
+    http2: SocketAddr,
     /// Address of the journal and the fault commands
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2199")]
     control: SocketAddr,
@@ -45,6 +50,7 @@ pub(super) fn run(args: Simulate) -> Result<(), Failure> {
     let settings = Settings {
         binary: args.binary,
         feedback: args.feedback,
+        http2: args.http2,
         control: args.control,
         count_only: args.count_only,
         seed: args.seed.unwrap_or_default(),
@@ -68,24 +74,42 @@ const STOP_DEADLINE: Duration = Duration::from_secs(5);
 fn introduction(simulator: &Simulator) -> String {
     let config = simulator.config_file().display();
     let certificate = simulator.certificates().good.path.display();
+    let key = &simulator.certificates().provider_keys.good;
     format!(
-        "binary gateway    binary://{}\n\
+        "HTTP/2 provider   https://{}  (environments sandbox and production)\n\
+         binary gateway    binary://{}  (sandbox-binary and production-binary)\n\
          feedback service  binary://{}\n\
          control port      http://{}/  (journal, faults; open it for help)\n\
          configuration     {config}\n\
-         certificate       {certificate}\n\n\
+         certificate       {certificate}  ({BUNDLE_ID})\n\
+         provider key      {}  (key {}, team {})\n\n\
          Start a daemon on it:   apnsd serve --config {config}\n\
          and give it an app:     apnsd provision myapp {certificate} sandbox\n",
+        simulator.http2_address(),
         simulator.binary_address(),
         simulator.feedback_address(),
         simulator.control_address(),
+        key.file.path.display(),
+        key.key_id,
+        key.team_id,
     )
 }
 
 fn summary(simulator: &Simulator) -> String {
     let summary = simulator.journal().summary();
+    let http2 = summary.http2;
     format!(
-        "\nreceived {} notifications on {} connections: {} accepted, {} rejected, {} discarded\n",
-        summary.packets, summary.connections, summary.accepted, summary.rejected, summary.discarded
+        "\nHTTP/2: received {} notifications on {} connections: {} accepted, {} rejected, {} not processed\n\
+         binary: received {} notifications on {} connections: {} accepted, {} rejected, {} discarded\n",
+        http2.requests,
+        http2.connections,
+        http2.accepted,
+        http2.rejected,
+        http2.not_processed,
+        summary.packets,
+        summary.connections,
+        summary.accepted,
+        summary.rejected,
+        summary.discarded
     )
 }

@@ -54,7 +54,7 @@ pub(super) struct Connection<'a> {
 pub(super) struct Input {
     buffer: BytesMut,
     /// Notifications of one read, on their way to the journal.
-    chunk: Vec<Notification>,
+    chunk: Vec<Event>,
     /// Something could not be read; nothing after it can.
     unreadable: bool,
     /// How the client ended its side.
@@ -163,7 +163,7 @@ impl Connection<'_> {
             };
             counts.count(verdict);
             if self.shared.journal.keeps_entries() {
-                self.input.chunk.push(notification(&packet, verdict));
+                self.input.chunk.push(Event::Notification(notification(&packet, verdict)));
             }
             if let (Verdict::Accepted, Some(token)) = (verdict, packet.token)
                 && TokenRule::of(token) == TokenRule::Unregistered

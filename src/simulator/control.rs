@@ -22,7 +22,9 @@ use tracing::warn;
 
 use super::HELP;
 use super::feedback::FeedbackList;
+use super::http2::provider_token::{ProviderTokenUse, ProviderTokens};
 use super::journal::Journal;
+use super::journal::entry::Summary;
 use super::script::{CommandError, Script};
 use crate::clock::Clock;
 use crate::shutdown::Shutdown;
@@ -40,6 +42,15 @@ pub(super) struct Control {
     pub(super) journal: Journal,
     pub(super) script: Script,
     pub(super) feedback: FeedbackList,
+    pub(super) provider_tokens: ProviderTokens,
+}
+
+/// The counts, and the provider tokens that were taken.
+#[derive(Serialize)]
+struct Counts {
+    #[serde(flatten)]
+    summary: Summary,
+    provider_tokens: Vec<ProviderTokenUse>,
 }
 
 /// Serves until the stop; requests that are under way have [`STOP_MAX`].
@@ -136,7 +147,8 @@ async fn journal(State(control): State<Arc<Control>>, RawQuery(query): RawQuery)
 }
 
 async fn summary(State(control): State<Arc<Control>>) -> Response {
-    Json(control.journal.summary()).into_response()
+    let (summary, provider_tokens) = (control.journal.summary(), control.provider_tokens.taken());
+    Json(Counts { summary, provider_tokens }).into_response()
 }
 
 async fn command(State(control): State<Arc<Control>>, body: Bytes) -> Result<Response, Refusal> {

@@ -1,13 +1,15 @@
-//! Apple on loopback: the binary gateway, its feedback service, and a control port. A product: for the demo, for
+//! Apple on loopback: the binary gateway, its feedback service, the HTTP/2 provider API, and a control port. A product: for the demo, for
 //! staging and for tests.
 //!
-//! Without commands it behaves as Apple's gateway did (Binary Provider API). What it is told to do otherwise, by token
+//! Without commands it behaves as Apple's gateways do (Binary Provider API; "Sending notification requests to APNs"). What it is told to do otherwise, by token
 //! prefixes and by commands, is in the text below, which is also what `GET /` on the control port answers.
 //!
 //! - `script`: what goes wrong and where; `script/session.rs` is the protocol's state machine, and pure;
 //! - `journal`: everything that was received, with its verdict;
 //! - `certificates`, `config_file`: what is written into the directory;
-//! - `binary`, `connection`, `feedback`, `listener`, `tls`, `socket`, `admission`, `peer`: the servers;
+//! - `binary`, `connection`, `feedback`: the binary gateway and its feedback service;
+//! - `http2`: the provider API;
+//! - `listener`, `reception`, `admission`, `tls`, `socket`, `peer`: what the servers have in common;
 //! - `control`: journal and commands over HTTP.
 //!
 #![doc = include_str!("help.md")]
@@ -19,10 +21,11 @@ mod config_file;
 mod connection;
 mod control;
 pub mod feedback;
-mod http2;
+pub mod http2;
 pub mod journal;
 mod listener;
 pub mod peer;
+mod reception;
 pub mod script;
 mod socket;
 mod tls;
@@ -37,15 +40,18 @@ use tokio::net::TcpListener;
 
 use self::binary::Gateway;
 use self::certificates::Certificates;
+use self::config_file::Addresses;
 use self::control::Control;
 use self::feedback::FeedbackList;
 use self::feedback::command::FeedbackCommand;
+use self::http2::provider_token::{ProviderTokenUse, ProviderTokens};
+use self::http2::server::Server;
 use self::journal::Journal;
 use self::listener::Shared;
 use self::peer::GatewayEnvironment;
 use self::script::session::Limits;
 use self::script::{CommandError, Script};
-use self::tls::Tls;
+use self::tls::{Inside, Tls};
 use crate::clock::Clock;
 use crate::shutdown::Shutdown;
 
@@ -60,6 +66,8 @@ pub struct Settings {
     pub binary: SocketAddr,
     /// Where the feedback service listens.
     pub feedback: SocketAddr,
+    /// Where the HTTP/2 provider API listens.
+    pub http2: SocketAddr,
     /// Where the control port listens.
     pub control: SocketAddr,
     /// The environment that it plays.
@@ -87,6 +95,7 @@ impl Settings {
             dir: dir.into(),
             binary: loopback(2195),
             feedback: loopback(2196),
+            http2: loopback(2197),
             control: loopback(2199),
             environment: GatewayEnvironment::Both,
             count_only: false,
@@ -100,7 +109,7 @@ impl Settings {
     /// Free ports on loopback, for tests and demos.
     pub fn on_free_ports(dir: impl Into<PathBuf>) -> Self {
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self { binary: free, feedback: free, control: free, ..Self::new(dir) }
+        Self { binary: free, feedback: free, http2: free, control: free, ..Self::new(dir) }
     }
 }
 
@@ -128,6 +137,9 @@ pub enum SimulatorError {
     /// `ca.pem` and `ca-key.pem` exist and are of no use.
     #[error("ca.pem and ca-key.pem in {} do not belong together: remove both to get new ones", .0.display())]
     Authority(PathBuf),
+    /// A provider key that exists and is of no use.
+    #[error("{} is no key on the curve P-256: remove it to get a new one", .0.display())]
+    ProviderKey(PathBuf),
     /// A certificate could not be made.
     #[error("cannot issue a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
@@ -141,12 +153,14 @@ pub enum SimulatorError {
 pub struct Simulator {
     binary: SocketAddr,
     feedback: SocketAddr,
+    http2: SocketAddr,
     control: SocketAddr,
     config_file: PathBuf,
     certificates: Arc<Certificates>,
     journal: Journal,
     script: Script,
     feedback_list: FeedbackList,
+    provider_tokens: ProviderTokens,
 }
 
 impl Simulator {
@@ -155,23 +169,51 @@ impl Simulator {
         let certificates = Arc::new(Certificates::open(&settings.dir, &clock)?);
         let (binary_listener, binary) = listen("the binary gateway", settings.binary).await?;
         let (feedback_listener, feedback) = listen("the feedback service", settings.feedback).await?;
+        let (http2_listener, http2) = listen("the HTTP/2 provider API", settings.http2).await?;
         let (control_listener, control) = listen("the control port", settings.control).await?;
-        let config_file = config_file::write(reachable(binary), reachable(feedback), &certificates)?;
+        let reached = Addresses { binary: reachable(binary), feedback: reachable(feedback), http2: reachable(http2) };
+        let config_file = config_file::write(&reached, &certificates)?;
 
         let journal_memory = if settings.count_only { 0 } else { settings.journal_memory };
         let journal = Journal::new(clock.clone(), journal_memory);
-        let addresses = vec![reachable(binary).ip(), reachable(feedback).ip()];
-        let tls = Tls::new(Arc::clone(&certificates), addresses, clock.clone())?;
-        let shared = Arc::new(Shared::new(clock, shutdown.clone(), journal.clone(), tls, settings.environment));
-        let script = Script::default();
+        let hosts = vec![reached.binary.ip(), reached.feedback.ip(), reached.http2.ip()];
+        let tls = |inside| Tls::new(inside, Arc::clone(&certificates), hosts.clone(), clock.clone());
+        let (binary_tls, http2_tls) = (tls(Inside::Binary)?, tls(Inside::Http2)?);
+        let environment = settings.environment;
+        let shared = Arc::new(Shared::new(clock.clone(), shutdown.clone(), journal.clone(), binary_tls, environment));
+        let (script, provider_tokens) = (Script::default(), ProviderTokens::new(Arc::clone(&certificates)));
         let feedback_list = shared.feedback.clone();
         let limits = Limits { legacy: settings.legacy_limit, frame: settings.frame_limit };
         let gateway = Arc::new(Gateway::new(Arc::clone(&shared), script.clone(), limits, settings.seed));
+        let (tokens, seed) = (provider_tokens.clone(), settings.seed);
+        let server = Arc::new(Server::new(Arc::clone(&shared), http2_tls, script.clone(), seed, tokens));
+        let simulator = Self {
+            binary,
+            feedback,
+            http2,
+            control,
+            config_file,
+            certificates,
+            journal,
+            script,
+            feedback_list,
+            provider_tokens,
+        };
         shutdown.spawn(binary::serve(binary_listener, binary, gateway));
-        let port = Control { journal: journal.clone(), script: script.clone(), feedback: feedback_list.clone() };
-        shutdown.spawn(control::serve(control_listener, port, shared.clock.clone(), shutdown.clone()));
+        shutdown.spawn(http2::server::serve(http2_listener, http2, server));
+        shutdown.spawn(control::serve(control_listener, simulator.steering(), clock, shutdown.clone()));
         shutdown.spawn(feedback::serve(feedback_listener, feedback, shared));
-        Ok(Self { binary, feedback, control, config_file, certificates, journal, script, feedback_list })
+        Ok(simulator)
+    }
+
+    /// What the control port shows and steers.
+    fn steering(&self) -> Control {
+        Control {
+            journal: self.journal.clone(),
+            script: self.script.clone(),
+            feedback: self.feedback_list.clone(),
+            provider_tokens: self.provider_tokens.clone(),
+        }
     }
 
     /// Where the binary gateway listens.
@@ -182,6 +224,11 @@ impl Simulator {
     /// Where the feedback service listens.
     pub fn feedback_address(&self) -> SocketAddr {
         self.feedback
+    }
+
+    /// Where the HTTP/2 provider API listens.
+    pub fn http2_address(&self) -> SocketAddr {
+        self.http2
     }
 
     /// Where the control port listens.
@@ -207,6 +254,11 @@ impl Simulator {
     /// What goes wrong on gateway connections.
     pub fn script(&self) -> &Script {
         &self.script
+    }
+
+    /// The provider tokens that it took, in the order of their first use.
+    pub fn provider_tokens(&self) -> Vec<ProviderTokenUse> {
+        self.provider_tokens.taken()
     }
 
     /// Tells the feedback service something. How many tuples wait for the app that the command names.

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use aws_lc_rs::digest;
 use rustls_pki_types::CertificateDer;
+use x509_parser::asn1_rs::{Any, FromDer as _, Oid, Sequence, Utf8String, oid};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::oid_registry::{Oid, asn1_rs::oid};
 
 use super::journal::entry::{Event, Service};
 use crate::domain::token::token_hex;
@@ -35,6 +35,8 @@ pub(super) struct Peer {
     pub(super) subject: String,
     /// Bundle id.
     pub(super) uid: String,
+    /// What extension 1.2.840.113635.100.6.3.6 lists.
+    pub(super) topics: Vec<String>,
     /// Which connections belong together: all with the same leaf.
     pub(super) leaf: Vec<u8>,
     development: bool,
@@ -54,6 +56,7 @@ impl Peer {
         Self {
             subject: common_name.unwrap_or_default().to_owned(),
             uid: uid.unwrap_or_default().to_owned(),
+            topics: extension(&certificate, &TOPICS).map(topics).unwrap_or_default(),
             leaf: leaf.to_vec(),
             development: development || universal,
             production: production || universal,
@@ -62,7 +65,10 @@ impl Peer {
 
     /// What the journal says when its connection stands.
     pub(super) fn opened(&self, service: Service, from: SocketAddr, tls: &'static str) -> Event {
-        let fingerprint = token_hex(digest::digest(&digest::SHA256, &self.leaf).as_ref());
+        let fingerprint = match &self.leaf[..] {
+            [] => String::new(),
+            leaf => token_hex(digest::digest(&digest::SHA256, leaf).as_ref()),
+        };
         Event::Opened { service, peer: from, tls, subject: self.subject.clone(), fingerprint }
     }
 
@@ -76,6 +82,22 @@ impl Peer {
     }
 }
 
-fn has(certificate: &X509Certificate<'_>, extension: &Oid<'_>) -> bool {
-    certificate.extensions().iter().any(|found| found.oid == *extension)
+fn has(certificate: &X509Certificate<'_>, oid: &Oid<'_>) -> bool {
+    extension(certificate, oid).is_some()
+}
+
+fn extension<'a>(certificate: &'a X509Certificate<'_>, oid: &Oid<'_>) -> Option<&'a [u8]> {
+    certificate.extensions().iter().find(|found| found.oid == *oid).map(|found| found.value)
+}
+
+/// The names of a topic list: SEQUENCE of alternating UTF8String topic and SEQUENCE of its kinds.
+fn topics(der: &[u8]) -> Vec<String> {
+    let Ok((_, list)) = Sequence::from_der(der) else { return Vec::new() };
+    let mut rest: &[u8] = &list.content;
+    let mut topics = Vec::new();
+    while let Ok((behind, item)) = Any::from_der(rest) {
+        topics.extend(Utf8String::try_from(item).map(|topic| topic.string()));
+        rest = behind;
+    }
+    topics
 }

@@ -1,5 +1,5 @@
-//! The server's side of TLS: mutual, TLS 1.2 and 1.3, verified against the simulator's own authority, with the faults
-//! that a handshake can have. Sessions are not resumed, so that every connection is judged anew.
+//! The server's side of TLS 1.2 and 1.3, with the faults that a handshake can have. Clients of the binary gateway show a
+//! certificate, those of the HTTP/2 provider API may; it is verified against the simulator's own authority. Sessions are not resumed, so that every connection is judged anew.
 
 use std::io;
 use std::net::IpAddr;
@@ -64,9 +64,22 @@ impl Handshake {
     }
 }
 
+/// What is spoken inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Inside {
+    /// The binary protocols: with a client certificate, without ALPN.
+    Binary,
+    /// HTTP/2: ALPN `h2` is required; the client certificate may be left away.
+    Http2,
+}
+
+/// ALPN's name of HTTP/2 over TLS (RFC 9113, 3.2).
+const H2: &[u8] = b"h2";
+
 /// Makes TLS connections out of TCP connections.
 #[derive(Debug)]
 pub(super) struct Tls {
+    inside: Inside,
     clock: Clock,
     provider: Arc<CryptoProvider>,
     verifier: Arc<dyn ClientCertVerifier>,
@@ -78,6 +91,7 @@ pub(super) struct Tls {
 impl Tls {
     /// A server for loopback and these addresses.
     pub(super) fn new(
+        inside: Inside,
         certificates: Arc<Certificates>,
         addresses: Vec<IpAddr>,
         clock: Clock,
@@ -86,12 +100,15 @@ impl Tls {
         let mut roots = RootCertStore::empty();
         let ca = CertificateDer::from_pem_slice(certificates.ca.pem.as_bytes());
         roots.add(ca.map_err(|error| rustls::Error::General(error.to_string()))?)?;
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .build()
-            .map_err(|error| rustls::Error::General(error.to_string()))?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let verifier = match inside {
+            Inside::Binary => verifier.build(),
+            Inside::Http2 => verifier.allow_unauthenticated().build(),
+        };
+        let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
         let identity = certificates.server(None, &addresses)?;
-        let correct = config(&provider, &clock, &verifier, identity, &Handshake::default())?;
-        Ok(Self { clock, provider, verifier, certificates, addresses, correct })
+        let correct = config(inside, &provider, &clock, &verifier, identity, &Handshake::default())?;
+        Ok(Self { inside, clock, provider, verifier, certificates, addresses, correct })
     }
 
     /// Shakes hands. An error is in words.
@@ -111,6 +128,9 @@ impl Tls {
             }
             Err(_) => return Err(format!("no handshake within {} s", HANDSHAKE_MAX.as_secs())),
         };
+        if self.inside == Inside::Http2 && stream.get_ref().1.alpn_protocol() != Some(H2) {
+            return Err("the client does not speak HTTP/2: no ALPN `h2`".to_owned());
+        }
         let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let peer = leaf.map(Peer::of).unwrap_or_default();
         update_keys(&mut stream, handshake.key_updates).await.map_err(|error| error.to_string())?;
@@ -126,7 +146,7 @@ impl Tls {
             Some(alert) => Arc::new(Refusing { inner: Arc::clone(&self.verifier), alert }),
             None => Arc::clone(&self.verifier),
         };
-        config(&self.provider, &self.clock, &verifier, identity, handshake)
+        config(self.inside, &self.provider, &self.clock, &verifier, identity, handshake)
     }
 }
 
@@ -139,6 +159,7 @@ pub(super) fn version(stream: &TlsStream<TcpStream>) -> &'static str {
 }
 
 fn config(
+    inside: Inside,
     provider: &Arc<CryptoProvider>,
     clock: &Clock,
     verifier: &Arc<dyn ClientCertVerifier>,
@@ -155,6 +176,9 @@ fn config(
         .with_protocol_versions(versions)?
         .with_client_cert_verifier(Arc::clone(verifier))
         .with_single_cert(vec![identity.certificate], identity.key)?;
+    if inside == Inside::Http2 {
+        config.alpn_protocols = vec![H2.to_vec()];
+    }
     config.session_storage = match handshake.tickets {
         0 => Arc::new(NoServerSessionStorage {}),
         count => ServerSessionMemoryCache::new(usize::from(count)),
@@ -194,6 +218,10 @@ struct Refusing {
 }
 
 impl ClientCertVerifier for Refusing {
+    fn client_auth_mandatory(&self) -> bool {
+        self.inner.client_auth_mandatory()
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.inner.root_hint_subjects()
     }

@@ -80,7 +80,7 @@ fn a_purge_without_a_terminal_wants_to_be_told_twice() {
 fn what_waits_is_seen_and_can_be_purged() {
     let world = World::start();
     let certificate = world.certificate();
-    world.done(&["provision", "myapp", certificate.to_str().unwrap(), "sandbox"]);
+    world.done(&["provision", "myapp", certificate.to_str().unwrap(), "sandbox-binary"]);
     world.done(&["pause", "myapp"]);
     let [one, two] = ["aa", "bb"].map(|digits| digits.repeat(32));
     world.done(&["notify", "myapp", "--token", &one, "--token", &two, "--alert", "Hello"]);

@@ -41,7 +41,7 @@ fn nothing_known_is_said_and_a_bad_limit_refused() {
 #[test]
 fn a_notification_is_found_by_the_beginning_of_its_token_wherever_it_is() {
     let world = World::start();
-    world.done(&["provision", "myapp", world.certificate().to_str().unwrap(), "sandbox"]);
+    world.done(&["provision", "myapp", world.certificate().to_str().unwrap(), "sandbox-binary"]);
     world.done(&["pause", "myapp"]);
     let [token, other] = ["0badcafe", "0badcaff"].map(|digits| digits.repeat(8));
     world.done(&["notify", "myapp", "--token", &token, "--token", &other, "--alert", "Hello"]);

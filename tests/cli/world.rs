@@ -32,7 +32,8 @@ impl World {
     pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("simulator");
-        let mut simulate = apnsd(&["simulate", "--binary", ANY, "--feedback", ANY, "--control", ANY, "--dir"]);
+        let mut simulate =
+            apnsd(&["simulate", "--binary", ANY, "--feedback", ANY, "--http2", ANY, "--control", ANY, "--dir"]);
         let mut simulator = Running(simulate.arg(&path).stdout(Stdio::piped()).spawn().unwrap());
         let config = word_after(simulator.0.stdout.as_mut().unwrap(), "configuration");
         let mut serve = apnsd(&["serve", "--config", &config, "--listen", ANY]);

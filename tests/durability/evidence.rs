@@ -133,6 +133,7 @@ impl Evidence {
             }
             Event::Opened { .. } | Event::Refused { .. } | Event::Notification(_) => (),
             Event::Answered { .. } | Event::Feedback { .. } | Event::Closed { .. } => (),
+            Event::Request(_) | Event::GoAway { .. } | Event::Violation { .. } => (),
         }
     }
 

@@ -9,4 +9,6 @@ mod error_packets;
 mod feedback;
 mod handshakes;
 mod lab;
+mod provider;
+mod provider_lab;
 mod streams;

@@ -112,7 +112,7 @@ async fn a_new_certificate_takes_over_between_calls_and_nothing_is_lost() {
         world.notify(call).await.unwrap();
         let options = Value::Struct(vec![("force".into(), Value::Boolean(true))]);
         let pem = Value::string(certificates[(round + 1) % 2].clone());
-        let arguments = vec![Value::string(APP), pem, Value::string("sandbox"), Value::Int(15), options];
+        let arguments = vec![Value::string(APP), pem, Value::string("sandbox-binary"), Value::Int(15), options];
         world.client.call("provision", arguments).await.unwrap();
     }
     world.wait_until_arrived(&all).await;
@@ -237,7 +237,7 @@ async fn a_second_change_during_the_first_one_is_carried_out_too() {
     world.notify(&tokens(1)).await.unwrap();
     world.wait_until_accepted(1).await;
     world.simulator.script().command(Command::open([StreamFault::StopReading])).unwrap();
-    for environment in ["production", "sandbox"] {
+    for environment in ["production-binary", "sandbox-binary"] {
         let pem = Value::string(world.simulator.certificates().good.pem.clone());
         let arguments = vec![Value::string(APP), pem, Value::string(environment)];
         world.client.call("provision", arguments).await.unwrap();

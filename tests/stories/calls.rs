@@ -92,7 +92,7 @@ async fn an_unknown_app_comes_before_wrong_arguments() {
 async fn configure_provisions_all_of_initial_although_one_certificate_is_bad() {
     let world = World::start(|_| {}).await;
     let entry = |app: &'static str, certificate: String| {
-        array([Value::string(app), Value::string(certificate), Value::string("sandbox")])
+        array([Value::string(app), Value::string(certificate), Value::string("sandbox-binary")])
     };
     let certificates = world.simulator.certificates();
     let initial = array([

@@ -58,9 +58,9 @@ async fn reload(world: &World, change: impl FnOnce(&mut Config)) {
 }
 
 fn set_gateway(config: &mut Config, address: &str) {
-    let row = Arc::clone(&config.environments["sandbox"]);
+    let row = Arc::clone(&config.environments["sandbox-binary"]);
     let gateway = Address::parse(&format!("binary://{address}")).unwrap();
-    config.environments.insert("sandbox".into(), Arc::new(Environment { gateway, ..(*row).clone() }));
+    config.environments.insert("sandbox-binary".into(), Arc::new(Environment { gateway, ..(*row).clone() }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,10 +119,10 @@ async fn what_waits_for_a_vanished_environment_goes_out_when_it_is_there_again()
     world.simulator.script().command(Command::refuse(60_000)).unwrap();
     reload(&world, |config| set_gateway(config, "127.0.0.1:1")).await;
     world.notify(&tokens(7)).await.unwrap();
-    reload(&world, |config| drop(config.environments.remove("sandbox"))).await;
+    reload(&world, |config| drop(config.environments.remove("sandbox-binary"))).await;
     let status = world.wait_until_state("refused").await;
     let cause = text(&status, "cause");
-    assert!(cause.starts_with("environment `sandbox` is not in the configuration"), "{cause}");
+    assert!(cause.starts_with("environment `sandbox-binary` is not in the configuration"), "{cause}");
     let error = world.notify(&tokens(1)).await.unwrap_err();
     let expected = format!("Connection to the APNS server could not be made. {cause}");
     assert!(matches!(&error, ClientError::Fault(500, text) if *text == expected), "{error}");
@@ -141,7 +141,7 @@ async fn a_reload_applies_new_sections_and_resumes_what_was_paused_by_itself() {
         config.apps.push(AppSection {
             app_id: AppId::parse(APP).unwrap(),
             certificate: world.simulator.certificates().good.path.clone(),
-            environment: "sandbox".into(),
+            environment: "sandbox-binary".into(),
             timeout: None,
         });
     };
@@ -156,8 +156,10 @@ async fn a_reload_applies_new_sections_and_resumes_what_was_paused_by_itself() {
 }
 
 fn set_ca(config: &mut Config, ca: &Path) {
-    let row = Arc::clone(&config.environments["sandbox"]);
-    config.environments.insert("sandbox".into(), Arc::new(Environment { ca: Some(ca.to_owned()), ..(*row).clone() }));
+    let row = Arc::clone(&config.environments["sandbox-binary"]);
+    config
+        .environments
+        .insert("sandbox-binary".into(), Arc::new(Environment { ca: Some(ca.to_owned()), ..(*row).clone() }));
 }
 
 #[tokio::test(flavor = "multi_thread")]

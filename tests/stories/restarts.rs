@@ -68,7 +68,7 @@ async fn a_paused_app_is_still_paused_after_a_restart_and_has_its_queue() {
     world.notify(&[token("aa", 1), token("aa", 2)]).await.unwrap();
     let world = world.restarted().await;
     let status = world.wait_until_state("paused").await;
-    assert_eq!((member(&status, "waiting"), text(&status, "environment").as_str()), (&Value::Int(2), "sandbox"));
+    assert_eq!((member(&status, "waiting"), text(&status, "environment").as_str()), (&Value::Int(2), "sandbox-binary"));
     assert_eq!(world.accepted(), Vec::<String>::new());
     world.client.call("apnsd.resume", vec![Value::string(APP)]).await.unwrap();
     world.wait_until_accepted(2).await;

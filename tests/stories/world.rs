@@ -78,7 +78,7 @@ impl World {
     }
 
     pub(crate) async fn provision_as(&self, app: &str, certificate: &str) -> Result<(), ClientError> {
-        let arguments = [app, certificate, "sandbox"].map(|text| Value::string(text.to_owned()));
+        let arguments = [app, certificate, "sandbox-binary"].map(|text| Value::string(text.to_owned()));
         self.client.call("provision", arguments.to_vec()).await.map(drop)
     }
 
@@ -86,7 +86,7 @@ impl World {
     pub(crate) async fn replace(&self, bundle_id: &str) -> Result<(), ClientError> {
         let pem = Value::string(self.simulator.certificates().issue(bundle_id).unwrap());
         let options = Value::Struct(vec![("force".into(), Value::Boolean(true))]);
-        let arguments = vec![Value::string(APP), pem, Value::string("sandbox"), Value::Int(15), options];
+        let arguments = vec![Value::string(APP), pem, Value::string("sandbox-binary"), Value::Int(15), options];
         self.client.call("provision", arguments).await.map(drop)
     }
 

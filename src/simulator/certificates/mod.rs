@@ -11,11 +11,14 @@
 //! | `expired.pem`, `not-yet-valid.pem` | refuses it with the TLS alert `certificate_expired` |
 //! | `wrong-ca.pem` | refuses it with the TLS alert `unknown_ca`: a stranger signed it |
 //! | `mismatched-key.pem` | never sees it: the key belongs to another certificate |
+//! | `AuthKey_SIMULATOR1.p8` | takes its provider tokens: key `SIMULATOR1` of team `SIMTEAM001` |
+//! | other `AuthKey_*.p8` | see [`provider_keys`] |
 //! | `ca.pem` | signed all others and the server's; clients trust it |
 //! | `ca-key.pem` | the authority's own key |
 
 mod authority;
 mod files;
+pub mod provider_keys;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -25,6 +28,7 @@ use std::time::Duration;
 pub(super) use self::authority::ServerIdentity;
 use self::authority::{Authority, Leaf, Validity};
 pub(super) use self::files::write_private;
+use self::provider_keys::ProviderKeys;
 use crate::clock::Clock;
 use crate::domain::time::Timestamp;
 use crate::simulator::SimulatorError;
@@ -72,6 +76,8 @@ pub struct Certificates {
     pub wrong_ca: PemFile,
     /// The certificate of one pair and the key of another.
     pub mismatched_key: PemFile,
+    /// The keys of provider tokens.
+    pub provider_keys: ProviderKeys,
     authority: Authority,
     stranger: Authority,
     opened_at: Duration,
@@ -93,6 +99,7 @@ impl Certificates {
             };
             Ok::<_, SimulatorError>(PemFile { path, pem })
         };
+        let provider_keys = ProviderKeys::open(&dir)?;
         let leaf = || Leaf::universal(BUNDLE_ID, valid(now));
         Ok(Self {
             good: file("good.pem", &|| authority.issue(&leaf()))?,
@@ -104,6 +111,7 @@ impl Certificates {
             mismatched_key: file("mismatched-key.pem", &|| authority.issue_mismatched(&leaf()))?,
             dir,
             ca,
+            provider_keys,
             authority,
             stranger,
             opened_at: now,

@@ -125,6 +125,11 @@ fn files_are_private_and_nothing_else_is_left_behind() {
     }
     names.sort();
     let expected = [
+        "AuthKey_SIMFOREIGN.p8",
+        "AuthKey_SIMRELATED.p8",
+        "AuthKey_SIMSANDBOX.p8",
+        "AuthKey_SIMULATOR1.p8",
+        "AuthKey_SIMULATOR2.p8",
         "ca-key.pem",
         "ca.pem",
         "development.pem",

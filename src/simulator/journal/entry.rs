@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Serialize, Serializer};
 
+use super::request::{Request, RequestCounts};
 use crate::clock::Instant;
 use crate::domain::token::token_hex;
 
@@ -48,8 +49,10 @@ pub struct Notification {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Service {
-    /// The gateway for notifications.
+    /// The binary gateway.
     Gateway,
+    /// The HTTP/2 provider API.
+    Http2,
     /// The feedback service.
     Feedback,
 }
@@ -76,9 +79,10 @@ pub enum Event {
         peer: SocketAddr,
         /// `TLSv1.2` or `TLSv1.3`.
         tls: &'static str,
-        /// Common name of the client's certificate.
+        /// Common name of the client's certificate; empty without one.
         subject: String,
-        /// SHA-256 of that certificate in hex, as `openssl x509 -fingerprint -sha256` has it without its colons.
+        /// SHA-256 of that certificate in hex, as `openssl x509 -fingerprint -sha256` has it without its colons; empty
+        /// without one.
         fingerprint: String,
     },
     /// A connection came to nothing: refused, or given up by the client, before the handshake was complete.
@@ -92,6 +96,22 @@ pub enum Event {
     },
     /// A notification arrived.
     Notification(Notification),
+    /// A request of the HTTP/2 provider API arrived.
+    Request(Request),
+    /// The HTTP/2 provider API said that it goes away.
+    GoAway {
+        /// The last stream that it processes.
+        last_stream: u32,
+        /// Error code.
+        code: u32,
+        /// Debug data; text in JSON.
+        debug: String,
+    },
+    /// A client of the HTTP/2 provider API broke the rules of HTTP/2.
+    Violation {
+        /// In words.
+        what: String,
+    },
     /// An error packet was sent, or what a fault made of it.
     Answered {
         /// Its bytes; hex in JSON.
@@ -137,6 +157,8 @@ impl Entry {
             }
             Event::Opened { subject, fingerprint, .. } => subject.len() + fingerprint.len(),
             Event::Refused { reason, .. } => reason.len(),
+            Event::Request(request) => request.memory(),
+            Event::GoAway { debug: text, .. } | Event::Violation { what: text } => text.len(),
             Event::Answered { bytes } => bytes.len(),
             Event::Feedback { .. } | Event::Closed { .. } => 0,
         };
@@ -147,13 +169,13 @@ impl Entry {
 /// Exact counts since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
-    /// Gateway connections whose handshake was completed.
+    /// Connections to the binary gateway whose handshake was completed.
     pub connections: u64,
     /// Those of them that are open.
     pub open: u64,
-    /// Connections to either service that came to nothing.
+    /// Connections to any service that came to nothing.
     pub refused: u64,
-    /// Notifications that arrived; the sum of the next four.
+    /// Notifications that the binary gateway got; the sum of the next four.
     pub packets: u64,
     /// Notifications accepted.
     pub accepted: u64,
@@ -163,7 +185,7 @@ pub struct Summary {
     pub discarded: u64,
     /// Notifications lost on purpose.
     pub lost: u64,
-    /// Bytes received on gateway connections, without TLS.
+    /// Bytes received on connections to the binary gateway, without TLS.
     pub bytes: u64,
     /// Error packets sent.
     pub answered: u64,
@@ -173,6 +195,8 @@ pub struct Summary {
     pub feedback_open: u64,
     /// Feedback tuples sent whole.
     pub feedback_tuples: u64,
+    /// The HTTP/2 provider API.
+    pub http2: RequestCounts,
 }
 
 impl Summary {
@@ -195,6 +219,7 @@ impl Summary {
         self.discarded += other.discarded;
         self.lost += other.lost;
         self.bytes += other.bytes;
+        self.http2.add(&other.http2);
     }
 
     /// Counts anything else that is noted.
@@ -208,17 +233,27 @@ impl Summary {
                 self.feedback_connections += 1;
                 self.feedback_open += 1;
             }
+            (Event::Opened { .. }, Service::Http2) => {
+                self.http2.connections += 1;
+                self.http2.open += 1;
+            }
             (Event::Refused { .. }, _) => self.refused += 1,
+            (Event::Request(request), _) => {
+                self.http2.count(request.verdict, request.status.is_some(), request.excess);
+            }
+            (Event::GoAway { .. }, _) => self.http2.go_aways += 1,
+            (Event::Violation { .. }, _) => self.http2.violations += 1,
             (Event::Notification(notification), _) => self.count(notification.verdict),
             (Event::Answered { .. }, _) => self.answered += 1,
             (Event::Feedback { tuples }, _) => self.feedback_tuples += *tuples as u64,
             (Event::Closed { .. }, Service::Gateway) => self.open -= 1,
+            (Event::Closed { .. }, Service::Http2) => self.http2.open -= 1,
             (Event::Closed { .. }, Service::Feedback) => self.feedback_open -= 1,
         }
     }
 }
 
-fn hex<S: Serializer>(bytes: &Option<Box<[u8]>>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn hex<S: Serializer>(bytes: &Option<Box<[u8]>>, serializer: S) -> Result<S::Ok, S::Error> {
     bytes.as_deref().map(token_hex).serialize(serializer)
 }
 
@@ -227,7 +262,7 @@ fn hex_bytes<S: Serializer>(bytes: &Box<[u8]>, serializer: S) -> Result<S::Ok, S
     token_hex(bytes).serialize(serializer)
 }
 
-fn text<S: Serializer>(bytes: &Option<Box<[u8]>>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn text<S: Serializer>(bytes: &Option<Box<[u8]>>, serializer: S) -> Result<S::Ok, S::Error> {
     bytes.as_deref().map(String::from_utf8_lossy).serialize(serializer)
 }
 

@@ -5,6 +5,7 @@
 //! tokens and payloads stand here in full: this is a test tool, and nothing of it goes to a log.
 
 pub mod entry;
+pub mod request;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use self::entry::{Entry, Event, Notification, Service, Summary};
+use self::request::Request;
 use crate::clock::Clock;
 
 /// A part of the journal.
@@ -76,12 +78,24 @@ impl Journal {
         Page { entries, next, oldest }
     }
 
-    /// The notifications that are still held, in the order in which they arrived, each with its connection.
+    /// The binary gateway's notifications that are still held, in the order in which they arrived, each with its
+    /// connection.
     pub fn notifications(&self) -> Vec<(u64, Notification)> {
         let of = |entry: &Entry| match &entry.event {
             Event::Notification(notification) => Some((entry.connection, notification.clone())),
-            Event::Opened { .. } | Event::Refused { .. } | Event::Answered { .. } => None,
-            Event::Feedback { .. } | Event::Closed { .. } => None,
+            Event::Opened { .. } | Event::Refused { .. } | Event::Answered { .. } | Event::Request(_) => None,
+            Event::Feedback { .. } | Event::Closed { .. } | Event::GoAway { .. } | Event::Violation { .. } => None,
+        };
+        self.held().entries.iter().filter_map(of).collect()
+    }
+
+    /// The HTTP/2 provider API's requests that are still held, in the order in which they were complete, each with its
+    /// connection.
+    pub fn requests(&self) -> Vec<(u64, Request)> {
+        let of = |entry: &Entry| match &entry.event {
+            Event::Request(request) => Some((entry.connection, request.clone())),
+            Event::Opened { .. } | Event::Refused { .. } | Event::Answered { .. } | Event::Notification(_) => None,
+            Event::Feedback { .. } | Event::Closed { .. } | Event::GoAway { .. } | Event::Violation { .. } => None,
         };
         self.held().entries.iter().filter_map(of).collect()
     }
@@ -97,10 +111,10 @@ impl Journal {
         self.0.summary.send_modify(|summary| summary.count_event(&event, service));
     }
 
-    /// Notes a chunk of notifications and their counts; `notifications` is left empty.
-    pub(super) fn note_chunk(&self, connection: u64, counts: &Summary, notifications: &mut Vec<Notification>) {
-        if !notifications.is_empty() {
-            self.push(connection, notifications.drain(..).map(Event::Notification));
+    /// Notes a chunk of events that `counts` counts already; `events` is left empty.
+    pub(super) fn note_chunk(&self, connection: u64, counts: &Summary, events: &mut Vec<Event>) {
+        if !events.is_empty() {
+            self.push(connection, events.drain(..));
         }
         self.0.summary.send_modify(|summary| summary.add(counts));
     }

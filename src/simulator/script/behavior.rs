@@ -25,7 +25,7 @@ impl Behavior {
     /// Takes over a fault that lasts.
     pub(super) fn shape(&mut self, fault: &Fault) {
         match fault {
-            Fault::Connect(_) => (),
+            Fault::Connect(_) | Fault::Http2(_) => (),
             Fault::Stream(fault) => self.shape_stream(fault),
             Fault::Error(ErrorFault::Delay(delay)) => self.delay = Some(*delay),
             Fault::Error(ErrorFault::Then(ending)) => self.then = *ending,

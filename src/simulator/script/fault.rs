@@ -5,6 +5,9 @@
 
 use serde::Deserialize;
 
+use super::http2::Http2Fault;
+use super::{CommandError, Gateway};
+
 /// One thing that goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -15,24 +18,36 @@ pub enum Fault {
     Stream(StreamFault),
     /// In the error packet, and after it.
     Error(ErrorFault),
+    /// In the HTTP/2 provider API.
+    Http2(Http2Fault),
 }
 
 impl Fault {
     /// What is wrong with its numbers.
-    pub(super) fn problem(&self) -> Option<&'static str> {
-        match self {
+    pub(super) fn problem(&self) -> Option<CommandError> {
+        let text = match self {
             Self::Connect(ConnectFault::RecordSize(size)) if !(32..=16_000).contains(size) => {
-                Some("`record_size` is 32 to 16000 bytes")
+                "`record_size` is 32 to 16000 bytes"
             }
             Self::Connect(ConnectFault::KeyUpdates(1001..) | ConnectFault::SessionTickets(1001..)) => {
-                Some("`key_updates` and `session_tickets` are 0 to 1000")
+                "`key_updates` and `session_tickets` are 0 to 1000"
             }
-            Self::Stream(StreamFault::Lose(101..)) => Some("`lose` is 0 to 100 per cent"),
-            Self::Stream(StreamFault::Throttle(0)) => Some("`throttle` is at least 1 byte per second"),
-            Self::Error(ErrorFault::Delay(Delay::RandomMs { from, to })) if from > to => {
-                Some("`random_ms` needs `from` not above `to`")
-            }
-            Self::Connect(_) | Self::Stream(_) | Self::Error(_) => None,
+            Self::Stream(StreamFault::Lose(101..)) => "`lose` is 0 to 100 per cent",
+            Self::Stream(StreamFault::Throttle(0)) => "`throttle` is at least 1 byte per second",
+            Self::Error(ErrorFault::Delay(delay)) => delay.problem()?,
+            Self::Http2(fault) => return fault.problem(),
+            Self::Connect(_) | Self::Stream(_) | Self::Error(_) => return None,
+        };
+        Some(CommandError::Range(text))
+    }
+
+    /// The only gateway that it is for.
+    pub(super) fn only_at(&self) -> Option<Gateway> {
+        match self {
+            Self::Connect(_) => None,
+            Self::Stream(fault) => fault.is_binary().then_some(Gateway::Binary),
+            Self::Error(_) => Some(Gateway::Binary),
+            Self::Http2(_) => Some(Gateway::Http2),
         }
     }
 }
@@ -52,6 +67,12 @@ impl From<StreamFault> for Fault {
 impl From<ErrorFault> for Fault {
     fn from(fault: ErrorFault) -> Self {
         Self::Error(fault)
+    }
+}
+
+impl From<Http2Fault> for Fault {
+    fn from(fault: Http2Fault) -> Self {
+        Self::Http2(fault)
     }
 }
 
@@ -157,6 +178,18 @@ pub enum StreamFault {
     ZeroTokenQuirk,
 }
 
+impl StreamFault {
+    /// Whether it speaks the binary protocol; the others end or starve a connection, whatever it speaks.
+    const fn is_binary(&self) -> bool {
+        match self {
+            Self::Reject(_) | Self::Shutdown | Self::HalfClose | Self::Lose(_) | Self::ZeroTokenQuirk => true,
+            Self::Close { .. } | Self::StopReading | Self::Throttle(_) | Self::IdleClose(_) | Self::IdleReset(_) => {
+                false
+            }
+        }
+    }
+}
+
 /// What goes wrong with the error packet and after it (B10 to B13, B21).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -208,6 +241,16 @@ pub enum Delay {
     Further(u32),
     /// Never: what would have followed it comes at once.
     Never,
+}
+
+impl Delay {
+    /// What is wrong with its numbers.
+    pub(super) const fn problem(&self) -> Option<&'static str> {
+        match self {
+            Self::RandomMs { from, to } if *from > *to => Some("`random_ms` needs `from` not above `to`"),
+            Self::FixedMs(_) | Self::RandomMs { .. } | Self::Further(_) | Self::Never => None,
+        }
+    }
 }
 
 /// How the gateway ends a connection.

@@ -7,6 +7,7 @@
 pub(super) mod answer;
 mod behavior;
 pub mod fault;
+pub mod http2;
 pub(super) mod session;
 pub(super) mod tokens;
 
@@ -38,16 +39,29 @@ pub struct Command {
     /// How many notifications such a connection receives before the faults take effect.
     #[serde(default)]
     pub after: u64,
-    /// Closes the gateway's listener at once and for so long, in milliseconds: connections are refused by TCP.
+    /// Closes the listener at once and for so long, in milliseconds: connections are refused by TCP.
     #[serde(default)]
     pub refuse_ms: Option<u64>,
+    /// Which of the two gateways; if it is not said, each that the faults are for.
+    #[serde(default)]
+    pub gateway: Option<Gateway>,
+}
+
+/// One of the two gateways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gateway {
+    /// The binary gateway.
+    Binary,
+    /// The HTTP/2 provider API.
+    Http2,
 }
 
 /// The connections that a command applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Connections {
-    /// So many that are opened from now on.
+    /// So many that are opened from now on; where the command is for both gateways, so many of each.
     Next(u32),
     /// Those that are open now.
     Open,
@@ -73,6 +87,12 @@ pub enum CommandError {
     /// A fault of the connection's beginning, on open ones.
     #[error("`connect` faults do not apply to open connections: use `next` or `every`")]
     ConnectOpen,
+    /// A fault of one gateway, for the other one.
+    #[error("`error` faults are the binary gateway's, `http2` faults the provider API's: one command for each")]
+    WrongGateway,
+    /// A reason that does not exist.
+    #[error("the provider API knows no such reason; for one that nobody knows, use `answer` with `reason`")]
+    UnknownReason,
     /// Faults on open feedback connections, which are too short for it.
     #[error("feedback faults do not apply to open connections: use `next` or `every`")]
     FeedbackOpen,
@@ -114,13 +134,26 @@ impl Command {
         Self { after: notifications, ..self }
     }
 
+    /// The same on one of the gateways only.
+    #[must_use]
+    pub fn at(self, gateway: Gateway) -> Self {
+        Self { gateway: Some(gateway), ..self }
+    }
+
+    /// Whether it is for this gateway.
+    fn suits(&self, gateway: Gateway) -> bool {
+        let only = |fault: &Fault| fault.only_at().is_none_or(|only| only == gateway);
+        self.gateway.is_none_or(|wanted| wanted == gateway) && self.faults.iter().all(only)
+    }
+
     fn check(&self) -> Result<(), CommandError> {
         let connect = self.faults.iter().any(|fault| matches!(fault, Fault::Connect(_)));
         if let Some(problem) = self.faults.iter().find_map(Fault::problem) {
-            return Err(CommandError::Range(problem));
+            return Err(problem);
         }
         match () {
             () if self.faults.is_empty() && self.refuse_ms.is_none() => Err(CommandError::Empty),
+            () if !self.suits(Gateway::Binary) && !self.suits(Gateway::Http2) => Err(CommandError::WrongGateway),
             () if connect && self.after > 0 => Err(CommandError::ConnectAfter),
             () if connect && self.connections == Connections::Open => Err(CommandError::ConnectOpen),
             () => Ok(()),
@@ -150,6 +183,13 @@ pub struct Script(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
+    binary: Commands,
+    http2: Commands,
+}
+
+/// The commands in force at one gateway.
+#[derive(Debug, Default)]
+struct Commands {
     state: Mutex<State>,
     refused: watch::Sender<Option<Duration>>,
 }
@@ -200,51 +240,71 @@ impl Script {
     /// Puts a command into force. How many open connections took it.
     pub fn command(&self, command: Command) -> Result<usize, CommandError> {
         command.check()?;
+        let suitable = [Gateway::Binary, Gateway::Http2].into_iter().filter(|gateway| command.suits(*gateway));
+        Ok(suitable.map(|gateway| self.at(gateway).take_over(&command)).sum())
+    }
+
+    /// Back to correct behaviour: all commands are dropped, also by open connections (a close that has begun goes on),
+    /// and a closed listener opens again.
+    pub fn clear(&self) {
+        self.0.binary.clear();
+        self.0.http2.clear();
+    }
+
+    /// The faults of a connection that opens now, and its news from then on.
+    pub(super) fn open(&self, gateway: Gateway, connection: u64) -> (Vec<Scheduled>, mpsc::Receiver<Change>) {
+        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        let mut state = self.at(gateway).lock();
+        state.open.insert(connection, sender);
+        (state.standing.take(), receiver)
+    }
+
+    /// The connection is closed.
+    pub(super) fn closed(&self, gateway: Gateway, connection: u64) {
+        self.at(gateway).lock().open.remove(&connection);
+    }
+
+    /// For how long the listener is to be closed, each time that it is said.
+    pub(super) fn refused(&self, gateway: Gateway) -> watch::Receiver<Option<Duration>> {
+        self.at(gateway).refused.subscribe()
+    }
+
+    fn at(&self, gateway: Gateway) -> &Commands {
+        match gateway {
+            Gateway::Binary => &self.0.binary,
+            Gateway::Http2 => &self.0.http2,
+        }
+    }
+}
+
+impl Commands {
+    /// How many open connections took it.
+    fn take_over(&self, command: &Command) -> usize {
         if let Some(ms) = command.refuse_ms {
-            self.0.refused.send_replace(Some(Duration::from_millis(ms)));
+            self.refused.send_replace(Some(Duration::from_millis(ms)));
         }
         if command.faults.is_empty() {
-            return Ok(0);
+            return 0;
         }
-        let scheduled = Scheduled { after: command.after, faults: command.faults };
+        let scheduled = Scheduled { after: command.after, faults: command.faults.clone() };
         let mut state = self.lock();
         let told = match command.connections {
             Connections::Next(_) => 0,
             Connections::Open | Connections::Every => state.tell(&Change::Add(scheduled.clone())),
         };
         state.standing.add(command.connections, scheduled);
-        Ok(told)
+        told
     }
 
-    /// Back to correct behaviour: all commands are dropped, also by open connections (a close that has begun goes on),
-    /// and a closed listener opens again.
-    pub fn clear(&self) {
-        self.0.refused.send_replace(None);
+    fn clear(&self) {
+        self.refused.send_replace(None);
         let mut state = self.lock();
         state.standing.clear();
         state.tell(&Change::Clear);
     }
 
-    /// The faults of a connection that opens now, and its news from then on.
-    pub(super) fn open(&self, connection: u64) -> (Vec<Scheduled>, mpsc::Receiver<Change>) {
-        let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        let mut state = self.lock();
-        state.open.insert(connection, sender);
-        (state.standing.take(), receiver)
-    }
-
-    /// The connection is closed.
-    pub(super) fn closed(&self, connection: u64) {
-        self.lock().open.remove(&connection);
-    }
-
-    /// For how long the listener is to be closed, each time that it is said.
-    pub(super) fn refused(&self) -> watch::Receiver<Option<Duration>> {
-        self.0.refused.subscribe()
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

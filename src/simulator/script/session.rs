@@ -337,7 +337,7 @@ impl Session {
             Fault::Stream(StreamFault::Shutdown) if self.is_open() => {
                 self.reject(SHUTDOWN, self.identifiers.accepted, now);
             }
-            Fault::Connect(_) | Fault::Stream(_) | Fault::Error(_) => (),
+            Fault::Connect(_) | Fault::Stream(_) | Fault::Error(_) | Fault::Http2(_) => (),
         }
     }
 }

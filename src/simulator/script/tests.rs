@@ -12,7 +12,7 @@ fn close() -> Fault {
 }
 
 fn opens_with_faults(script: &Script, connection: u64) -> usize {
-    script.open(connection).0.len()
+    script.open(Gateway::Binary, connection).0.len()
 }
 
 #[test]
@@ -33,12 +33,12 @@ fn a_command_applies_to_so_many_connections() {
 #[test]
 fn a_command_applies_to_every_connection_until_it_is_cleared() {
     let script = Script::default();
-    let (none, mut changes) = script.open(1);
+    let (none, mut changes) = script.open(Gateway::Binary, 1);
     assert!(none.is_empty());
     assert_eq!(script.command(Command::every([close()]).after(4)), Ok(1));
     let scheduled = Scheduled { after: 4, faults: vec![close()] };
     assert_eq!(changes.try_recv(), Ok(Change::Add(scheduled.clone())));
-    assert_eq!(script.open(2).0, [scheduled]);
+    assert_eq!(script.open(Gateway::Binary, 2).0, [scheduled]);
     script.clear();
     assert_eq!(changes.try_recv(), Ok(Change::Clear));
     assert_eq!(opens_with_faults(&script, 3), 0);
@@ -47,9 +47,9 @@ fn a_command_applies_to_every_connection_until_it_is_cleared() {
 #[test]
 fn a_command_applies_to_open_connections_only() {
     let script = Script::default();
-    let (_, mut first) = script.open(1);
-    let (_, _second) = script.open(2);
-    script.closed(2);
+    let (_, mut first) = script.open(Gateway::Binary, 1);
+    let (_, _second) = script.open(Gateway::Binary, 2);
+    script.closed(Gateway::Binary, 2);
     assert_eq!(script.command(Command::open([close()])), Ok(1));
     assert!(first.try_recv().is_ok());
     assert_eq!(opens_with_faults(&script, 3), 0);
@@ -58,7 +58,7 @@ fn a_command_applies_to_open_connections_only() {
 #[test]
 fn a_refusal_is_told_and_taken_back() {
     let script = Script::default();
-    let mut refused = script.refused();
+    let mut refused = script.refused(Gateway::Binary);
     script.command(Command::refuse(1500)).unwrap();
     assert!(refused.has_changed().unwrap());
     assert_eq!(*refused.borrow_and_update(), Some(Duration::from_millis(1500)));

@@ -1,7 +1,10 @@
-//! Device tokens that make the gateway do something: its table of known and unknown devices. For people it stands in
+//! Device tokens that make a gateway do something: its table of known and unknown devices. For people it stands in
 //! `help.md`, section "Device tokens", and a test holds both equal.
 
-/// What the gateway does with a token.
+use super::fault::Ending;
+use crate::domain::apns::ApnsReason;
+
+/// What the binary gateway does with a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::simulator) enum TokenRule {
     Accept,
@@ -36,6 +39,66 @@ impl TokenRule {
             0xd => Self::Lose,
             0xe => Self::Reject(128),
             _ => Self::Accept,
+        }
+    }
+}
+
+/// What the HTTP/2 provider API does with a token, once the request is good otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::simulator) enum DeviceRule {
+    Accept,
+    Reject(ApnsReason),
+    /// Accepted; then the server goes away.
+    Shutdown,
+    Lose,
+    /// The connection ends without an answer.
+    End(Ending),
+    /// The stream is reset.
+    Reset,
+}
+
+impl DeviceRule {
+    /// The rule for a token.
+    pub(in crate::simulator) fn of(token: &[u8]) -> Self {
+        let of_number = |number: u8| {
+            let (tens, ones) = (usize::from(number >> 4), usize::from(number & 0x0f));
+            let documented = ApnsReason::DOCUMENTED.get(tens * 10 + ones).filter(|_| ones < 10 && tens < 10);
+            documented.map_or(Self::Accept, |reason| Self::Reject(*reason))
+        };
+        match token {
+            [0xee, number, ..] => of_number(*number),
+            _ => Self::alike(TokenRule::of(token)),
+        }
+    }
+
+    /// What comes nearest to the binary gateway's rule.
+    fn alike(rule: TokenRule) -> Self {
+        match rule {
+            TokenRule::Accept => Self::Accept,
+            TokenRule::Unregistered => Self::Reject(ApnsReason::Unregistered),
+            TokenRule::Shutdown => Self::Shutdown,
+            TokenRule::Reset => Self::End(Ending::Reset),
+            TokenRule::Close => Self::End(Ending::Clean),
+            TokenRule::Lose => Self::Lose,
+            TokenRule::Reject(status) => match status {
+                1 => Self::Reject(ApnsReason::InternalServerError),
+                2 => Self::Reject(ApnsReason::MissingDeviceToken),
+                3 => Self::Reject(ApnsReason::MissingTopic),
+                4 => Self::Reject(ApnsReason::PayloadEmpty),
+                6 => Self::Reject(ApnsReason::BadTopic),
+                7 => Self::Reject(ApnsReason::PayloadTooLarge),
+                128 => Self::Reset,
+                255 => Self::Reject(ApnsReason::Unknown(400)),
+                _ => Self::Reject(ApnsReason::BadDeviceToken),
+            },
+        }
+    }
+
+    /// What is answered.
+    pub(in crate::simulator) fn verdict(self) -> Result<(), ApnsReason> {
+        match self {
+            Self::Accept | Self::Shutdown | Self::Lose | Self::End(_) | Self::Reset => Ok(()),
+            Self::Reject(reason) => Err(reason),
         }
     }
 }

@@ -1,0 +1,1 @@
+//! What each header may be, and what a certificate may do.

@@ -1,0 +1,1 @@
+//! Tokens and their times, with an injected clock.
