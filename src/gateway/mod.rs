@@ -201,16 +201,17 @@ impl fmt::Display for CloseCause {
 pub enum Gateway {
     /// Apple's binary gateway.
     Binary(Box<binary::BinaryGateway>),
+    /// Apple's HTTP/2 provider API.
+    Http2(Box<http2::Http2Gateway>),
 }
 
 impl fmt::Debug for Gateway {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Binary(gateway) => {
-                let mut binary = formatter.debug_struct("Binary");
-                binary.field("connected", &gateway.is_connected()).field("in_flight", &gateway.in_flight()).finish()
-            }
-        }
+        let mut gateway = formatter.debug_struct(match self {
+            Self::Binary(_) => "Binary",
+            Self::Http2(_) => "Http2",
+        });
+        gateway.field("connected", &self.is_connected()).field("in_flight", &self.in_flight()).finish()
     }
 }
 
@@ -219,7 +220,8 @@ impl Gateway {
     pub fn new(route: Route, shared: &Shared, clock: Clock) -> Result<Self, RouteError> {
         match route.environment.gateway.protocol {
             Protocol::Binary => Ok(Self::Binary(Box::new(binary::BinaryGateway::new(route, &shared.settings, clock)?))),
-            protocol @ (Protocol::Http2 | Protocol::Fcm) => {
+            Protocol::Http2 => Ok(Self::Http2(Box::new(http2::Http2Gateway::new(route, shared, clock)?))),
+            protocol @ Protocol::Fcm => {
                 Err(RouteError::Protocol { environment: route.environment.name.clone(), protocol })
             }
         }
@@ -229,6 +231,7 @@ impl Gateway {
     pub fn connect(&mut self) {
         match self {
             Self::Binary(gateway) => gateway.connect(),
+            Self::Http2(gateway) => gateway.connect(),
         }
     }
 
@@ -236,6 +239,7 @@ impl Gateway {
     pub fn set_connect_timeout(&mut self, connect_timeout: Duration) {
         match self {
             Self::Binary(gateway) => gateway.set_connect_timeout(connect_timeout),
+            Self::Http2(gateway) => gateway.set_connect_timeout(connect_timeout),
         }
     }
 
@@ -243,6 +247,7 @@ impl Gateway {
     pub fn is_connected(&self) -> bool {
         match self {
             Self::Binary(gateway) => gateway.is_connected(),
+            Self::Http2(gateway) => gateway.is_connected(),
         }
     }
 
@@ -250,6 +255,7 @@ impl Gateway {
     pub fn room(&self) -> u32 {
         match self {
             Self::Binary(gateway) => gateway.room(),
+            Self::Http2(gateway) => gateway.room(),
         }
     }
 
@@ -257,6 +263,7 @@ impl Gateway {
     pub fn send(&mut self, span: Span) -> Option<Span> {
         match self {
             Self::Binary(gateway) => gateway.send(span),
+            Self::Http2(gateway) => gateway.send(span),
         }
     }
 
@@ -264,6 +271,7 @@ impl Gateway {
     pub fn in_flight(&self) -> u64 {
         match self {
             Self::Binary(gateway) => gateway.in_flight(),
+            Self::Http2(gateway) => gateway.in_flight(),
         }
     }
 
@@ -271,6 +279,7 @@ impl Gateway {
     pub fn has_unsent(&self) -> bool {
         match self {
             Self::Binary(gateway) => gateway.has_unsent(),
+            Self::Http2(gateway) => gateway.has_unsent(),
         }
     }
 
@@ -279,6 +288,7 @@ impl Gateway {
     pub fn take_unsent(&mut self) -> Vec<Span> {
         match self {
             Self::Binary(gateway) => gateway.take_unsent(),
+            Self::Http2(gateway) => gateway.take_unsent(),
         }
     }
 
@@ -287,6 +297,7 @@ impl Gateway {
     pub fn retire(&mut self) {
         match self {
             Self::Binary(gateway) => gateway.retire(),
+            Self::Http2(gateway) => gateway.retire(),
         }
     }
 
@@ -295,6 +306,7 @@ impl Gateway {
     pub async fn event(&mut self) -> Event {
         match self {
             Self::Binary(gateway) => gateway.event().await,
+            Self::Http2(gateway) => gateway.event().await,
         }
     }
 }

@@ -101,7 +101,8 @@ impl Connector {
         }
     }
 
-    fn unreachable(&self, step: &str, why: &dyn std::fmt::Display) -> CloseCause {
+    /// The end of an attempt: at which step, and why.
+    pub(super) fn unreachable(&self, step: &str, why: &dyn std::fmt::Display) -> CloseCause {
         CloseCause::Unreachable(format!("{}: {step}: {why}", self.address))
     }
 
