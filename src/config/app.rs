@@ -74,7 +74,8 @@ fn read_app(section: &str, reader: &mut Reader<'_>) -> Option<AppSection> {
 fn usable(file: &Path, environment: Option<&Environment>, now: Timestamp) -> Result<(), String> {
     let bytes = read_file(file).map_err(|error| error.to_string())?;
     let credentials = credentials::parse(&bytes, &CredentialOptions::default());
-    let judged = credentials.and_then(|read| environment.map_or(Ok(()), |environment| read.judge(environment, now)));
+    let judged =
+        credentials.and_then(|read| environment.map_or(Ok(()), |environment| read.judge(environment, None, now)));
     judged.map_err(|error: CredentialsError| format!("`{}`: {error}", file.display()))
 }
 

@@ -37,7 +37,7 @@ impl PushService {
             let mark = certificate.path().and_then(FileMark::of);
             let credentials = read(&certificate, &setup.certificate_dirs).and_then(|bytes| {
                 let credentials = credentials::parse(&bytes, &options.of_credentials())?;
-                credentials.judge(&environment, now)?;
+                credentials.judge(&environment, options.topic.as_deref(), now)?;
                 Ok(Arc::new(credentials))
             });
             Judged { mark, credentials: credentials.map_err(|error| told(&certificate, &error)) }
