@@ -16,7 +16,7 @@ use crate::listener::bind::{BindError, Listeners};
 use crate::queue::Queue;
 use crate::rpc::server::Server;
 use crate::service::PushService;
-use crate::service::request::Provision;
+use crate::service::request::{Provision, ProvisionOptions};
 use crate::shutdown::Shutdown;
 use crate::store::{Durability, Kind, OpenError, Store, StoreError};
 use crate::{listener, queue, rpc, service, store, telemetry};
@@ -155,7 +155,14 @@ fn sections(config: &Config) -> Vec<Provision> {
         certificate: std::path::absolute(&app.certificate).unwrap_or(app.certificate.clone()).display().to_string(),
         environment: app.environment.clone(),
         timeout: app.timeout,
-        options: None,
+        options: Some(ProvisionOptions {
+            topic: app.topic.clone(),
+            key_id: app.key_id.clone(),
+            team_id: app.team_id.clone(),
+            passphrase_file: app.passphrase_file.clone(),
+            connections: app.connections,
+            ..ProvisionOptions::default()
+        }),
     };
     config.apps.iter().map(section).collect()
 }

@@ -290,8 +290,8 @@ environment = "mine"
             "apnsd.toml:3: environments.mine.ca: `missing.pem` cannot be read: No such file or directory (os error 2)",
             "apnsd.toml:6: environments.yours.ca: `apnsd.toml` holds no PEM certificate",
             "apnsd.toml:9: app[0].certificate: `missing.pem` cannot be read: No such file or directory (os error 2)",
-            "apnsd.toml:13: app[1].certificate: `apnsd.toml`: not PEM: the text needs blocks `-----BEGIN CERTIFICATE-----` \
-             and `-----BEGIN PRIVATE KEY-----`",
+            "apnsd.toml:13: app[1].certificate: `apnsd.toml`: neither PEM nor PKCS#12: PEM text has blocks `-----BEGIN \
+             CERTIFICATE-----` and `-----BEGIN PRIVATE KEY-----`, and a .p12 file is passed as it is or as base64",
         ]
     );
 
@@ -447,6 +447,55 @@ fn apps_are_read_in_order_with_paths_from_the_files_directory() {
 }
 
 #[test]
+fn credentials_of_every_kind_are_described_in_their_section() {
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/credentials");
+    let text = format!(
+        r#"[environments.mine]
+gateway = "binary://127.0.0.1:2195"
+[[app]]
+app_id = "one"
+certificate = "{data}/rsa-encrypted-pkcs1.pem"
+environment = "mine"
+passphrase_file = "one.pass"
+topic = "com.example.app"
+connections = 3
+[[app]]
+app_id = "two"
+certificate = "{data}/signing-key.p8"
+environment = "mine"
+key_id = "ABC123DEFG"
+team_id = "DEF123GHIJ"
+"#
+    );
+    let file = File::new(&text);
+    let found = || file.load(&[]).unwrap();
+    let (config, warnings) = found();
+    let binary = format!(
+        "apnsd.toml:12: app[1].certificate: `{data}/signing-key.p8`: a provider token key (.p8) works over HTTP/2 alone, \
+         and environment `mine` is a binary gateway: pass a push certificate and its key"
+    );
+    let missing =
+        "apnsd.toml:7: app[0].passphrase_file: `one.pass` cannot be read: No such file or directory (os error 2)";
+    assert_eq!(warnings, [missing, &binary]);
+    let [one, two] = config.apps.as_slice() else { panic!("two apps") };
+    assert_eq!((one.passphrase_file.clone(), one.connections), (Some(file.path("one.pass")), Some(3)));
+    assert_eq!(one.topic.as_deref(), Some("com.example.app"));
+    assert_eq!((two.key_id.as_deref(), two.team_id.as_deref()), (Some("ABC123DEFG"), Some("DEF123GHIJ")));
+    fs::write(file.path("one.pass"), "secret\n").unwrap();
+    assert_eq!(found().1, [binary]);
+    fs::write(file.path("one.pass"), "other\n").unwrap();
+    assert!(found().1[0].contains("app[0].certificate: `") && found().1[0].contains("the passphrase is wrong"));
+    let bad = "[[app]]\napp_id = \"a\"\ncertificate = \"a.p8\"\nenvironment = \"sandbox\"\nkey_id = \"\"\nconnections = 1001\n";
+    assert_eq!(
+        problems(bad)[..2],
+        [
+            "apnsd.toml:5: app[0].key_id: is empty: leave it out, or write what Apple's developer account shows",
+            "apnsd.toml:6: app[0].connections: 1001 is too many: at most 1000",
+        ]
+    );
+}
+
+#[test]
 fn bad_apps_are_refused() {
     let found = problems(
         r#"[[app]]
@@ -471,7 +520,7 @@ app_id = ""
     assert_eq!(
         found,
         [
-            "apnsd.toml:3: app[0].certificate: needs the path of a PEM file: put the text into a file of its own",
+            "apnsd.toml:3: app[0].certificate: needs the path of a file: put the text into a file of its own",
             "apnsd.toml:11: app[1].colour: is not known",
             "apnsd.toml:13: app[2].app_id: `two` is there twice: an app has one entry",
             "apnsd.toml:16: app[3]: has no certificate: every [[app]] needs app_id, certificate and environment",

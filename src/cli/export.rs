@@ -124,7 +124,8 @@ fn app_object(app: &Exported) -> Json {
 
 /// As `provision` takes them.
 fn options(options: &ProvisionOptions) -> Json {
-    let ProvisionOptions { topic, key_id, team_id, passphrase, connections, force: _, notify } = options;
+    let ProvisionOptions { topic, key_id, team_id, passphrase, passphrase_file: _, connections, force: _, notify } =
+        options;
     let text = |text: &Option<String>| text.as_deref().map(Json::from);
     object([
         ("topic", text(topic)),

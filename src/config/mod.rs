@@ -181,7 +181,10 @@ mod tests {
         };
         let missing: Vec<&str> = unset.into_iter().filter(|key| !optional(key)).collect();
         assert_eq!(missing, ["app", "auth", "tls"]);
-        for example in ["ca", "proxy", "app_id", "certificate", "environment", "timeout"] {
+        for example in ["ca", "proxy", "app_id", "certificate", "environment", "timeout", "topic", "key_id", "team_id"]
+            .into_iter()
+            .chain(["passphrase_file", "connections"])
+        {
             assert!(text.contains(&format!("#     {example} = ")), "{example}");
         }
     }

@@ -29,33 +29,78 @@ impl Credentials {
         Ok(())
     }
 
-    /// Whether they may be used with an environment at this time; the error names the cure.
+    /// Whether they may be used with an environment, for the topic of the app where it has one, at this time; the error
+    /// names the cure.
+    pub fn judge(
+        &self,
+        environment: &Environment,
+        topic: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), CredentialsError> {
+        self.findings(Some(environment), topic, now).into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// All that keeps them from being used, the worst first; what depends on an environment only where one is given.
     ///
     /// Only for Apple's own gateways (hosts under `push.apple.com`) is it known what a certificate must allow.
-    pub fn judge(&self, environment: &Environment, now: Timestamp) -> Result<(), CredentialsError> {
-        self.judge_time(now)?;
-        let Some(facts) = self.certificate() else {
-            return match environment.gateway.protocol {
-                Protocol::Binary => {
-                    Err(CredentialsError::NeedsCertificate { environment: environment.name.to_string() })
-                }
-                Protocol::Http2 | Protocol::Fcm => Ok(()),
-            };
+    pub fn findings(
+        &self,
+        environment: Option<&Environment>,
+        topic: Option<&str>,
+        now: Timestamp,
+    ) -> Vec<CredentialsError> {
+        let checks = match self {
+            Self::Certificate(identity) => {
+                let facts = &identity.certificate;
+                let placed = environment.map_or(Ok(()), |environment| facts.judge_environment(environment));
+                [self.judge_time(now), placed, facts.judge_topic(environment, topic)]
+            }
+            Self::ProviderKey(_) => {
+                let protocol = environment.map(|environment| (environment, environment.gateway.protocol));
+                let placed = match protocol {
+                    Some((environment, Protocol::Binary)) => {
+                        Err(CredentialsError::NeedsCertificate { environment: environment.name.to_string() })
+                    }
+                    Some((_, Protocol::Http2)) if topic.is_none() => Err(CredentialsError::TopicMissing),
+                    Some((_, Protocol::Http2 | Protocol::Fcm)) | None => Ok(()),
+                };
+                [placed, Ok(()), Ok(())]
+            }
         };
-        let subject = || facts.subject.clone();
+        checks.into_iter().filter_map(Result::err).collect()
+    }
+}
+
+impl CertificateFacts {
+    fn judge_environment(&self, environment: &Environment) -> Result<(), CredentialsError> {
         let (wanted, allowed) = match apple(&environment.gateway) {
             None => return Ok(()),
-            Some(Apple::Sandbox) => ("sandbox", facts.development),
-            Some(Apple::Production) => ("production", facts.production),
+            Some(Apple::Sandbox) => ("sandbox", self.development),
+            Some(Apple::Production) => ("production", self.production),
         };
+        let subject = || self.subject.clone();
         match allowed {
             true => Ok(()),
-            false if facts.development || facts.production => Err(CredentialsError::WrongEnvironment {
+            false if self.development || self.production => Err(CredentialsError::WrongEnvironment {
                 subject: subject(),
                 wanted,
                 environment: environment.name.to_string(),
             }),
             false => Err(CredentialsError::NotPush { subject: subject() }),
+        }
+    }
+
+    fn judge_topic(&self, environment: Option<&Environment>, topic: Option<&str>) -> Result<(), CredentialsError> {
+        let (subject, topics) = (|| self.subject.clone(), || self.topics.clone());
+        let needs_topic = environment.is_some_and(|environment| environment.gateway.protocol == Protocol::Http2);
+        match (topic, self.topics.as_slice()) {
+            (Some(topic), [_, ..]) if !self.topics.iter().any(|allowed| allowed == topic) => {
+                Err(CredentialsError::TopicRefused { subject: subject(), topic: topic.to_owned(), topics: topics() })
+            }
+            (None, [_, _, ..]) if needs_topic && self.uid.is_none() => {
+                Err(CredentialsError::TopicAmbiguous { subject: subject(), topics: topics() })
+            }
+            (Some(_) | None, _) => Ok(()),
         }
     }
 }

@@ -4,6 +4,10 @@ use thiserror::Error;
 
 use crate::domain::time::Timestamp;
 
+/// What to do with a `.p12` that only OpenSSL can read. Old encryption needs its legacy provider.
+const CONVERT_P12: &str =
+    "convert it with `openssl pkcs12 -in FILE.p12 -nodes -out FILE.pem` (OpenSSL 3: with -legacy)";
+
 /// Why credentials cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CredentialsError {
@@ -41,17 +45,70 @@ pub enum CredentialsError {
     )]
     TooLarge(u64),
     /// Content that is nothing known.
-    #[error("not PEM: the text needs blocks `-----BEGIN CERTIFICATE-----` and `-----BEGIN PRIVATE KEY-----`")]
+    #[error(
+        "neither PEM nor PKCS#12: PEM text has blocks `-----BEGIN CERTIFICATE-----` and `-----BEGIN PRIVATE KEY-----`, and \
+         a .p12 file is passed as it is or as base64"
+    )]
     NotPem,
     /// A PEM block without its end, or whose body is not base64.
     #[error("the PEM block `{0}` is cut off or damaged: copy all of it, from `-----BEGIN` to `-----END … -----`")]
     BrokenBlock(String),
-    /// A PKCS#12 file (`.p12`, `.pfx`).
+    /// A PKCS#12 file in BER, as old programs write it.
+    #[error("the .p12 file is in BER, not DER, as old programs write it: {CONVERT_P12}")]
+    P12Ber,
+    /// A PKCS#12 file that is cut off or changed.
+    #[error("the .p12 file is cut off or damaged: copy it again, in binary or as base64, or export it again")]
+    P12Damaged,
+    /// A PKCS#12 file with an encryption that is not supported (RC4, PBMAC1, …), or signed instead of encrypted.
+    #[error("the .p12 file is encrypted in a way that is not supported: {CONVERT_P12}")]
+    P12Algorithm,
+    /// A PKCS#12 file with nothing of use in it.
+    #[error("the .p12 file has neither certificate nor key in it: export the certificate again, with its key")]
+    P12Empty,
+    /// A PKCS#12 file with certificates and no key.
     #[error(
-        "a PKCS#12 file (.p12), which this version does not read: convert it with `openssl pkcs12 -in FILE.p12 \
-         -nodes -out FILE.pem`"
+        "the .p12 file has a certificate and no private key: in Keychain Access, export the certificate from \
+         My Certificates, on the machine that its request was made on"
     )]
-    Pkcs12,
+    P12NoKey,
+    /// A PKCS#12 file with a key and no certificate.
+    #[error(
+        "the .p12 file has a private key and no certificate: in Keychain Access, select the certificate and not only \
+         the key below it, and export again"
+    )]
+    P12NoCertificate,
+    /// Something encrypted, and no passphrase.
+    #[error(
+        "the private key is encrypted: pass the option `passphrase` (on the command line --passphrase-file, in [[app]] \
+         passphrase_file)"
+    )]
+    PassphraseMissing,
+    /// Another passphrase than that which it was encrypted with.
+    #[error("the passphrase is wrong: pass that which the file was exported with in the option `passphrase`")]
+    PassphraseWrong,
+    /// A passphrase that cannot be one.
+    #[error("the option `passphrase` has more than {0} bytes: pass the passphrase itself")]
+    PassphraseTooLong(usize),
+    /// An encrypted PEM key with an encryption that is not supported.
+    #[error(
+        "the private key is encrypted in a way that is not supported: decrypt it with `openssl pkey -in FILE.pem -out \
+         KEY.pem` and pass certificate and decrypted key"
+    )]
+    KeyAlgorithm,
+    /// More work than deriving keys from a passphrase may be.
+    #[error(
+        "the file asks for more than {0} iterations to derive its keys, which is not done here: convert it with \
+         `openssl pkcs12 -in FILE.p12 -nodes -out FILE.pem` (a PEM key: `openssl pkey -in FILE.pem -out KEY.pem`)"
+    )]
+    TooManyIterations(u32),
+    /// More certificates or keys than belong to one app.
+    #[error("more than {certificates} certificates or {keys} keys: pass the app's certificate, its chain and its key")]
+    TooMany {
+        /// Certificates that are allowed.
+        certificates: usize,
+        /// Keys that are allowed.
+        keys: usize,
+    },
     /// A certificate in DER (`.cer`), which holds no key.
     #[error(
         "a certificate alone, in DER (.cer): convert it with `openssl x509 -inform der -in FILE.cer` and append its \
@@ -82,12 +139,6 @@ pub enum CredentialsError {
     /// A `.p8` key that cannot sign.
     #[error("the provider token key (.p8) is damaged, or not on the curve P-256: download it again, or make a new one")]
     BadProviderKey,
-    /// A key protected by a passphrase.
-    #[error(
-        "the private key is encrypted: decrypt it with `openssl pkey -in FILE.pem -out KEY.pem` and pass \
-         certificate and decrypted key"
-    )]
-    EncryptedKey,
     /// A certificate signing request.
     #[error(
         "a certificate signing request: upload it to Apple's developer account and pass the certificate made from it"
@@ -111,6 +162,15 @@ pub enum CredentialsError {
     /// No certificate belongs to the key.
     #[error("the private key does not belong to the certificate `{subject}`: pass the key that it was made for")]
     KeyMismatch {
+        /// Common name of the first certificate.
+        subject: String,
+    },
+    /// A `.p8` key together with a certificate that it has nothing to do with.
+    #[error(
+        "a provider token key (.p8) beside the certificate `{subject}`, which it does not belong to: pass the one or the \
+         other"
+    )]
+    KeyBesideCertificate {
         /// Common name of the first certificate.
         subject: String,
     },
@@ -141,6 +201,35 @@ pub enum CredentialsError {
     NeedsCertificate {
         /// The environment's name in the config.
         environment: String,
+    },
+    /// A `.p8` key, which stands for a team, without the app's topic.
+    #[error(
+        "a provider token key (.p8) works for every app of its team: pass the option `topic`, the app's bundle id, as in \
+         com.example.app"
+    )]
+    TopicMissing,
+    /// A certificate for several topics, none of which stands out.
+    #[error(
+        "certificate `{subject}` is for several topics ({}): pass the option `topic` with one of them", topics.join(", ")
+    )]
+    TopicAmbiguous {
+        /// Common name.
+        subject: String,
+        /// Those that it is for.
+        topics: Vec<String>,
+    },
+    /// A topic that the certificate is not for.
+    #[error(
+        "certificate `{subject}` is not for the topic `{topic}`, but for {}: correct the option `topic` or leave it out", 
+        topics.join(", ")
+    )]
+    TopicRefused {
+        /// Common name.
+        subject: String,
+        /// The one that was wanted.
+        topic: String,
+        /// Those that it is for.
+        topics: Vec<String>,
     },
     /// Made for Apple's other environment.
     #[error(

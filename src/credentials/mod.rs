@@ -3,7 +3,11 @@
 //! Told by content and never by file name.
 
 mod certificate;
+mod cipher;
+mod der;
 pub mod error;
+mod identity;
+mod p12;
 mod pem;
 pub mod provider_key;
 pub mod source;
@@ -127,19 +131,26 @@ impl std::fmt::Debug for Identity {
     }
 }
 
-/// Reads credentials of any supported kind, told by their content.
+/// Longest passphrase, in bytes: keys are derived from all of it, over and over.
+pub const PASSPHRASE_BYTES_MAX: usize = 1024;
+
+/// Reads credentials of any supported kind, told by their content. May take a second of processor time: not for async
+/// threads.
 ///
-/// What is recognised but not supported yet is refused by its name, with what to do.
+/// What is recognised but not supported is refused by its name, with what to do.
 pub fn parse(bytes: &[u8], options: &CredentialOptions<'_>) -> Result<Credentials, CredentialsError> {
+    if options.passphrase.is_some_and(|passphrase| passphrase.len() > PASSPHRASE_BYTES_MAX) {
+        return Err(CredentialsError::PassphraseTooLong(PASSPHRASE_BYTES_MAX));
+    }
     if memmem::find(bytes, pem::BEGIN).is_some() {
         return pem::parse(bytes, options);
     }
     match bytes.trim_ascii_start() {
         [] => Err(CredentialsError::Empty),
         [b'{', ..] => Err(CredentialsError::Json),
-        _ if bytes.starts_with(DER_SEQUENCE) => Err(binary(bytes)),
+        _ if bytes.starts_with(DER_SEQUENCE) => binary(bytes, options),
         text => match str::from_utf8(text).ok().and_then(source::decode_der) {
-            Some(der) => Err(binary(&der)),
+            Some(der) => binary(&der, options),
             None => Err(CredentialsError::NotPem),
         },
     }
@@ -148,12 +159,13 @@ pub fn parse(bytes: &[u8], options: &CredentialOptions<'_>) -> Result<Credential
 /// How both PKCS#12 and a certificate begin in DER: a sequence.
 const DER_SEQUENCE: &[u8] = &[0x30];
 
-/// Both are a sequence; PKCS#12 begins with version 3 in it (RFC 7292, 4), a certificate with another sequence.
-fn binary(der: &[u8]) -> CredentialsError {
-    const PKCS7_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07];
-    match der.get(..40).unwrap_or(der) {
-        start if memmem::find(start, PKCS7_DATA).is_some() => CredentialsError::Pkcs12,
-        _ if certificate::facts(der).is_ok() => CredentialsError::DerCertificate,
-        _ => CredentialsError::NotPem,
+fn binary(der: &[u8], options: &CredentialOptions<'_>) -> Result<Credentials, CredentialsError> {
+    if p12::is_p12(der) {
+        let bags = p12::read(der, options)?;
+        return identity::pair(bags.certificates, bags.keys).map(Credentials::Certificate);
+    }
+    match certificate::facts(der) {
+        Ok(_) => Err(CredentialsError::DerCertificate),
+        Err(_) => Err(CredentialsError::NotPem),
     }
 }

@@ -99,6 +99,24 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, CredentialsError> {
     read_capped(path).map_err(unreadable)?.ok_or(CredentialsError::TooLarge(FILE_BYTES_MAX))
 }
 
+/// Reads a file that the operator named and that holds nothing but a passphrase. A line break at its end is not part of
+/// it.
+pub fn read_passphrase(path: &Path) -> Result<String, CredentialsError> {
+    let bytes = read_file(path)?;
+    passphrase(bytes).ok_or_else(|| CredentialsError::Unreadable {
+        path: path.display().to_string(),
+        cause: "a passphrase is UTF-8 text".to_owned(),
+    })
+}
+
+/// The passphrase of such a file, unless it is not text.
+pub fn passphrase(bytes: Vec<u8>) -> Option<String> {
+    let mut text = String::from_utf8(bytes).ok()?;
+    let end = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).map(str::len);
+    text.truncate(end.unwrap_or(text.len()));
+    Some(text)
+}
+
 /// The path, where an argument of `provision` is one and not the credentials themselves.
 pub fn path(argument: &str) -> Option<&str> {
     let trimmed = argument.trim();
@@ -223,6 +241,21 @@ mod tests {
         fs::write(&path, vec![b'x'; limit + 1]).unwrap();
         assert_eq!(read(text(&path), &dirs), Err(CredentialsError::TooLarge(FILE_BYTES_MAX)));
         assert_eq!(read_file(&path), Err(CredentialsError::TooLarge(FILE_BYTES_MAX)));
+    }
+
+    #[test]
+    fn a_passphrase_ends_before_the_line_break() {
+        let (_guard, root, _) = directory();
+        let path = root.join("passphrase");
+        for (content, expected) in
+            [("secret", "secret"), (" secret \n", " secret "), ("secret\r\n", "secret"), ("a\n\n", "a\n"), ("", "")]
+        {
+            fs::write(&path, content).unwrap();
+            assert_eq!(read_passphrase(&path).as_deref(), Ok(expected));
+        }
+        fs::write(&path, b"\xff").unwrap();
+        let told = read_passphrase(&path).unwrap_err().to_string();
+        assert_eq!(told, format!("`{}` cannot be read: a passphrase is UTF-8 text", path.display()));
     }
 
     #[test]

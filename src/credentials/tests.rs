@@ -161,12 +161,11 @@ fn what_is_not_usable_is_refused_by_its_name() {
     assert_eq!(refused(b"garbage"), CredentialsError::NotPem);
     assert_eq!(refused(&[0x30, 0x03, 0x02, 0x01, 0x03]), CredentialsError::NotPem);
     assert_eq!(refused(br#"{"type": "service_account"}"#), CredentialsError::Json);
-    assert_eq!(refused(&file("push.p12")), CredentialsError::Pkcs12);
     assert_eq!(refused(&file("push.cer")), CredentialsError::DerCertificate);
     assert_eq!(refused(&file("signing-key.p8")), CredentialsError::IdMissing { name: "key_id" });
     assert_eq!(refused(&file("request.pem")), CredentialsError::SigningRequest);
-    assert_eq!(refused(&file("rsa-encrypted-pkcs1.pem")), CredentialsError::EncryptedKey);
-    assert_eq!(refused(&file("rsa-encrypted-pkcs8.pem")), CredentialsError::EncryptedKey);
+    assert_eq!(refused(&file("rsa-encrypted-pkcs1.pem")), CredentialsError::PassphraseMissing);
+    assert_eq!(refused(&file("rsa-encrypted-pkcs8.pem")), CredentialsError::PassphraseMissing);
     assert_eq!(refused(&file("rsa-1024.pem")), CredentialsError::UnusableKey);
     assert_eq!(refused(certificate.as_bytes()), CredentialsError::NoKey);
     assert_eq!(
@@ -178,8 +177,54 @@ fn what_is_not_usable_is_refused_by_its_name() {
 #[test]
 fn base64_of_a_binary_file_is_told_by_what_is_in_it() {
     use base64::Engine as _;
-    let text = base64::engine::general_purpose::STANDARD.encode(file("push.p12"));
-    assert_eq!(refused(text.as_bytes()), CredentialsError::Pkcs12);
+    let p12 = file("push.p12");
+    let text = base64::engine::general_purpose::STANDARD.encode(&p12);
+    let lines = text.as_bytes().chunks(64).map(|line| [line, b"\n"].concat()).collect::<Vec<_>>().concat();
+    let expected = parse(&p12).unwrap().fingerprint();
+    assert_eq!(parse(text.as_bytes()).unwrap().fingerprint(), expected);
+    assert_eq!(parse(&lines).unwrap().fingerprint(), expected);
+}
+
+#[test]
+fn encrypted_keys_are_opened_with_their_passphrase_alone() {
+    let expected = |name: &str| {
+        let Credentials::Certificate(identity) = parse(&file(name)).unwrap() else { panic!("{name}") };
+        identity.chain
+    };
+    for name in ["rsa-encrypted-pkcs1.pem", "rsa-encrypted-pkcs8.pem"] {
+        let with = |passphrase| {
+            let options = CredentialOptions { passphrase: Some(passphrase), ..CredentialOptions::default() };
+            super::parse(&file(name), &options)
+        };
+        let Credentials::Certificate(identity) = with("secret").unwrap() else { panic!("{name}") };
+        assert_eq!(identity.chain, expected("rsa-pkcs8.pem"), "{name}");
+        for wrong in ["", "Secret", "secret "] {
+            assert_eq!(with(wrong).unwrap_err(), CredentialsError::PassphraseWrong, "{name}");
+        }
+        assert_eq!(with(&"x".repeat(1025)).unwrap_err(), CredentialsError::PassphraseTooLong(1024));
+    }
+}
+
+#[test]
+fn a_signing_key_is_taken_with_its_ids_and_nothing_else() {
+    let options = CredentialOptions { passphrase: None, key_id: Some("ABC123DEFG"), team_id: Some("DEF123GHIJ") };
+    let key = file("signing-key.p8");
+    let credentials = super::parse(&key, &options).unwrap();
+    assert_eq!(credentials.subject(), "key ABC123DEFG of team DEF123GHIJ");
+    assert_eq!(credentials.not_after(), None);
+    for (key_id, team_id, name) in [(None, Some("DEF123GHIJ"), "key_id"), (Some("ABC123DEFG"), None, "team_id")] {
+        let options = CredentialOptions { key_id, team_id, ..options };
+        assert_eq!(super::parse(&key, &options).unwrap_err(), CredentialsError::IdMissing { name });
+    }
+    for id in ["", "ABC123DEF", "ABC123DEFGH", "ABC123 EFG", "ÄBC123DEF"] {
+        let options = CredentialOptions { team_id: Some(id), ..options };
+        assert_eq!(super::parse(&key, &options).unwrap_err(), CredentialsError::BadId { name: "team_id" });
+    }
+    let other_curve = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap().serialize_pem();
+    assert_eq!(super::parse(other_curve.as_bytes(), &options).unwrap_err(), CredentialsError::BadProviderKey);
+    let beside = [key, pem(&[]).0.into_bytes()].concat();
+    let expected = CredentialsError::KeyBesideCertificate { subject: "Apple Push Services: com.x".to_owned() };
+    assert_eq!(super::parse(&beside, &options).unwrap_err(), expected);
 }
 
 #[test]
@@ -197,7 +242,8 @@ fn damaged_blocks_are_refused_and_never_quoted() {
 #[test]
 fn a_certificate_is_used_only_while_it_is_valid() {
     let credentials = credentials(&[(PRODUCTION, NULL)]);
-    let at = |secs| credentials.judge(&production(), Timestamp::from_secs(secs)).map_err(|error| error.to_string());
+    let at =
+        |secs| credentials.judge(&production(), None, Timestamp::from_secs(secs)).map_err(|error| error.to_string());
     assert_eq!(at(1_767_312_000), Ok(()));
     assert_eq!(
         at(1_767_312_001).unwrap_err(),
@@ -213,7 +259,7 @@ fn a_certificate_is_used_only_while_it_is_valid() {
 
 #[test]
 fn apples_gateways_take_only_certificates_made_for_them() {
-    let wrong = |credentials: &Credentials, environment| match credentials.judge(&environment, NOW) {
+    let wrong = |credentials: &Credentials, environment| match credentials.judge(&environment, None, NOW) {
         Ok(()) => false,
         Err(CredentialsError::WrongEnvironment { .. }) => true,
         Err(error) => panic!("{error}"),
@@ -225,6 +271,13 @@ fn apples_gateways_take_only_certificates_made_for_them() {
     let for_production = credentials(&[(PRODUCTION, NULL)]);
     assert!(wrong(&for_production, sandbox()));
     assert!(!wrong(&for_production, production()));
+    for (host, credentials, other) in [
+        ("api.push.apple.com", &for_production, &development),
+        ("api.sandbox.push.apple.com", &development, &for_production),
+    ] {
+        assert!(!wrong(credentials, environment("http2", &format!("https://{host}"))));
+        assert!(wrong(other, environment("http2", &format!("https://{host}:2197"))));
+    }
     for universal in [&[(DEVELOPMENT, NULL), (PRODUCTION, NULL)][..], &[(TOPICS, TOPIC_LIST)]] {
         assert!(!wrong(&credentials(universal), sandbox()));
         assert!(!wrong(&credentials(universal), production()));
@@ -235,11 +288,67 @@ fn apples_gateways_take_only_certificates_made_for_them() {
 fn any_certificate_may_be_used_with_a_gateway_that_is_not_apples() {
     let credentials = credentials(&[]);
     let refused = CredentialsError::NotPush { subject: "Apple Push Services: com.x".to_owned() };
-    assert_eq!(credentials.judge(&production(), NOW), Err(refused));
+    assert_eq!(credentials.judge(&production(), None, NOW), Err(refused));
     for gateway in ["binary://127.0.0.1:2195", "binary://evilpush.apple.com:2195", "binary://push.apple.com.evil.com:1"]
     {
-        assert_eq!(credentials.judge(&environment("staging", gateway), NOW), Ok(()));
+        assert_eq!(credentials.judge(&environment("staging", gateway), None, NOW), Ok(()));
     }
+}
+
+#[test]
+fn the_topic_is_one_that_the_certificate_is_for() {
+    let http2 = environment("staging", "https://127.0.0.1:2197");
+    let listed = credentials(&[(TOPICS, TOPIC_LIST)]);
+    let judge =
+        |credentials: &Credentials, topic| credentials.judge(&http2, topic, NOW).map_err(|error| error.to_string());
+    for topic in [None, Some("com.x"), Some("com.x.voip")] {
+        assert_eq!(judge(&listed, topic), Ok(()));
+    }
+    let refused = "certificate `Apple Push Services: com.x` is not for the topic `com.y`, but for com.x, com.x.voip: \
+        correct the option `topic` or leave it out";
+    assert_eq!(judge(&listed, Some("com.y")).unwrap_err(), refused);
+    assert!(judge(&credentials(&[]), Some("com.y")).is_err(), "its UID is its only topic");
+
+    let without_uid = |extensions: &[(&[u64], &[u8])]| {
+        let mut params = params(extensions);
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "x");
+        let key = KeyPair::generate().unwrap();
+        parse([params.self_signed(&key).unwrap().pem(), key.serialize_pem()].concat().as_bytes()).unwrap()
+    };
+    let several = without_uid(&[(TOPICS, TOPIC_LIST)]);
+    let ambiguous =
+        "certificate `x` is for several topics (com.x, com.x.voip): pass the option `topic` with one of them";
+    assert_eq!(judge(&several, None).unwrap_err(), ambiguous);
+    assert_eq!(judge(&several, Some("com.x")), Ok(()));
+    assert_eq!(several.judge(&environment("old", "binary://127.0.0.1:2195"), None, NOW), Ok(()), "it has no topics");
+    assert_eq!(judge(&without_uid(&[]), Some("com.y")), Ok(()), "it says nothing of topics");
+}
+
+#[test]
+fn a_signing_key_needs_a_topic_and_a_gateway_that_takes_tokens() {
+    let options = CredentialOptions { passphrase: None, key_id: Some("ABC123DEFG"), team_id: Some("DEF123GHIJ") };
+    let key = super::parse(&file("signing-key.p8"), &options).unwrap();
+    let http2 = environment("production", "https://api.push.apple.com");
+    assert_eq!(key.judge(&http2, Some("com.x"), NOW), Ok(()));
+    assert_eq!(key.judge(&http2, None, NOW), Err(CredentialsError::TopicMissing));
+    let refused = CredentialsError::NeedsCertificate { environment: "production".to_owned() };
+    assert_eq!(key.judge(&production(), Some("com.x"), NOW), Err(refused));
+}
+
+#[test]
+fn all_that_is_wrong_is_found() {
+    let credentials = credentials(&[(DEVELOPMENT, NULL)]);
+    let found = credentials.findings(Some(&production()), Some("com.y"), Timestamp::from_secs(1_800_000_000));
+    let [
+        CredentialsError::Expired { .. },
+        CredentialsError::WrongEnvironment { .. },
+        CredentialsError::TopicRefused { .. },
+    ] = &found[..]
+    else {
+        panic!("{found:?}")
+    };
+    assert_eq!(credentials.findings(None, None, NOW), []);
 }
 
 #[test]
@@ -263,5 +372,29 @@ proptest::proptest! {
         let mut der = file("push.cer");
         der[at] = byte;
         let _ = certificate::facts(&der);
+    }
+
+    #[test]
+    fn a_p12_with_changed_bytes_does_not_make_the_parser_panic(
+        changes in proptest::collection::vec((0..2000_usize, proptest::num::u8::ANY), 1..4),
+    ) {
+        let mut p12 = file("push.p12");
+        for (at, byte) in changes {
+            let at = at % p12.len();
+            p12[at] = byte;
+        }
+        let _ = parse(&p12);
+    }
+
+    #[test]
+    fn bytes_that_begin_as_a_p12_do_not_make_the_parser_panic(bytes: Vec<u8>) {
+        let _ = parse(&[b"\x30\x82\x02\x00\x02\x01\x03\x30\x82\x01\xf0\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01", &bytes[..]].concat());
+    }
+
+    #[test]
+    fn headers_of_an_encrypted_block_do_not_make_the_parser_panic(info in "[A-Z0-9,-]{0,40}", body in "[A-Za-z0-9+/]{0,200}") {
+        let text = format!("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: {info}\n\n{body}\n-----END RSA PRIVATE KEY-----");
+        let options = CredentialOptions { passphrase: Some("secret"), ..CredentialOptions::default() };
+        let _ = super::parse(text.as_bytes(), &options);
     }
 }

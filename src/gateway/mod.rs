@@ -6,6 +6,8 @@
 
 pub mod binary;
 pub mod http2;
+pub mod probe;
+mod proxy;
 mod tls;
 
 use std::fmt;

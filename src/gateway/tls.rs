@@ -1,4 +1,4 @@
-//! The way to a provider: name look-up, TCP, TLS handshake, and what their failures mean.
+//! The way to a provider: name look-up, TCP, proxy, TLS handshake, and what their failures mean.
 //!
 //! Knows no protocol above TLS. Every connection resolves the name anew, offers TLS 1.3 and 1.2, shows the app's
 //! certificate and verifies the server's.
@@ -20,10 +20,11 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{CloseCause, Route, RouteError};
+use super::{CloseCause, Route, RouteError, proxy};
 use crate::clock::{Clock, Instant};
 use crate::credentials::Credentials;
 use crate::domain::app::Address;
+use crate::domain::proxy::Proxy;
 
 /// A TLS connection to a provider.
 pub(super) type Stream = tokio_rustls::client::TlsStream<TcpStream>;
@@ -39,6 +40,7 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 pub(super) struct Connector {
     address: Address,
     environment: Arc<str>,
+    proxy: Option<Proxy>,
     server: ServerName<'static>,
     tls: TlsConnector,
     connect_timeout: Duration,
@@ -58,6 +60,7 @@ impl Connector {
         Ok(Self {
             address: address.clone(),
             environment: route.environment.name.clone(),
+            proxy: route.environment.proxy.clone(),
             server,
             tls: TlsConnector::from(Arc::new(client_config(route, alpn)?)),
             connect_timeout: route.connect_timeout,
@@ -70,18 +73,41 @@ impl Connector {
         self.connect_timeout = connect_timeout;
     }
 
-    /// Makes a connection within the route's time-out, and says with which of the host's addresses.
+    /// Makes a connection within the route's time-out, and says with which of the host's addresses; of the proxy's where
+    /// there is one, which then looks up the gateway's name.
     pub(super) async fn connect(&self, clock: &Clock) -> Result<(Stream, SocketAddr), CloseCause> {
         let deadline = clock.now() + self.connect_timeout;
-        let host = (self.address.host.as_str(), self.address.port);
-        let addresses = self.within(clock, deadline, "name look-up", tokio::net::lookup_host(host)).await?;
-        let addresses = addresses.map_err(|error| self.unreachable("name look-up", &error))?;
-        let tcp = self.within(clock, deadline, "TCP connection", connect_to_any(addresses, clock)).await?;
-        let (tcp, peer) = tcp.map_err(|failures| self.unreachable("TCP connection", &failures))?;
-        configure(&tcp, self.ack_timeout).map_err(|error| self.unreachable("socket options", &error))?;
+        let (tcp, peer) = match &self.proxy {
+            None => self.connect_tcp(clock, deadline, (&self.address.host, self.address.port), "").await?,
+            Some(proxy) => {
+                let place = format!("proxy {proxy}: ");
+                let (mut tcp, peer) = self.connect_tcp(clock, deadline, (&proxy.host, proxy.port), &place).await?;
+                let tunnel = proxy::open_tunnel(&mut tcp, proxy, &self.address);
+                let opened = self.within(clock, deadline, &format!("{place}CONNECT"), tunnel).await?;
+                opened.map_err(|error| self.unreachable(&format!("proxy {proxy}"), &error))?;
+                (tcp, peer)
+            }
+        };
         let handshake = self.tls.connect(self.server.clone(), tcp);
         let stream = self.within(clock, deadline, "TLS handshake", handshake).await?;
         Ok((stream.map_err(|error| self.handshake_failure(&error))?, peer))
+    }
+
+    /// Connects to a host. `place` comes before the name of a step that fails.
+    async fn connect_tcp(
+        &self,
+        clock: &Clock,
+        deadline: Instant,
+        host: (&str, u16),
+        place: &str,
+    ) -> Result<(TcpStream, SocketAddr), CloseCause> {
+        let [look_up, connection] = ["name look-up", "TCP connection"].map(|step| format!("{place}{step}"));
+        let addresses = self.within(clock, deadline, &look_up, tokio::net::lookup_host(host)).await?;
+        let addresses = addresses.map_err(|error| self.unreachable(&look_up, &error))?;
+        let tcp = self.within(clock, deadline, &connection, connect_to_any(addresses, clock)).await?;
+        let (tcp, peer) = tcp.map_err(|failures| self.unreachable(&connection, &failures))?;
+        configure(&tcp, self.ack_timeout).map_err(|error| self.unreachable("socket options", &error))?;
+        Ok((tcp, peer))
     }
 
     async fn within<T>(

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::request::ProvisionOptions;
 use super::seal::SealKey;
 use super::stored::{self, Certificate, Record};
+use crate::credentials::source;
 use crate::domain::app::AppId;
 use crate::store::{self, OpenError};
 
@@ -107,6 +108,13 @@ fn read(app_id: AppId, body: &[u8], secrets: Secrets, key: &SealKey) -> Option<R
         }
     };
     let mut options = terms.options;
+    if let Some(file) = options.passphrase_file.take() {
+        // What is provisioned by a call cannot name the file.
+        options.passphrase = match (secrets, source::read_passphrase(&file)) {
+            (Secrets::Include, Err(error)) => return Some(Err(Unreadable { app_id, cause: error.to_string() })),
+            (Secrets::Include | Secrets::Omit, passphrase) => Some(passphrase.unwrap_or_default()),
+        };
+    }
     if secrets == Secrets::Omit && options.passphrase.take().is_some() {
         omitted.push("passphrase");
     }
@@ -167,6 +175,19 @@ mod tests {
         assert_eq!(told(TEXT, Secrets::Include), (Some("TEXT".into()), Some("word".into()), vec![]));
         let Some(Ok(app)) = exported(TEXT, Secrets::Omit) else { panic!() };
         assert_eq!((app.timeout, app.options.topic.as_deref()), (Some(Duration::from_millis(1500)), Some("t")));
+    }
+
+    #[test]
+    fn a_passphrase_in_a_file_is_told_as_any_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("passphrase");
+        let options = format!(r#""options":{{"passphrase_file":"{}"}}"#, file.display());
+        let body = PATH.replace(r#""since""#, &format!(r#"{options},"since""#));
+        assert_eq!(told(&body, Secrets::Omit), (Some("/a.pem".into()), None, vec!["passphrase"]));
+        let Some(Err(unreadable)) = exported(&body, Secrets::Include) else { panic!("{body}") };
+        assert!(unreadable.cause.contains("cannot be read: No such file"), "{}", unreadable.cause);
+        std::fs::write(&file, "word\n").unwrap();
+        assert_eq!(told(&body, Secrets::Include), (Some("/a.pem".into()), Some("word".into()), vec![]));
     }
 
     #[test]

@@ -190,14 +190,18 @@ impl PushService {
     /// that it may know nothing of. Options that describe credentials go with them.
     fn completed(&self, entry: &Entry, request: &Provision, mut terms: Terms) -> Terms {
         let present = entry.provisioned().map(|present| present.basis);
-        if terms.section.is_none() {
+        let from_section = terms.section.is_some();
+        if !from_section {
             let removed = || self.0.removed.get(&entry.id).and_then(|removed| removed.section.clone());
             terms.section = present.as_ref().and_then(|present| present.section().cloned()).or_else(removed);
         }
         let Some(Basis::Terms(present)) = present else { return terms };
         terms.is_paused = present.is_paused;
         terms.moved_after = present.moved_after;
-        if request.options.is_none() {
+        if from_section {
+            // A section has no words for them.
+            terms.options.notify = present.options.notify.clone();
+        } else if request.options.is_none() {
             let options = present.options.clone();
             terms.options = match present.certificate == terms.certificate {
                 true => options,

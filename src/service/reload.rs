@@ -67,7 +67,7 @@ impl PushService {
     ) {
         info!(app = %entry.id, environment = %row.name, gateway = %row.gateway, "the environment changed");
         let credentials = Arc::clone(&present.credentials);
-        let taken = match credentials.judge(row, self.0.clock.timestamp()) {
+        let taken = match credentials.judge(row, terms.options.topic.as_deref(), self.0.clock.timestamp()) {
             Ok(()) => self.take_up(entry, Terms::clone(terms), row, credentials, By::Operator).await,
             Err(error) => Err(Problem::Credentials(error.to_string())),
         };

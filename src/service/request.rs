@@ -1,6 +1,7 @@
 //! What callers hand to the verbs, already free of the wire format.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ pub struct Provision {
     pub options: Option<ProvisionOptions>,
 }
 
+/// Most connections that an app may ask for.
+pub const CONNECTIONS_MAX: u32 = 1000;
+
 /// The options of `provision`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ProvisionOptions {
@@ -32,6 +36,8 @@ pub struct ProvisionOptions {
     pub team_id: Option<String>,
     /// Passphrase of an encrypted credential.
     pub passphrase: Option<String>,
+    /// File with that passphrase, read whenever the credential is; only for apps of the config file.
+    pub passphrase_file: Option<PathBuf>,
     /// Connections to keep open.
     pub connections: Option<u32>,
     /// Replace even a certificate that ends later.
@@ -62,9 +68,10 @@ impl fmt::Debug for Provision {
 
 impl fmt::Debug for ProvisionOptions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { topic, key_id, team_id, passphrase: _, connections, force, notify } = self;
+        let Self { topic, key_id, team_id, passphrase: _, passphrase_file, connections, force, notify } = self;
         let mut options = formatter.debug_struct("ProvisionOptions");
         options.field("topic", topic).field("key_id", key_id).field("team_id", team_id);
+        options.field("passphrase_file", passphrase_file);
         options.field("connections", connections).field("force", force).field("notify", notify);
         options.finish_non_exhaustive()
     }

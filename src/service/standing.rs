@@ -9,10 +9,11 @@ use tracing::{info, warn};
 use super::PushService;
 use super::apps::CLOSED_BY_APPLE;
 use super::entry::{Entry, Provisioned, Refusal, Standing};
+use super::request::ProvisionOptions;
 use super::stored::{Certificate, Terms};
 use crate::credentials::error::CredentialsError;
 use crate::credentials::source::FileMark;
-use crate::credentials::{self, Credentials, source};
+use crate::credentials::{self, CredentialOptions, Credentials, source};
 use crate::delivery::{WorkerHandle, feedback_source};
 use crate::domain::app::Environment;
 use crate::domain::outcome::Reason;
@@ -35,8 +36,8 @@ impl PushService {
         let judge = move || {
             let mark = certificate.path().and_then(FileMark::of);
             let credentials = read(&certificate, &setup.certificate_dirs).and_then(|bytes| {
-                let credentials = credentials::parse(&bytes, &options.of_credentials())?;
-                credentials.judge(&environment, now)?;
+                let credentials = parse(&bytes, &options)?;
+                credentials.judge(&environment, options.topic.as_deref(), now)?;
                 Ok(Arc::new(credentials))
             });
             Judged { mark, credentials: credentials.map_err(|error| told(&certificate, &error)) }
@@ -162,6 +163,12 @@ fn told(certificate: &Certificate, error: &CredentialsError) -> String {
         (Certificate::File { path, .. }, CredentialsError::PathRefused { .. }) => format!("{error} (it was `{path}`)"),
         (Certificate::File { .. } | Certificate::Text(_), _) => error.to_string(),
     }
+}
+
+fn parse(bytes: &[u8], options: &ProvisionOptions) -> Result<Credentials, CredentialsError> {
+    let passphrase = options.passphrase_file.as_deref().map(source::read_passphrase).transpose()?;
+    let given = options.of_credentials();
+    credentials::parse(bytes, &CredentialOptions { passphrase: passphrase.as_deref().or(given.passphrase), ..given })
 }
 
 fn read(certificate: &Certificate, dirs: &[std::path::PathBuf]) -> Result<Vec<u8>, CredentialsError> {

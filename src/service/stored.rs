@@ -11,7 +11,7 @@
 //!   - `unrestricted`: true where the path may lie anywhere, because the config file names it.
 //!   - `section`: digest of the app's `[[app]]` section as it was last applied, 32 hex digits.
 //!   - `timeout`: milliseconds; left out where the caller gave none.
-//!   - `options`: `topic`, `key_id`, `team_id`, `connections`; `defaults` for notify: `expiration`, `priority`,
+//!   - `options`: `topic`, `key_id`, `team_id`, `passphrase_file`, `connections`; `defaults` for notify: `expiration`, `priority`,
 //!     `collapse_id`, `push_type`, `topic`, each a scalar, or an array with one for each row.
 //!   - `feedback_topic`: topic of the credentials as they were last accepted: whose feedback the app reads.
 //!   - `paused`: true where an operator paused it.
@@ -25,7 +25,7 @@
 //!   - `at`: when, milliseconds since 1970.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -172,13 +172,32 @@ impl SectionDigest {
             timeout.as_deref(),
         ];
         let mut context = Context::new(&SHA256);
-        for part in parts {
-            let part = part.unwrap_or_default();
+        let mut update = |part: &str| {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());
+        };
+        parts.into_iter().for_each(|part| update(part.unwrap_or_default()));
+        // Only those that are given: a section without any has the digest that it had before there were some.
+        for (name, option) in request.options.iter().flat_map(section_options) {
+            if let Some(option) = option {
+                update(name);
+                update(&option);
+            }
         }
         Self(context.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect())
     }
+}
+
+/// The options that a section may have, as text.
+fn section_options(options: &ProvisionOptions) -> [(&'static str, Option<String>); 5] {
+    let file = options.passphrase_file.as_ref().map(|file| file.display().to_string());
+    [
+        ("topic", options.topic.clone()),
+        ("key_id", options.key_id.clone()),
+        ("team_id", options.team_id.clone()),
+        ("passphrase_file", file),
+        ("connections", options.connections.map(|count| count.to_string())),
+    ]
 }
 
 impl Secrecy {
@@ -292,6 +311,8 @@ struct OptionsBody {
     key_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     team_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passphrase_file: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connections: Option<u32>,
     #[serde(default)]
@@ -430,7 +451,9 @@ impl Secrets {
 
 impl OptionsBody {
     fn of(options: &ProvisionOptions) -> Self {
-        let ProvisionOptions { topic, key_id, team_id, passphrase: _, connections, force: _, notify } = options.clone();
+        let options = options.clone();
+        let ProvisionOptions { topic, key_id, team_id, passphrase: _, passphrase_file, connections, force: _, notify } =
+            options;
         let NotifyOptions { expiration, priority, collapse_id, push_type, topic: default_topic, request_id: _ } =
             notify;
         let defaults = DefaultsBody {
@@ -440,7 +463,7 @@ impl OptionsBody {
             push_type: rows(push_type, |text| text.to_string()),
             topic: rows(default_topic, |text| text.to_string()),
         };
-        Self { topic, key_id, team_id, connections, defaults }
+        Self { topic, key_id, team_id, passphrase_file, connections, defaults }
     }
 
     fn into_options(self, passphrase: Option<String>) -> ProvisionOptions {
@@ -453,8 +476,8 @@ impl OptionsBody {
             topic: per_row(topic, Arc::from),
             request_id: None,
         };
-        let Self { topic, key_id, team_id, connections, defaults: _ } = self;
-        ProvisionOptions { topic, key_id, team_id, passphrase, connections, force: false, notify }
+        let Self { topic, key_id, team_id, passphrase_file, connections, defaults: _ } = self;
+        ProvisionOptions { topic, key_id, team_id, passphrase, passphrase_file, connections, force: false, notify }
     }
 }
 

@@ -143,6 +143,11 @@ async fn a_reload_applies_new_sections_and_resumes_what_was_paused_by_itself() {
             certificate: world.simulator.certificates().good.path.clone(),
             environment: "sandbox-binary".into(),
             timeout: None,
+            topic: None,
+            key_id: None,
+            team_id: None,
+            passphrase_file: None,
+            connections: None,
         });
     };
     reload(&world, with_section).await;

@@ -4,7 +4,7 @@ use super::{Caller, Method};
 use crate::rpc::arguments::{Problem, app_id, at, boolean, members, text, timeout, wrong_type};
 use crate::rpc::fault::bad_argument;
 use crate::rpc::options::{DEFAULTS, set_default};
-use crate::service::request::{Provision, ProvisionOptions};
+use crate::service::request::{CONNECTIONS_MAX, Provision, ProvisionOptions};
 use crate::xmlrpc::value::{Fault, Value};
 
 pub(super) const PROVISION: Method = Method {
@@ -23,8 +23,6 @@ pub(super) const PROVISION: Method = Method {
     run: |caller, params| Box::pin(run(caller, params)),
 };
 
-/// Most connections that a caller may ask for.
-const CONNECTIONS_MAX: i64 = 1000;
 const OWN: [&str; 6] = ["topic", "key_id", "team_id", "passphrase", "connections", "force"];
 
 async fn run(caller: &Caller<'_>, params: &[Value<'_>]) -> Result<Value<'static>, Fault> {
@@ -80,8 +78,10 @@ fn word(value: &Value<'_>) -> Result<String, Problem> {
 
 fn connections(value: &Value<'_>) -> Result<u32, Problem> {
     match value {
-        Value::Int(number @ 1..=CONNECTIONS_MAX) => Ok(u32::try_from(*number).unwrap_or(u32::MAX)),
-        Value::Int(number) => Err(format!("1 to {CONNECTIONS_MAX} are allowed, not {number}")),
+        Value::Int(number) => match u32::try_from(*number) {
+            Ok(count @ 1..=CONNECTIONS_MAX) => Ok(count),
+            Ok(_) | Err(_) => Err(format!("1 to {CONNECTIONS_MAX} are allowed, not {number}")),
+        },
         other => Err(wrong_type("an int", other)),
     }
 }
@@ -138,6 +138,7 @@ mod tests {
             key_id: Some("K".into()),
             team_id: Some("T".into()),
             passphrase: Some(String::new()),
+            passphrase_file: None,
             connections: Some(2),
             force: true,
             notify: NotifyOptions { priority: PerRow::All(5), ..NotifyOptions::default() },

@@ -49,6 +49,7 @@ fn of_a_text() -> Terms {
             key_id: Some("KEY".into()),
             team_id: Some("TEAM".into()),
             passphrase: Some("hush".into()),
+            passphrase_file: None,
             connections: Some(2),
             force: true,
             notify,
@@ -150,6 +151,16 @@ fn members_of_a_later_minor_version_are_passed_over() {
 }
 
 #[test]
+fn a_file_with_a_passphrase_is_stored_by_its_path() {
+    let options = ProvisionOptions { passphrase_file: Some("/etc/app.pass".into()), ..ProvisionOptions::default() };
+    let terms = Terms { options, ..of_a_file() };
+    let (body, secrecy) = encode(&app(), &terms, &SealKey::Absent).unwrap();
+    let expected = version_1::FILE.replace(r#"{"defaults""#, r#"{"passphrase_file":"/etc/app.pass","defaults""#);
+    assert_eq!((str::from_utf8(&body).unwrap(), secrecy), (&*expected, Secrecy::None));
+    assert_eq!(decode(&app(), &body, &SealKey::Absent), Record::App(Box::new(terms), Secrecy::None));
+}
+
+#[test]
 fn a_section_changes_with_each_of_its_values() {
     let section = Provision {
         app_id: "app".into(),
@@ -165,6 +176,17 @@ fn a_section_changes_with_each_of_its_values() {
         SectionDigest::of(&Provision { timeout: Some(Duration::from_secs(1)), ..section.clone() }),
     ];
     assert_eq!(digests[0], SectionDigest::of(&section.clone()));
+    let with = |options: ProvisionOptions| SectionDigest::of(&Provision { options: Some(options), ..section.clone() });
+    assert_eq!(with(ProvisionOptions::default()), digests[0], "a section that says nothing new");
+    let text = || Some("x".to_owned());
+    let mut digests = digests.to_vec();
+    digests.extend([
+        with(ProvisionOptions { topic: text(), ..ProvisionOptions::default() }),
+        with(ProvisionOptions { key_id: text(), ..ProvisionOptions::default() }),
+        with(ProvisionOptions { team_id: text(), ..ProvisionOptions::default() }),
+        with(ProvisionOptions { passphrase_file: text().map(Into::into), ..ProvisionOptions::default() }),
+        with(ProvisionOptions { connections: Some(2), ..ProvisionOptions::default() }),
+    ]);
     assert_eq!(digests[0].0, "de6296b58305af31a562a636ea701104", "on disks out there");
     for (at, digest) in digests.iter().enumerate() {
         assert!(!digests[..at].contains(digest), "{at}");
