@@ -33,11 +33,12 @@ fn worker() -> Worker {
     let (clock, store) = (Clock::system(), Store::memory(&store::Settings::default()));
     let queues = Queue::new(store.clone(), crate::queue::Settings::default(), clock.clone());
     let queue = queues.open(route.app.clone());
+    let express = Express::new(route.clone(), Settings::default().into(), clock.clone());
     let gateway = Gateway::new(route, &Settings::default().into(), clock.clone()).unwrap();
     let shutdown = Shutdown::new();
     let delivery = Delivery { gateway: Settings::default().into(), store, clock, shutdown: shutdown.clone() };
     let (_, mailbox) = mpsc::channel(1);
-    Worker::new(gateway, "sandbox".into(), delivery.books(queue, Arc::default()), mailbox, shutdown).0
+    Worker::new(gateway, express, delivery.books(queue, Arc::default()), mailbox, shutdown).0
 }
 
 #[tokio::test(start_paused = true)]
