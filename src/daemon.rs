@@ -124,6 +124,7 @@ impl Daemon {
         let deadline = self.config.into_inner().shutdown.deadline;
         let left = || deadline.saturating_sub(self.clock.now().since(began));
         info!(?deadline, "stopping: no more calls are taken");
+        self.service.stop_waiting();
         // Callers may wait for what workers cannot do, as with a disk that is full: those must have their time too.
         let callers_answered = self.intake.finish(left() / 2).await;
         let workers_ended = self.work.finish(left()).await;

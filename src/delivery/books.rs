@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use tracing::{error, info};
 
 use super::Counters;
+use super::watch::Watches;
 use crate::clock::{Clock, Instant};
 use crate::domain::app::AppId;
 use crate::domain::batch::{BatchId, Span};
@@ -41,6 +42,7 @@ pub(super) struct Books {
     pub(super) queue: AppQueue,
     pub(super) store: Store,
     pub(super) counters: Arc<Counters>,
+    pub(super) watches: Watches,
     pub(super) clock: Clock,
     pub(super) policy: Policy,
     pub(super) shutdown: Shutdown,
@@ -82,8 +84,17 @@ struct Verdicts {
 impl Books {
     /// The next rows to send, at most `rows_max`; what has expired meanwhile is settled on the way.
     pub(super) async fn lease(&self, rows_max: u32) -> Option<Span> {
+        self.unexpired(|| self.queue.lease(rows_max, self.clock.now(), self.clock.timestamp())).await
+    }
+
+    /// The same of the express line.
+    pub(super) async fn lease_express(&self, rows_max: u32) -> Option<Span> {
+        self.unexpired(|| self.queue.lease_express(rows_max, self.clock.now(), self.clock.timestamp())).await
+    }
+
+    async fn unexpired(&self, lease: impl Fn() -> Option<Leased>) -> Option<Span> {
         loop {
-            match self.queue.lease(rows_max, self.clock.now(), self.clock.timestamp())? {
+            match lease()? {
                 Leased::Send(span) => return Some(span),
                 Leased::Expired(span) => self.reject(vec![(span, Reason::Expired)]).await,
             }
@@ -116,6 +127,9 @@ impl Books {
         let mut news = Vec::new();
         let mut verdicts = Verdicts::default();
         for Settled { span, outcome } in settled {
+            if let Outcome::Unregistered { since, .. } = &outcome {
+                self.watches.note_dead(&span, *since);
+            }
             match &outcome {
                 Outcome::Accepted | Outcome::Presumed | Outcome::Unregistered { .. } => news.push(News::Delivered),
                 Outcome::Rejected(reason) => news.push(News::Rejected(*reason, u64::from(span.len()))),
@@ -220,6 +234,9 @@ impl Books {
         };
         let rejections: Vec<Rejection> = rejected.iter().flat_map(of_span).collect();
         let kept = self.keep("rejections cannot be kept", || self.store.reject(rejections.clone(), settled)).await;
+        if kept.is_some() {
+            rejected.iter().for_each(|(span, reason)| self.watches.tell(span, Logged::Rejected(*reason)));
+        }
         self.tell_of(rejected);
         kept.is_some()
     }
@@ -271,6 +288,7 @@ impl Books {
         let timestamp = self.clock.timestamp();
         for (span, outcome) in logged {
             self.store.log_outcome(&self.app, span, *outcome, timestamp);
+            self.watches.tell(span, *outcome);
             if let Logged::Retried(reason) = outcome {
                 self.counters.add_retried(*reason, span.len());
             }

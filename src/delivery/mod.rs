@@ -5,9 +5,11 @@
 
 mod bad_tokens;
 mod books;
+mod express;
 pub mod feedback_poller;
 mod reading;
 mod state;
+pub mod watch;
 mod worker;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,12 +17,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use self::books::Books;
+use self::express::Express;
+use self::watch::{Watch, Watches};
 use self::worker::Worker;
 use crate::clock::Clock;
-use crate::domain::batch::BatchId;
+use crate::domain::batch::{Batch, BatchId};
 use crate::domain::outcome::Reason;
 use crate::domain::time::Timestamp;
 use crate::gateway::{Gateway, Route, RouteError};
@@ -51,7 +55,8 @@ pub struct Delivery {
 #[derive(Clone, Debug)]
 pub struct WorkerHandle {
     commands: mpsc::Sender<Command>,
-    status: watch::Receiver<WorkerStatus>,
+    status: tokio::sync::watch::Receiver<WorkerStatus>,
+    watches: Watches,
 }
 
 /// What a worker is doing.
@@ -101,20 +106,21 @@ enum Command {
 #[derive(Debug)]
 struct Replacement {
     gateway: Gateway,
-    source: FeedbackSource,
+    route: Route,
     done: oneshot::Sender<Result<Option<BatchId>, CommandError>>,
 }
 
 impl Delivery {
     /// Starts an app's worker. Errors when the route cannot be prepared; nothing is started then.
     pub fn start(&self, route: Route, queue: AppQueue, counters: Arc<Counters>) -> Result<WorkerHandle, RouteError> {
-        let source = feedback_source(&route);
-        let gateway = Gateway::new(route, &self.gateway, self.clock.clone())?;
+        let gateway = Gateway::new(route.clone(), &self.gateway, self.clock.clone())?;
+        let express = Express::new(route, self.gateway.clone(), self.clock.clone());
         let (commands, mailbox) = mpsc::channel(COMMANDS_MAX);
         let books = self.books(queue, counters);
-        let (worker, status) = Worker::new(gateway, source, books, mailbox, self.shutdown.clone());
+        let watches = books.watches.clone();
+        let (worker, status) = Worker::new(gateway, express, books, mailbox, self.shutdown.clone());
         self.shutdown.spawn(worker.run());
-        Ok(WorkerHandle { commands, status })
+        Ok(WorkerHandle { commands, status, watches })
     }
 
     /// Rejects everything that waits for an app without a worker; how many notifications that were.
@@ -133,6 +139,7 @@ impl Delivery {
             queue,
             store: self.store.clone(),
             counters,
+            watches: Watches::default(),
             clock: self.clock.clone(),
             policy: Policy { attempts_max: self.gateway.settings.max_attempts, unknown: self.unknown },
             shutdown: self.shutdown.clone(),
@@ -148,10 +155,9 @@ impl Delivery {
         worker: &WorkerHandle,
         route: Route,
     ) -> Result<Result<Option<BatchId>, CommandError>, RouteError> {
-        let source = feedback_source(&route);
-        let gateway = Gateway::new(route, &self.gateway, self.clock.clone())?;
+        let gateway = Gateway::new(route.clone(), &self.gateway, self.clock.clone())?;
         let (done, answer) = oneshot::channel();
-        let command = Command::Replace(Box::new(Replacement { gateway, source, done }));
+        let command = Command::Replace(Box::new(Replacement { gateway, route, done }));
         if worker.commands.send(command).await.is_err() {
             return Ok(Err(CommandError::Stopped));
         }
@@ -172,6 +178,12 @@ impl WorkerHandle {
     /// What the worker is doing.
     pub fn status(&self) -> WorkerStatus {
         self.status.borrow().clone()
+    }
+
+    /// Watches what becomes of a batch that is about to be accepted, whose ids have a seed of their own; `None` when
+    /// too many are watched already.
+    pub fn watch(&self, batch: &Batch) -> Option<Watch> {
+        self.watches.watch(batch)
     }
 
     /// Closes the connection as planned and sends no more until [`WorkerHandle::resume`].

@@ -8,15 +8,15 @@ use tracing::{info, warn};
 
 use super::bad_tokens::BadTokens;
 use super::books::{Books, News, Origin};
+use super::express::Express;
 use super::reading::Reading;
 use super::state::{PAUSED, State, Step};
-use super::{Command, CommandError, REMOVED, Replacement, WorkerStatus};
+use super::{Command, CommandError, REMOVED, Replacement, WorkerStatus, feedback_source};
 use crate::clock::Instant;
-use crate::domain::batch::BatchId;
+use crate::domain::batch::{BatchId, Span};
 use crate::domain::outcome::{Outcome, Reason, Retry, Settled};
 use crate::gateway::{CloseCause, Closed, Event, Gateway};
 use crate::shutdown::Shutdown;
-use crate::store::FeedbackSource;
 
 /// How often a stopping worker looks whether its gateway has sent what it holds.
 const SENT_LOOK: Duration = Duration::from_millis(10);
@@ -28,6 +28,7 @@ const TROUBLE_LOOK: Duration = Duration::from_secs(1);
 pub(super) struct Worker {
     gateway: Gateway,
     origin: Origin,
+    express: Express,
     books: Books,
     reading: Reading,
     state: State,
@@ -67,7 +68,7 @@ enum Ending {
 impl Worker {
     pub(super) fn new(
         gateway: Gateway,
-        source: FeedbackSource,
+        express: Express,
         books: Books,
         mailbox: mpsc::Receiver<Command>,
         shutdown: Shutdown,
@@ -81,7 +82,8 @@ impl Worker {
         });
         let worker = Self {
             gateway,
-            origin: Origin { source, instead: None },
+            origin: Origin { source: feedback_source(express.route()), instead: None },
+            express,
             books,
             reading: Reading::default(),
             state,
@@ -107,6 +109,7 @@ impl Worker {
             }
             tokio::select! {
                 event = self.gateway.event() => self.on_event(event).await,
+                event = self.express.event() => self.on_express(event).await,
                 event = candidate_event(&mut self.candidate) => self.on_candidate(event).await,
                 event = draining_event(&mut self.draining) => self.on_draining(event).await,
                 Some(command) = self.mailbox.recv() => self.on_command(command).await,
@@ -130,16 +133,21 @@ impl Worker {
 
     /// Carries out the next steps until there is something to wait for; when to look again at the latest.
     async fn act(&mut self) -> Option<Instant> {
+        let look = self.advance().await;
+        let may_send = !self.is_held() && !self.state.is_paused() && (self.ending.is_none() || self.drains());
+        let may_connect = may_send && self.state.step(self.books.clock.now(), true) == Step::Send;
+        earliest(look, self.express.advance(&self.books, may_connect, may_send).await)
+    }
+
+    /// The same but for the second connection.
+    async fn advance(&mut self) -> Option<Instant> {
         loop {
             let now = self.books.clock.now();
             if self.ending.is_some() && !self.drains() {
                 return self.retire_to_end(now);
             }
             self.books.expire(now).await;
-            // A row that the gateway before this one still holds may not be overtaken. What cannot be settled is not
-            // sent: after a crash it would go out again.
-            let is_held = self.draining.is_some() || self.books.store.trouble().is_some();
-            let rows_due = !is_held && self.books.queue.is_ready(now);
+            let rows_due = !self.is_held() && self.books.queue.is_ready(now);
             match self.state.step(now, rows_due) {
                 Step::Connect => {
                     self.state.connecting(now);
@@ -158,6 +166,12 @@ impl Worker {
         }
     }
 
+    /// Whether nothing may be sent for now. A row that the gateway before this one still holds may not be overtaken. What
+    /// cannot be settled is not sent: after a crash it would go out again.
+    fn is_held(&self) -> bool {
+        self.draining.is_some() || self.books.store.trouble().is_some()
+    }
+
     /// When to look again although nothing happens. What is ready waits for the connection, not for time.
     fn next_look(&self, now: Instant) -> Option<Instant> {
         let trouble = self.books.store.trouble().map(|_| now + TROUBLE_LOOK);
@@ -174,11 +188,21 @@ impl Worker {
     /// Hands rows to the gateway until it has no room or nothing is due.
     async fn send(&mut self) {
         while let room @ 1.. = self.gateway.room() {
-            let Some(span) = self.books.lease(room).await else { return };
+            let Some(span) = self.next(room).await else { return };
             if let Some(rest) = self.gateway.send(span) {
                 return self.books.queue.give_back(vec![rest]);
             }
         }
+    }
+
+    /// The next rows for the first connection.
+    async fn next(&mut self, rows_max: u32) -> Option<Span> {
+        if !self.express.is_separate()
+            && let Some(span) = self.books.lease_express(rows_max).await
+        {
+            return Some(span);
+        }
+        self.books.lease(rows_max).await
     }
 
     async fn on_event(&mut self, event: Event) {
@@ -205,6 +229,28 @@ impl Worker {
         self.enter(closed.settled).await;
         // They were sent before the others, so they go to the front last.
         self.books.revise(closed.revised, &self.origin).await;
+    }
+
+    async fn on_express(&mut self, event: Event) {
+        let origin = Origin { source: self.origin.source.clone(), instead: self.express.instead() };
+        match event {
+            Event::Connected { .. } => self.express.connected(),
+            Event::Room => (),
+            Event::Settled(settled) => self.enter_from(settled, &origin).await,
+            Event::Closed(closed) => {
+                self.enter_from(closed.settled, &origin).await;
+                self.books.revise(closed.revised, &origin).await;
+                self.express.closed(&closed.cause);
+            }
+        }
+    }
+
+    /// Enters outcomes; those of another environment say nothing about this one.
+    async fn enter_from(&mut self, settled: Vec<Settled>, origin: &Origin) {
+        match origin.instead {
+            Some(_) => drop(self.books.enter(settled, origin).await),
+            None => self.enter(settled).await,
+        }
     }
 
     async fn enter(&mut self, settled: Vec<Settled>) {
@@ -248,6 +294,7 @@ impl Worker {
             }
             Command::ConnectTimeout(timeout, done) => {
                 self.gateway.set_connect_timeout(timeout);
+                self.express.set_connect_timeout(timeout);
                 done
             }
             Command::Resume(done) => {
@@ -291,7 +338,8 @@ impl Worker {
     /// The new gateway becomes the present one; the old one is drained. What waits for another environment's gateway
     /// is never sent to this one.
     async fn take_over(&mut self, replacement: Replacement, connected: bool) {
-        let Replacement { gateway, source, done } = replacement;
+        let Replacement { gateway, route, done } = replacement;
+        let source = feedback_source(&route);
         let now = self.books.clock.now();
         let mut old = std::mem::replace(&mut self.gateway, gateway);
         let moved = self.origin.source.environment != source.environment;
@@ -304,6 +352,7 @@ impl Worker {
             self.state.connected(now);
         }
         info!(app = %self.books.app, environment = %self.environment(), connected, "credentials replaced");
+        self.express.replace(route, origin.instead);
         self.books.queue.give_back(old.take_unsent());
         let mut last = None;
         if let Some(reason) = origin.instead {
@@ -356,6 +405,7 @@ impl Worker {
 
     /// Closes the gateway as planned, once, and after it has sent what it holds where that is still wanted.
     fn retire_to_end(&mut self, now: Instant) -> Option<Instant> {
+        self.express.retire();
         let sends = matches!(self.ending, Some(Ending::Shutdown)) && !self.state.is_paused();
         if sends && self.gateway.is_connected() && self.gateway.has_unsent() && !self.state.is_retiring() {
             return Some(now + SENT_LOOK);
@@ -367,7 +417,8 @@ impl Worker {
     }
 
     fn has_ended(&self) -> bool {
-        self.ending.is_some() && self.is_closed && self.draining.is_none() && !self.drains()
+        let are_closed = self.is_closed && self.draining.is_none() && self.express.is_closed();
+        self.ending.is_some() && are_closed && !self.drains()
     }
 
     /// Shows the state outside, and says in the log when the app stops sending and when it goes on.

@@ -83,10 +83,12 @@ impl Protocol {
         }
     }
 
-    /// Largest payload in bytes of JSON: 2048 for a command 2 frame, 4096 for HTTP/2 and FCM.
-    pub const fn payload_max(self) -> usize {
+    /// Largest payload in bytes of JSON: 2048 for a command 2 frame, 4096 for HTTP/2 and FCM, 5120 for VoIP over
+    /// HTTP/2 ("Sending notification requests to APNs").
+    pub fn payload_max(self, push_type: Option<&str>) -> usize {
         match self {
             Self::Binary => 2048,
+            Self::Http2 if push_type == Some("voip") => 5120,
             Self::Http2 | Self::Fcm => 4096,
         }
     }

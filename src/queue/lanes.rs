@@ -120,6 +120,8 @@ impl Fresh {
     /// A read is over; with `end`, all that was there when it began is read, up to the batch that was `newest` then.
     pub(super) fn loaded(&mut self, end: Option<BatchId>) {
         self.loaded_to = self.loaded_to.max(end.unwrap_or_default());
+        // What was settled meanwhile is not among what is read.
+        self.known = self.known.split_off(&BatchId(self.loaded_to.0 + 1));
         if !self.is_on_disk() {
             self.loaded_to = self.newest();
             self.known.clear();

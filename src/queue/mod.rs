@@ -2,7 +2,8 @@
 //!
 //! Rows travel as [`Span`]s: [`AppQueue::accept`] puts a batch in, [`AppQueue::lease`] hands spans to the app's worker,
 //! which gives each of them back exactly once: [`AppQueue::settle`] (done), [`AppQueue::give_back`] (to the front, in
-//! order) or [`AppQueue::defer`] (due later). Waking the worker is level-triggered: a wake-up cannot be refused or lost.
+//! order) or [`AppQueue::defer`] (due later). Batches whose callers wait for the outcome stand in a line of their own
+//! before all others ([`AppQueue::accept_express`]). Waking the worker is level-triggered: a wake-up cannot be refused or lost.
 //!
 //! Every batch is in the store; those at the head of the queue are in memory too, as many as the bound allows. The
 //! worker reads on ([`AppQueue::load`]) when [`AppQueue::wants_load`] says so. After a start everything is on disk, so
@@ -24,7 +25,7 @@ use tokio::sync::Notify;
 
 use self::bounds::{Memory, Reserved, Share};
 use self::lanes::{Deferred, Due, Fresh, Place};
-use self::waiting::Waiting;
+use self::waiting::{Line, Waiting};
 use self::wall::WallSteps;
 use crate::clock::{Clock, Instant};
 use crate::domain::app::AppId;
@@ -38,6 +39,8 @@ use crate::store::{Backlog, Commit, RequestKey, Store, StoreError, Stored};
 const LOAD_BYTES: usize = 1 << 20;
 /// The least of them that is worth a query.
 const LOAD_BYTES_MIN: usize = 64 << 10;
+/// Memory that the express line of an app may take although the bound is reached.
+const EXPRESS_BYTES: usize = 1 << 20;
 /// Reading is tried again so much later after it failed.
 const LOAD_RETRY: Duration = Duration::from_secs(1);
 
@@ -188,6 +191,17 @@ impl AppQueue {
     /// Makes a batch durable and queues it behind the others. When this returns [`Commit::Accepted`], it is accepted;
     /// cancelling before leaves nothing behind but, at worst, a batch that is delivered without an answer.
     pub async fn accept(&self, batch: Batch, request: Option<RequestKey>) -> Result<Commit, QueueError> {
+        self.accept_in(Line::Ready, batch, request).await
+    }
+
+    /// As [`AppQueue::accept`], but the batch waits in the express line, which is handed out by
+    /// [`AppQueue::lease_express`]. That line is in memory only: on disk, and so after a crash, it is a batch like any
+    /// other. Where the memory is full it takes a little more, and beyond that the batch waits behind the others.
+    pub async fn accept_express(&self, batch: Batch, request: Option<RequestKey>) -> Result<Commit, QueueError> {
+        self.accept_in(Line::Express, batch, request).await
+    }
+
+    async fn accept_in(&self, line: Line, batch: Batch, request: Option<RequestKey>) -> Result<Commit, QueueError> {
         let shared = &self.0.shared;
         let _committing = Committing::begin(self, u64::from(batch.rows()))?;
         let reserved = self.0.memory.reserve(batch.memory());
@@ -198,7 +212,7 @@ impl AppQueue {
         let is_late = Arc::new(AtomicBool::new(false));
         let announce = {
             let (batch, is_late) = (Arc::clone(&batch), Arc::clone(&is_late));
-            move |id| is_late.store(!queue.announce(id, batch, reserved), Ordering::Release)
+            move |id| is_late.store(!queue.announce(line, id, batch, reserved), Ordering::Release)
         };
         let commit = shared.store.commit_then(&self.0.app, &batch, request, announce).await?;
         if let Commit::Accepted(id) = commit
@@ -217,7 +231,7 @@ impl AppQueue {
     }
 
     /// Queues a batch that is durable now; whether the queue still takes some.
-    fn announce(&self, id: BatchId, batch: Arc<Batch>, reserved: Option<Reserved>) -> bool {
+    fn announce(&self, line: Line, id: BatchId, batch: Arc<Batch>, reserved: Option<Reserved>) -> bool {
         let mut state = self.state();
         if state.closed {
             return false;
@@ -225,19 +239,44 @@ impl AppQueue {
         if batch.rows() == 0 {
             return true;
         }
-        match (state.fresh.announce(id, &batch, reserved.is_some()), reserved) {
-            (Place::Memory, Some(reserved)) => state.waiting.push(id, batch, reserved),
-            (Place::Memory | Place::Disk | Place::Loaded, _) => (),
+        let is_express = line == Line::Express && (reserved.is_some() || state.waiting.express_bytes() < EXPRESS_BYTES);
+        if is_express && state.fresh.announce_kept(id) {
+            state.waiting.push_express(id, batch, reserved);
+        } else if is_express {
+            // A read under way brought it first.
+            state.waiting.promote(id);
+        } else {
+            match (state.fresh.announce(id, &batch, reserved.is_some()), reserved) {
+                (Place::Memory, Some(reserved)) => state.waiting.push(id, batch, reserved),
+                (Place::Memory | Place::Disk | Place::Loaded, _) => (),
+            }
         }
         drop(state);
         self.0.changed.notify_one();
         true
     }
 
-    /// Hands out the next rows, at most `rows_max`; `None` when none is in memory.
+    /// Hands out the next rows, at most `rows_max`; `None` when none is in memory. The express line is not among them.
     pub fn lease(&self, rows_max: u32, now: Instant, wall: Timestamp) -> Option<Leased> {
         let wall = self.may_expire(now, wall).then_some(wall);
-        self.state().waiting.lease(rows_max, wall)
+        self.state().waiting.lease(Line::Ready, rows_max, wall)
+    }
+
+    /// Hands out the next rows of the express line, at most `rows_max`; `None` when none waits there.
+    pub fn lease_express(&self, rows_max: u32, now: Instant, wall: Timestamp) -> Option<Leased> {
+        let wall = self.may_expire(now, wall).then_some(wall);
+        self.state().waiting.lease(Line::Express, rows_max, wall)
+    }
+
+    /// Whether rows wait in the express line.
+    pub fn has_express(&self) -> bool {
+        !self.state().waiting.is_line_empty(Line::Express)
+    }
+
+    /// The rows of the express line wait with the others, before them.
+    pub fn demote_express(&self) {
+        self.state().waiting.demote_express();
+        self.0.changed.notify_one();
     }
 
     /// Hands out the next rows if they waited too long.
@@ -248,7 +287,7 @@ impl AppQueue {
         self.state().waiting.lease_expired(wall)
     }
 
-    /// Takes spans back to the front, in the order given.
+    /// Takes spans back to the front of their line, in the order given.
     pub fn give_back(&self, spans: Vec<Span>) {
         self.state().waiting.give_back(spans);
         self.0.changed.notify_one();
@@ -298,7 +337,7 @@ impl AppQueue {
         if state.load_failed.as_ref().is_some_and(|(retry_at, _)| now < *retry_at) {
             return false;
         }
-        let has_room = self.0.memory.room() >= LOAD_BYTES_MIN || (may_send && state.waiting.is_empty());
+        let has_room = self.0.memory.room() >= LOAD_BYTES_MIN || (may_send && state.waiting.is_line_empty(Line::Ready));
         has_room && state.is_due_on_disk(now)
     }
 

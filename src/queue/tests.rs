@@ -13,6 +13,8 @@ use crate::domain::feedback::Cursor;
 use crate::domain::token::Tokens;
 use crate::store;
 
+mod express;
+
 const WALL: Timestamp = Timestamp::from_secs(1_000_000);
 const NOW: Instant = Instant::from_start(Duration::from_secs(10));
 const SECOND: Duration = Duration::from_secs(1);
@@ -336,7 +338,7 @@ async fn a_batch_that_is_committed_while_its_app_is_removed_is_rejected_like_tho
     let id = accept(&queue, batch(2)).await;
     queue.close();
     let late = Arc::new(batch(2));
-    assert!(!queue.announce(BatchId(id.0 + 1), Arc::clone(&late), None));
+    assert!(!queue.announce(Line::Ready, BatchId(id.0 + 1), Arc::clone(&late), None));
     queue.reject_late(Span { id, rows: 0..2, batch: late, tries: Tries::default() }).await.unwrap();
     let page = store.rejections_after(&app("app"), Cursor(0), 9).await.unwrap();
     let rejected: Vec<_> = page.entries.iter().map(|entry| (entry.row, entry.reason)).collect();
@@ -407,7 +409,10 @@ async fn calls_at_the_same_time_do_not_pass_the_bound_together() {
 #[derive(Clone, Debug)]
 enum Step {
     Accept(u8),
+    AcceptExpress(u8),
     Lease(u32),
+    LeaseExpress(u32),
+    Demote,
     GiveBack,
     Defer(u64),
     Readmit,
@@ -418,7 +423,10 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         3 => (1..20_u8).prop_map(Step::Accept),
+        1 => (1..20_u8).prop_map(Step::AcceptExpress),
         3 => (1..30_u32).prop_map(Step::Lease),
+        1 => (1..30_u32).prop_map(Step::LeaseExpress),
+        1 => Just(Step::Demote),
         1 => Just(Step::GiveBack),
         1 => (0..3_u64).prop_map(Step::Defer),
         1 => Just(Step::Readmit),
@@ -440,6 +448,20 @@ async fn no_row_is_lost_or_doubled(queue: AppQueue, clock: Clock, steps: Vec<Ste
                 accept(&queue, batch(rows)).await;
                 accepted += u64::from(rows);
             }
+            Step::AcceptExpress(rows) => {
+                let Ok(Commit::Accepted(id)) = queue.accept_express(batch(rows), None).await else { panic!("refused") };
+                // These may overtake and be overtaken.
+                seen.insert(id);
+                accepted += u64::from(rows);
+            }
+            Step::LeaseExpress(rows) => {
+                let leased = queue.lease_express(rows, NOW, WALL).map(|leased| match leased {
+                    Leased::Send(span) | Leased::Expired(span) => span,
+                });
+                prop_assert!(leased.as_ref().is_none_or(|span| seen.contains(&span.id)), "not express: {leased:?}");
+                held.extend(leased);
+            }
+            Step::Demote => queue.demote_express(),
             Step::Lease(rows) => {
                 if let Some(Leased::Send(span)) = queue.lease(rows, NOW, WALL) {
                     if span.tries == Tries::default() && span.rows.start == 0 && seen.insert(span.id) {

@@ -12,11 +12,21 @@ use crate::domain::time::Timestamp;
 /// Room that an empty queue keeps.
 const BATCHES_KEPT: usize = 256;
 
+/// Which line rows wait in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// For callers who wait for the outcome: before all others.
+    Express,
+    /// Everybody else.
+    Ready,
+}
+
 /// What is in memory, in the order in which it is to be sent, and what of it the worker holds.
 #[derive(Debug)]
 pub(super) struct Waiting {
     max_age: Duration,
     memory: Arc<Share>,
+    express: VecDeque<Span>,
     ready: VecDeque<Span>,
     batches: HashMap<BatchId, Open>,
     waiting: u64,
@@ -34,11 +44,14 @@ struct Open {
     earliest_expiry: Timestamp,
     /// Its memory; given back as long as no row waits.
     reserved: Reserved,
+    /// Whether rows that come back untried wait in the express line again.
+    is_express: bool,
 }
 
 impl Waiting {
     pub(super) fn new(max_age: Duration, memory: Arc<Share>) -> Self {
-        Self { max_age, memory, ready: VecDeque::new(), batches: HashMap::new(), waiting: 0, leased: 0 }
+        let (express, ready) = Default::default();
+        Self { max_age, memory, express, ready, batches: HashMap::new(), waiting: 0, leased: 0 }
     }
 
     /// Rows that wait.
@@ -53,12 +66,26 @@ impl Waiting {
 
     /// Whether no row waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.ready.is_empty()
+        self.express.is_empty() && self.ready.is_empty()
+    }
+
+    /// Whether no row waits in a line.
+    pub(super) fn is_line_empty(&self, line: Line) -> bool {
+        match line {
+            Line::Express => self.express.is_empty(),
+            Line::Ready => self.ready.is_empty(),
+        }
+    }
+
+    /// Memory of the batches in the express line.
+    pub(super) fn express_bytes(&self) -> usize {
+        self.express.iter().map(|span| span.batch.memory()).sum()
     }
 
     /// When the first row was accepted.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
-        self.ready.front().map(|span| span.batch.accepted_at())
+        let fronts = [self.express.front(), self.ready.front()];
+        fronts.into_iter().flatten().map(|span| span.batch.accepted_at()).min()
     }
 
     /// Queues a new batch behind all others.
@@ -67,6 +94,32 @@ impl Waiting {
         if rows > 0 {
             self.open(id, &batch, rows, Some(reserved));
             self.ready.push_back(Span { id, batch, rows: 0..rows, tries: Tries::default() });
+        }
+    }
+
+    /// Queues a new batch in the express line.
+    pub(super) fn push_express(&mut self, id: BatchId, batch: Arc<Batch>, reserved: Option<Reserved>) {
+        let rows = batch.rows();
+        if rows > 0 {
+            self.open(id, &batch, rows, reserved);
+            self.express.push_back(Span { id, batch, rows: 0..rows, tries: Tries::default() });
+            self.set_express(id, true);
+        }
+    }
+
+    /// Moves what waits of a batch to the express line.
+    pub(super) fn promote(&mut self, id: BatchId) {
+        let (promoted, stay): (Vec<Span>, Vec<Span>) = self.ready.drain(..).partition(|span| span.id == id);
+        self.ready = stay.into();
+        self.express.extend(promoted);
+        self.set_express(id, true);
+    }
+
+    /// Moves the express line to the front of the other.
+    pub(super) fn demote_express(&mut self) {
+        while let Some(span) = self.express.pop_back() {
+            self.set_express(span.id, false);
+            self.ready.push_front(span);
         }
     }
 
@@ -86,40 +139,51 @@ impl Waiting {
         }
     }
 
-    /// Hands out the next rows, at most so many, that are all expired or all not.
-    pub(super) fn lease(&mut self, rows_max: u32, wall: Option<Timestamp>) -> Option<Leased> {
-        let (rows, expired) = self.next_run(self.ready.front()?, rows_max, wall);
-        let span = self.take_front(rows)?;
+    /// Hands out the next rows of a line, at most so many, that are all expired or all not.
+    pub(super) fn lease(&mut self, line: Line, rows_max: u32, wall: Option<Timestamp>) -> Option<Leased> {
+        let (rows, expired) = self.next_run(self.front(line)?, rows_max, wall);
+        let span = self.take_front(line, rows)?;
         Some(if expired { Leased::Expired(span) } else { Leased::Send(span) })
     }
 
-    /// Hands out the next rows if they are expired.
+    /// Hands out the next rows of a line if they are expired.
     pub(super) fn lease_expired(&mut self, wall: Timestamp) -> Option<Span> {
-        match self.next_run(self.ready.front()?, u32::MAX, Some(wall)) {
-            (rows, true) => self.take_front(rows),
-            (_, false) => None,
-        }
+        [Line::Express, Line::Ready].into_iter().find_map(|line| {
+            match self.next_run(self.front(line)?, u32::MAX, Some(wall)) {
+                (rows, true) => self.take_front(line, rows),
+                (_, false) => None,
+            }
+        })
     }
 
     /// Hands out the spans that are wanted.
     pub(super) fn lease_if(&mut self, is_wanted: impl Fn(&Span) -> bool) -> Vec<Span> {
-        let (spans, stay): (Vec<Span>, Vec<Span>) = self.ready.drain(..).partition(is_wanted);
-        self.ready = stay.into();
+        let mut spans = Vec::new();
+        for line in [Line::Express, Line::Ready] {
+            let (wanted, stay): (Vec<Span>, Vec<Span>) = self.line(line).drain(..).partition(&is_wanted);
+            *self.line(line) = stay.into();
+            spans.extend(wanted);
+        }
         spans.iter().for_each(|span| self.count_leased(span));
         spans
     }
 
-    /// Takes spans back to the front, in the order given.
+    /// Takes spans back to the front of the line they came from, in the order given. What was tried in vain waits with
+    /// everybody else.
     pub(super) fn give_back(&mut self, spans: Vec<Span>) {
         for span in spans.into_iter().rev().filter(|span| !span.is_empty()) {
             let rows = u64::from(span.len());
             self.leased = self.leased.saturating_sub(rows);
             self.waiting += rows;
+            let mut line = Line::Ready;
             if let Some(open) = self.batches.get_mut(&span.id) {
                 open.ready += span.len();
                 open.reserved.take();
+                if open.is_express && span.tries == Tries::default() {
+                    line = Line::Express;
+                }
             }
-            self.ready.push_front(span);
+            self.line(line).push_front(span);
         }
     }
 
@@ -137,11 +201,31 @@ impl Waiting {
         }
     }
 
-    fn take_front(&mut self, rows: u32) -> Option<Span> {
-        let mut rest = self.ready.pop_front()?;
+    fn front(&self, line: Line) -> Option<&Span> {
+        match line {
+            Line::Express => self.express.front(),
+            Line::Ready => self.ready.front(),
+        }
+    }
+
+    fn line(&mut self, line: Line) -> &mut VecDeque<Span> {
+        match line {
+            Line::Express => &mut self.express,
+            Line::Ready => &mut self.ready,
+        }
+    }
+
+    fn set_express(&mut self, id: BatchId, is_express: bool) {
+        if let Some(open) = self.batches.get_mut(&id) {
+            open.is_express = is_express;
+        }
+    }
+
+    fn take_front(&mut self, line: Line, rows: u32) -> Option<Span> {
+        let mut rest = self.line(line).pop_front()?;
         let span = rest.take_front(rows);
         if !rest.is_empty() {
-            self.ready.push_front(rest);
+            self.line(line).push_front(rest);
         }
         self.count_leased(&span);
         Some(span)
@@ -156,6 +240,7 @@ impl Waiting {
             ready: 0,
             earliest_expiry,
             reserved: reserved.unwrap_or_else(|| memory.take(batch.memory())),
+            is_express: false,
         };
         let open = self.batches.entry(id).or_insert_with(new);
         open.left += rows;

@@ -1,8 +1,9 @@
 //! How notifications are to be delivered: the options of `notify`, and their defaults in `provision`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::arguments::{Problem, at, members, wrong_type};
+use super::arguments::{Problem, at, members, timeout, wrong_type};
 use super::fault::bad_argument;
 use crate::service::request::{NotifyOptions, PerRow};
 use crate::xmlrpc::value::{Fault, Value};
@@ -10,6 +11,29 @@ use crate::xmlrpc::value::{Fault, Value};
 /// Names of the options that `provision` can give defaults for. (`topic`, which it can too, is the app's own there.)
 pub(super) const DEFAULTS: [&str; 4] = ["expiration", "priority", "collapse_id", "push_type"];
 const NAMES: [&str; 6] = ["expiration", "priority", "collapse_id", "push_type", "topic", "request_id"];
+/// Names of the options of `apnsd.send`: the same, and how long to wait.
+const NAMES_OF_SEND: [&str; 7] =
+    ["expiration", "priority", "collapse_id", "push_type", "topic", "request_id", "timeout"];
+
+/// `apns-push-type` ("Sending notification requests to APNs").
+const PUSH_TYPES: [&str; 11] = [
+    "alert",
+    "background",
+    "location",
+    "voip",
+    "complication",
+    "fileprovider",
+    "mdm",
+    "liveactivity",
+    "pushtotalk",
+    "controls",
+    "widgets",
+];
+
+/// How long `apnsd.send` waits where its caller does not say.
+const WAIT: Duration = Duration::from_secs(10);
+/// How long it waits at most.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Longest collapse id, in bytes (HTTP/2 provider API, `apns-collapse-id`).
 const COLLAPSE_ID_MAX: usize = 64;
@@ -20,12 +44,45 @@ const TEXT_MAX: usize = 255;
 pub(super) fn of_notify(value: &Value<'_>, rows: usize) -> Result<NotifyOptions, Fault> {
     let mut options = NotifyOptions::default();
     for (name, value) in members(value, "options", &NAMES)? {
-        match name {
-            "request_id" => options.request_id = Some(request_id(value).map_err(at("options.request_id"))?),
-            name => set(&mut options, name, value, Rows::Count(rows))?,
-        }
+        set_of_call(&mut options, name, value, rows)?;
     }
     Ok(options)
+}
+
+/// The fourth argument of `apnsd.send`, and how long to wait.
+pub(super) fn of_send(value: &Value<'_>, rows: usize) -> Result<(NotifyOptions, Duration), Fault> {
+    let (mut options, mut wait) = (NotifyOptions::default(), WAIT);
+    for (name, value) in members(value, "options", &NAMES_OF_SEND)? {
+        match name {
+            "timeout" => wait = waiting_time(value).map_err(at("options.timeout"))?,
+            name => set_of_call(&mut options, name, value, rows)?,
+        }
+    }
+    Ok((options, wait))
+}
+
+/// How long `apnsd.send` waits without options.
+pub(super) const fn default_wait() -> Duration {
+    WAIT
+}
+
+fn set_of_call(options: &mut NotifyOptions, name: &str, value: &Value<'_>, rows: usize) -> Result<(), Fault> {
+    match name {
+        "request_id" => {
+            options.request_id = Some(request_id(value).map_err(at("options.request_id"))?);
+            Ok(())
+        }
+        name => set(options, name, value, Rows::Count(rows)),
+    }
+}
+
+/// A number of seconds, more than 0 and at most [`WAIT_MAX`].
+fn waiting_time(value: &Value<'_>) -> Result<Duration, Problem> {
+    match timeout(value)? {
+        Some(wait) if wait <= WAIT_MAX => Ok(wait),
+        Some(wait) => Err(format!("at most {} seconds are possible, not {}", WAIT_MAX.as_secs(), wait.as_secs_f64())),
+        None => Ok(WAIT),
+    }
 }
 
 /// Sets one of [`DEFAULTS`], the same for all rows.
@@ -47,7 +104,7 @@ fn set(options: &mut NotifyOptions, name: &str, value: &Value<'_>, rows: Rows) -
         "collapse_id" => {
             options.collapse_id = per_row(name, value, rows, |value, last| word(value, last, COLLAPSE_ID_MAX))?
         }
-        "push_type" => options.push_type = per_row(name, value, rows, |value, last| word(value, last, TEXT_MAX))?,
+        "push_type" => options.push_type = per_row(name, value, rows, push_type)?,
         "topic" => options.topic = per_row(name, value, rows, |value, last| word(value, last, TEXT_MAX))?,
         other => return Err(bad_argument(format!("options.{other}: unknown"))),
     }
@@ -113,8 +170,19 @@ fn word(value: &Value<'_>, last: Option<&Arc<str>>, bytes_max: usize) -> Result<
         _ if text.is_empty() || text.len() > bytes_max => {
             Err(format!("1 to {bytes_max} bytes are needed, this text has {}", text.len()))
         }
-        _ if text.chars().any(char::is_control) => Err("control characters are not allowed".to_owned()),
+        _ if !text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Err("only ASCII letters, digits and punctuation can be sent, without spaces".to_owned())
+        }
         _ => Ok(Arc::from(text.as_ref())),
+    }
+}
+
+/// One of [`PUSH_TYPES`]. Equal neighbours share one allocation.
+fn push_type(value: &Value<'_>, last: Option<&Arc<str>>) -> Result<Arc<str>, Problem> {
+    match value {
+        Value::String(text) if PUSH_TYPES.contains(&text.as_ref()) => word(value, last, TEXT_MAX),
+        Value::String(_) => Err(format!("unknown; there are {}", PUSH_TYPES.join(", "))),
+        other => Err(wrong_type("a string", other)),
     }
 }
 
@@ -180,12 +248,37 @@ mod tests {
         let error = options("collapse_id", Value::string("x".repeat(65)), 1).unwrap_err();
         assert_eq!(error, "options.collapse_id: 1 to 64 bytes are needed, this text has 65");
         let error = options("topic", Value::string("a\r\nb"), 1).unwrap_err();
-        assert_eq!(error, "options.topic: control characters are not allowed");
+        assert_eq!(error, "options.topic: only ASCII letters, digits and punctuation can be sent, without spaces");
+        assert!(options("collapse_id", Value::string("caf\u{e9}"), 1).is_err());
         let error = options("request_id", strings(&["a"]), 1).unwrap_err();
         assert_eq!(error, "options.request_id: a string or an int, the same for all tokens, is needed, not array");
         let error = options("sound", Value::string("x"), 1).unwrap_err();
         let known = "expiration, priority, collapse_id, push_type, topic, request_id";
         assert_eq!(error, format!("options.sound: unknown; there are {known}"));
+    }
+
+    #[test]
+    fn a_push_type_is_one_that_apple_names() {
+        let given = options("push_type", strings(&["voip", "liveactivity"]), 2).unwrap().push_type;
+        assert_eq!(given, PerRow::Each(vec!["voip".into(), "liveactivity".into()]));
+        let error = options("push_type", strings(&["alert", "Alert"]), 2).unwrap_err();
+        let known = "alert, background, location, voip, complication, fileprovider, mdm, liveactivity, pushtotalk, \
+                     controls, widgets";
+        assert_eq!(error, format!("options.push_type[1]: unknown; there are {known}"));
+    }
+
+    #[test]
+    fn a_send_waits_as_long_as_it_is_told_up_to_a_minute() {
+        let wait = |value| {
+            let told = of_send(&Value::Struct(vec![("timeout".into(), value)]), 1);
+            told.map(|(_, wait)| wait).map_err(|fault| fault.text)
+        };
+        assert_eq!(of_send(&Value::Struct(vec![]), 1).unwrap().1, Duration::from_secs(10));
+        assert_eq!(wait(Value::Double(0.5)), Ok(Duration::from_millis(500)));
+        assert_eq!(wait(Value::Int(60)), Ok(Duration::from_secs(60)));
+        assert_eq!(wait(Value::Int(61)), Err("options.timeout: at most 60 seconds are possible, not 61".to_owned()));
+        assert!(wait(Value::Int(0)).is_err() && wait(Value::string("1")).is_err());
+        assert!(options("timeout", Value::Int(1), 1).unwrap_err().starts_with("options.timeout: unknown; there are"));
     }
 
     #[test]

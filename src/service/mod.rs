@@ -16,10 +16,12 @@ mod request_key;
 mod restore;
 mod seal;
 mod sections;
+pub mod send;
 mod standing;
 pub mod status;
 mod stored;
 pub mod trace;
+pub mod validate;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,6 +29,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use dashmap::DashMap;
+use tokio_util::sync::CancellationToken;
 
 use self::entry::Entry;
 use self::error::ServiceError;
@@ -106,6 +109,8 @@ struct Inner {
     settings: Fixed,
     setup: RwLock<Arc<Setup>>,
     key: SealKey,
+    /// Cancelled once nobody is to wait for outcomes any more.
+    stopping: CancellationToken,
 }
 
 /// The settings that hold until the daemon stops.
@@ -170,6 +175,7 @@ impl PushService {
                 feedback_age: settings.feedback_age,
             },
             key: SealKey::read(settings.seal_key.as_deref()),
+            stopping: CancellationToken::new(),
             setup: RwLock::new(Arc::new(Setup::new(environments, settings))),
         }))
     }

@@ -4,41 +4,40 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::entry::{Entry, Provisioned};
 use super::error::ServiceError;
 use super::request::{Notify, NotifyOptions, PerRow};
 use super::request_key::request_key;
 use super::{App, PushService};
 use crate::domain::apns::IdSeed;
+use crate::domain::app::Protocol;
 use crate::domain::batch::{Batch, Message, PushOptions};
 use crate::domain::time::Timestamp;
 use crate::domain::token::Tokens;
 use crate::queue::QueueError;
-use crate::store::{Commit, StoreError};
+use crate::store::{Commit, RequestKey, StoreError};
 
 impl PushService {
     /// Accepts notifications. All are checked first; nothing is queued when one is wrong.
     pub async fn notify(&self, app: &App, request: Notify<'_>) -> Result<(), ServiceError> {
-        let entry = &app.0;
-        let provisioned = entry.provisioned().ok_or(ServiceError::UnknownApp)?;
-        let batch = self.build(app, &provisioned.defaults, &request)?;
+        let (_, batch) = self.check(app, &request)?;
+        let rows = batch.rows();
+        if rows > 0 {
+            let commit = app.0.queue.accept(batch, key_of(&request)).await;
+            app.0.count_accepted(commit, rows)?;
+        }
+        Ok(())
+    }
+
+    /// Checks a call as a whole; what it comes to, and the app that it is for, which takes it.
+    pub(super) fn check(&self, app: &App, request: &Notify<'_>) -> Result<(Provisioned, Batch), ServiceError> {
+        let provisioned = app.0.provisioned().ok_or(ServiceError::UnknownApp)?;
+        let batch = self.build(app, &provisioned.defaults, request)?;
         let status = provisioned.worker()?.status();
         if status.refuses {
             return Err(ServiceError::NotConnected(status.cause));
         }
-        let rows = u64::from(batch.rows());
-        if rows == 0 {
-            return Ok(());
-        }
-        let key = request.options.request_id.as_deref().map(|id| request_key(id, &request));
-        match entry.queue.accept(batch, key).await.map_err(refused)? {
-            Commit::Accepted(_) => drop(entry.accepted.fetch_add(rows, Ordering::Relaxed)),
-            Commit::Repeated => (),
-            Commit::Conflict => {
-                let text = "request_id: another call with other content had this id within the last 15 minutes";
-                return Err(ServiceError::InvalidArgument(text.to_owned()));
-            }
-        }
-        Ok(())
+        Ok((provisioned, batch))
     }
 
     /// The batch of a call, with ids of its own for its notifications.
@@ -48,29 +47,25 @@ impl PushService {
         defaults: &NotifyOptions,
         request: &Notify<'_>,
     ) -> Result<Batch, ServiceError> {
-        let seed = IdSeed(fastrand::u128(..).to_be_bytes());
-        Ok(self.batch(app, defaults, request)?.with_ids(seed, 0))
-    }
-
-    fn batch(&self, app: &App, defaults: &NotifyOptions, request: &Notify<'_>) -> Result<Batch, ServiceError> {
         let rows = request.tokens.len();
-        self.check_size(app, request)?;
+        self.check_shape(request)?;
+        let accepted_at = self.0.clock.timestamp();
+        let options = RowOptions { given: &request.options, defaults, accepted_at, max_age: self.0.settings.max_age };
+        check_payloads(app.protocol(), request, &options)?;
         let mut tokens = Tokens::with_capacity(rows);
         for (index, token) in request.tokens.iter().enumerate() {
             let parsed = tokens.push_text(token);
             parsed.map_err(|error| ServiceError::InvalidArgument(format!("token {index}: {error}")))?;
         }
-        let accepted_at = self.0.clock.timestamp();
-        let options = RowOptions { given: &request.options, defaults, accepted_at, max_age: self.0.settings.max_age };
         if !options.vary() {
-            return batch_of_payloads(accepted_at, tokens, request, &options.of(0));
+            return batch_of_payloads(accepted_at, tokens, request, &options.of(0)?);
         }
         let mut messages = Vec::new();
         let mut message_of = Vec::with_capacity(rows);
         let mut known: HashMap<(u32, PushOptions), u32> = HashMap::new();
         for row in 0..rows {
             let payload = request.payload_of.get(row).copied().unwrap_or(0);
-            let key = (payload, options.of(row));
+            let key = (payload, options.of(row)?);
             let next = u32::try_from(messages.len()).unwrap_or(u32::MAX);
             let index = *known.entry(key.clone()).or_insert_with(|| {
                 messages.push(Message { payload: Arc::clone(&request.payloads[payload as usize]), options: key.1 });
@@ -78,10 +73,10 @@ impl PushService {
             });
             message_of.push(index);
         }
-        Batch::paired(accepted_at, tokens, messages, message_of).ok_or_else(mismatch)
+        named(Batch::paired(accepted_at, tokens, messages, message_of).ok_or_else(mismatch)?)
     }
 
-    fn check_size(&self, app: &App, request: &Notify<'_>) -> Result<(), ServiceError> {
+    fn check_shape(&self, request: &Notify<'_>) -> Result<(), ServiceError> {
         let tokens_max = self.0.settings.tokens_per_call;
         let tokens = request.tokens.len();
         if tokens > tokens_max {
@@ -93,16 +88,26 @@ impl PushService {
         if !counts_match || !indices_exist || (request.payloads.is_empty() && tokens > 0) {
             return Err(mismatch());
         }
-        let payload_max = app.protocol().payload_max();
-        let too_long = request.payloads.iter().position(|payload| payload.len() > payload_max);
-        if let Some(index) = too_long {
-            let row = request.payload_of.iter().position(|of| *of as usize == index).unwrap_or(0);
-            let (length, protocol) = (request.payloads[index].len(), app.protocol());
+        Ok(())
+    }
+}
+
+/// Whether every payload is short enough for the way it is to go.
+fn check_payloads(protocol: Protocol, request: &Notify<'_>, options: &RowOptions<'_>) -> Result<(), ServiceError> {
+    let always = protocol.payload_max(None);
+    if request.payloads.iter().all(|payload| payload.len() <= always) {
+        return Ok(());
+    }
+    for row in 0..request.tokens.len() {
+        let payload_max = protocol.payload_max(options.push_type(row).map(|push_type| &**push_type));
+        let index = request.payload_of.get(row).copied().unwrap_or(0);
+        let length = request.payloads[index as usize].len();
+        if length > payload_max {
             let text = format!("notification {row}: {length} bytes of JSON, at most {payload_max} over {protocol}");
             return Err(ServiceError::InvalidArgument(text));
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// One message a payload, all with the same options.
@@ -114,10 +119,39 @@ fn batch_of_payloads(
 ) -> Result<Batch, ServiceError> {
     let message = |payload: &Arc<[u8]>| Message { payload: Arc::clone(payload), options: options.clone() };
     match &request.payloads[..] {
-        [payload] => Ok(Batch::broadcast(accepted_at, tokens, message(payload))),
+        [payload] => named(Batch::broadcast(accepted_at, tokens, message(payload))),
         payloads => {
             let messages = payloads.iter().map(message).collect();
-            Batch::paired(accepted_at, tokens, messages, request.payload_of.clone()).ok_or_else(mismatch)
+            named(Batch::paired(accepted_at, tokens, messages, request.payload_of.clone()).ok_or_else(mismatch)?)
+        }
+    }
+}
+
+/// The same batch with ids that no other has.
+fn named(batch: Batch) -> Result<Batch, ServiceError> {
+    let mut seed = IdSeed::default();
+    aws_lc_rs::rand::fill(&mut seed.0).map_err(|_| ServiceError::try_later("the system has no random numbers"))?;
+    Ok(batch.with_ids(seed, 0))
+}
+
+/// What names the call in the store, where its caller wants that.
+pub(super) fn key_of(request: &Notify<'_>) -> Option<RequestKey> {
+    request.options.request_id.as_deref().map(|id| request_key(id, request))
+}
+
+impl Entry {
+    /// Counts rows that were accepted; whether they were accepted now, and not by an equal call before.
+    pub(super) fn count_accepted(&self, commit: Result<Commit, QueueError>, rows: u32) -> Result<bool, ServiceError> {
+        match commit.map_err(refused)? {
+            Commit::Accepted(_) => {
+                self.accepted.fetch_add(rows.into(), Ordering::Relaxed);
+                Ok(true)
+            }
+            Commit::Repeated => Ok(false),
+            Commit::Conflict => {
+                let text = "request_id: another call with other content had this id within the last 15 minutes";
+                Err(ServiceError::InvalidArgument(text.to_owned()))
+            }
         }
     }
 }
@@ -145,16 +179,38 @@ struct RowOptions<'a> {
 }
 
 impl RowOptions<'_> {
-    fn of(&self, row: usize) -> PushOptions {
+    fn of(&self, row: usize) -> Result<PushOptions, ServiceError> {
         let (given, defaults) = (self.given, self.defaults);
         let latest = self.accepted_at.plus(self.max_age).as_secs();
         let expiration = given.expiration.of(row).or_else(|| defaults.expiration.of(row)).copied();
-        PushOptions {
+        Ok(PushOptions {
             expiration: expiration.or_else(|| u32::try_from(latest).ok()),
-            priority: given.priority.of(row).or_else(|| defaults.priority.of(row)).copied(),
+            priority: self.priority(row)?,
             collapse_id: given.collapse_id.of(row).or_else(|| defaults.collapse_id.of(row)).cloned(),
-            push_type: given.push_type.of(row).or_else(|| defaults.push_type.of(row)).cloned(),
+            push_type: self.push_type(row).cloned(),
             topic: given.topic.of(row).or_else(|| defaults.topic.of(row)).cloned(),
+        })
+    }
+
+    fn push_type(&self, row: usize) -> Option<&Arc<str>> {
+        self.given.push_type.of(row).or_else(|| self.defaults.push_type.of(row))
+    }
+
+    /// Apple refuses 10 for a background notification, and assumes 10 where nothing is said.
+    fn priority(&self, row: usize) -> Result<Option<u8>, ServiceError> {
+        let given = self.given.priority.of(row).copied();
+        let default = self.defaults.priority.of(row).copied();
+        let is_background = self.push_type(row).is_some_and(|push_type| &**push_type == "background");
+        match given {
+            Some(10) if is_background => {
+                let place = if self.given.priority.varies() { format!("[{row}]") } else { String::new() };
+                let text = format!(
+                    "options.priority{place}: Apple refuses 10 with push_type background: give 5 or 1, or no priority"
+                );
+                Err(ServiceError::InvalidArgument(text))
+            }
+            None if is_background => Ok(default.filter(|default| *default != 10).or(Some(5))),
+            given => Ok(given.or(default)),
         }
     }
 

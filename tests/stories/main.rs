@@ -9,4 +9,5 @@ mod delivery;
 mod feedback;
 mod provisions;
 mod restarts;
+mod send;
 mod world;

@@ -34,6 +34,7 @@ fn worker() -> Worker {
     let (clock, store) = (Clock::system(), Store::memory(&store::Settings::default()));
     let queues = Queue::new(store.clone(), crate::queue::Settings::default(), clock.clone());
     let queue = queues.open(route.app.clone());
+    let express = Express::new(route.clone(), Settings::default().into(), clock.clone());
     let gateway = Gateway::new(route, &Settings::default().into(), clock.clone()).unwrap();
     let shutdown = Shutdown::new();
     let delivery = Delivery {
@@ -44,8 +45,7 @@ fn worker() -> Worker {
         shutdown: shutdown.clone(),
     };
     let (_, mailbox) = mpsc::channel(1);
-    let source = FeedbackSource { environment: "sandbox".into(), topic: "example".into() };
-    Worker::new(gateway, source, delivery.books(queue, Arc::default()), mailbox, shutdown).0
+    Worker::new(gateway, express, delivery.books(queue, Arc::default()), mailbox, shutdown).0
 }
 
 #[tokio::test(start_paused = true)]

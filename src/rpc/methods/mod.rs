@@ -6,9 +6,11 @@ mod feedback;
 mod lists;
 mod notify;
 mod provision;
+mod send;
 mod steer;
 mod system;
 mod trace;
+mod validate;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -40,11 +42,13 @@ type Run = for<'a> fn(&'a Caller<'a>, &'a [Value<'a>]) -> Answer<'a>;
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<Value<'static>, Fault>> + Send + 'a>>;
 
 /// All methods, in the order of `system.listMethods`.
-static METHODS: [&Method; 18] = [
+static METHODS: [&Method; 20] = [
     &configure::CONFIGURE,
     &provision::PROVISION,
     &notify::NOTIFY,
     &feedback::FEEDBACK,
+    &send::SEND,
+    &validate::VALIDATE,
     &lists::REJECTIONS,
     &lists::FEEDBACK,
     &apps::APPS,

@@ -7,6 +7,7 @@ use crate::rpc::arguments::{at, text, wrong_type};
 use crate::rpc::fault::bad_argument;
 use crate::rpc::options;
 use crate::rpc::payloads::Payloads;
+use crate::service::App;
 use crate::service::request::{Notify, NotifyOptions};
 use crate::xmlrpc::value::{Fault, Value};
 
@@ -29,37 +30,60 @@ pub(super) const NOTIFY: Method = Method {
 };
 
 async fn run(caller: &Caller<'_>, params: &[Value<'_>]) -> Result<Value<'static>, Fault> {
-    let [app, arguments @ ..] = params else { return Err(bad_argument("notify takes 3 or 4 arguments")) };
-    let app = caller.app(app)?;
-    let request = request(arguments, caller.settings.tokens_per_call)?;
+    let (app, request) = arguments(caller, params)?;
     if !request.tokens.is_empty() {
         caller.service.notify(&app, request).await?;
     }
     Ok(Value::Nil)
 }
 
+/// The arguments of a call that is like `notify`.
+pub(super) fn arguments<'a>(caller: &Caller<'_>, params: &'a [Value<'_>]) -> Result<(App, Notify<'a>), Fault> {
+    let [app, arguments @ ..] = params else { return Err(bad_argument("3 or 4 arguments are needed")) };
+    let app = caller.app(app)?;
+    let request = request(arguments, |given| check_count(given, caller.settings.tokens_per_call))?;
+    Ok((app, request))
+}
+
+fn check_count(given: usize, tokens_max: usize) -> Result<(), Fault> {
+    match given > tokens_max {
+        true => Err(bad_argument(format!(
+            "tokens: {given} in one call, at most {tokens_max} are allowed (limits.tokens_per_call)"
+        ))),
+        false => Ok(()),
+    }
+}
+
 /// The arguments behind the app id.
-fn request<'a>(arguments: &'a [Value<'_>], tokens_max: usize) -> Result<Notify<'a>, Fault> {
+fn request<'a>(
+    arguments: &'a [Value<'_>],
+    check_count: impl FnOnce(usize) -> Result<(), Fault>,
+) -> Result<Notify<'a>, Fault> {
+    let (request, options) = without_options(arguments, check_count)?;
+    let options =
+        options.map_or(Ok(NotifyOptions::default()), |given| options::of_notify(given, request.tokens.len()))?;
+    Ok(Notify { options, ..request })
+}
+
+/// The same with the options as they were given, unless nothing or nil is.
+pub(super) fn without_options<'a, 'b>(
+    arguments: &'a [Value<'b>],
+    check_count: impl FnOnce(usize) -> Result<(), Fault>,
+) -> Result<(Notify<'a>, Option<&'a Value<'b>>), Fault> {
     let [tokens, notifications, more @ ..] = arguments else {
-        return Err(bad_argument("notify takes 3 or 4 arguments"));
+        return Err(bad_argument("3 or 4 arguments are needed"));
     };
     let (tokens, payloads) = match tokens {
         Value::String(token) => (vec![token.as_ref()], for_one(notifications)?),
-        Value::Array(values) if values.len() > tokens_max => {
-            let given = values.len();
-            let text =
-                format!("tokens: {given} in one call, at most {tokens_max} are allowed (limits.tokens_per_call)");
-            return Err(bad_argument(text));
+        Value::Array(values) => {
+            check_count(values.len())?;
+            (token_texts(values)?, for_many(notifications, values.len())?)
         }
-        Value::Array(values) => (token_texts(values)?, for_many(notifications, values.len())?),
         other => return Err(at("tokens")(wrong_type("a string or an array of strings", other))),
     };
-    let options = match more {
-        [] | [Value::Nil] => NotifyOptions::default(),
-        [given, ..] => options::of_notify(given, tokens.len())?,
-    };
     let payload_of = if payloads.distinct.len() > 1 { payloads.of } else { Vec::new() };
-    Ok(Notify { tokens, payloads: payloads.distinct, payload_of, options })
+    let request = Notify { tokens, payloads: payloads.distinct, payload_of, options: NotifyOptions::default() };
+    Ok((request, more.first().filter(|given| **given != Value::Nil)))
 }
 
 fn token_texts<'a>(values: &'a [Value<'_>]) -> Result<Vec<&'a str>, Fault> {

@@ -21,7 +21,7 @@ fn taken(arguments: &[&str]) -> Result<Taken, String> {
     let params: String = arguments.iter().map(|argument| format!("<param>{argument}</param>")).collect();
     let xml = format!("<methodCall><methodName>notify</methodName><params>{params}</params></methodCall>");
     let call = decode_call(&xml, &Limits::default()).unwrap();
-    let notify = request(&call.params, 3).map_err(|fault| {
+    let notify = request(&call.params, |given| check_count(given, 3)).map_err(|fault| {
         assert_eq!(fault.code, 8002);
         fault.text
     })?;

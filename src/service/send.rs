@@ -1,0 +1,133 @@
+//! `apnsd.send`: as `notify`, and waits for what becomes of each notification.
+
+use std::time::Duration;
+
+use super::error::ServiceError;
+use super::notify::key_of;
+use super::request::Notify;
+use super::{App, PushService};
+use crate::delivery::watch::Known;
+use crate::domain::apns::NotificationId;
+use crate::domain::batch::Batch;
+use crate::domain::outcome::Reason;
+use crate::domain::time::Timestamp;
+use crate::store::Logged;
+
+/// Most tokens in one call: each has an answer of its own, and they go before what others wait for.
+pub const SEND_TOKENS_MAX: usize = 1000;
+
+/// What became of one notification by the end of the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The device token, raw.
+    pub token: Box<[u8]>,
+    /// Its `apns-id`; `None` where the call was a repeated one, whose first gave them.
+    pub id: Option<NotificationId>,
+    /// In a word.
+    pub outcome: SendOutcome,
+    /// Why it was rejected, or has to be sent again.
+    pub reason: Option<Reason>,
+    /// Since when the token is dead, where the provider rejected it for that.
+    pub dead_since: Option<Timestamp>,
+    /// Whether it was sent and has to be sent again.
+    pub retry: bool,
+}
+
+/// What became of a notification, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendOutcome {
+    /// The provider said so.
+    Accepted,
+    /// The binary gateway said nothing for long enough.
+    Presumed,
+    /// It will not be delivered.
+    Rejected,
+    /// It was too old before it could be sent, and will not be delivered.
+    Expired,
+    /// It waits, or is on its way, and will be delivered like any other.
+    Queued,
+    /// A call with the same `request_id` and content was accepted before: nothing was sent for this one.
+    Repeated,
+}
+
+impl SendOutcome {
+    /// A stable name for answers and scripts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Presumed => "presumed",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Queued => "queued",
+            Self::Repeated => "repeated",
+        }
+    }
+}
+
+impl PushService {
+    /// Accepts notifications as [`PushService::notify`] does, sends them before what others wait for, and answers with
+    /// what became of each, in order: as soon as all is known, and after `timeout` at the latest. What has no outcome by
+    /// then stays queued, also when the caller goes away.
+    pub async fn send(&self, app: &App, request: Notify<'_>, timeout: Duration) -> Result<Vec<Sent>, ServiceError> {
+        let (provisioned, batch) = self.check(app, &request)?;
+        if batch.rows() as usize > SEND_TOKENS_MAX {
+            return Err(ServiceError::InvalidArgument(too_many(batch.rows() as usize)));
+        }
+        let blank = unsent(&batch);
+        if blank.is_empty() {
+            return Ok(blank);
+        }
+        let watch = provisioned.worker()?.watch(&batch);
+        let watch = watch.ok_or_else(|| ServiceError::try_later("too many calls wait for outcomes of this app"))?;
+        let rows = batch.rows();
+        let commit = app.0.queue.accept_express(batch, key_of(&request)).await;
+        if !app.0.count_accepted(commit, rows)? {
+            let repeated = |sent| Sent { id: None, outcome: SendOutcome::Repeated, ..sent };
+            return Ok(blank.into_iter().map(repeated).collect());
+        }
+        tokio::select! {
+            () = watch.finished() => (),
+            () = self.0.clock.sleep(timeout) => (),
+            () = self.0.stopping.cancelled() => (),
+        }
+        Ok(blank.into_iter().zip(watch.known()).map(|(sent, known)| sent.with(known)).collect())
+    }
+
+    /// Answers callers who wait for outcomes with what is known by now, and later ones at once: the daemon stops.
+    pub fn stop_waiting(&self) {
+        self.0.stopping.cancel();
+    }
+}
+
+/// What a call with too many tokens is told.
+pub fn too_many(tokens: usize) -> String {
+    format!("tokens: {tokens} in one call, at most {SEND_TOKENS_MAX} are allowed in apnsd.send; notify takes more")
+}
+
+/// All rows of a batch, before anything became of them.
+fn unsent(batch: &Batch) -> Vec<Sent> {
+    let row = |row| Sent {
+        token: batch.notification(row).token.into(),
+        id: Some(batch.id(row)),
+        outcome: SendOutcome::Queued,
+        reason: None,
+        dead_since: None,
+        retry: false,
+    };
+    (0..batch.rows()).map(row).collect()
+}
+
+impl Sent {
+    fn with(self, known: Known) -> Self {
+        let (outcome, reason, retry) = match known.outcome {
+            None => (SendOutcome::Queued, None, false),
+            Some(Logged::Accepted) => (SendOutcome::Accepted, None, false),
+            Some(Logged::Presumed) => (SendOutcome::Presumed, None, false),
+            Some(Logged::Rejected(Reason::Expired)) => (SendOutcome::Expired, Some(Reason::Expired), false),
+            Some(Logged::Rejected(reason)) => (SendOutcome::Rejected, Some(reason), false),
+            Some(Logged::Retried(reason)) => (SendOutcome::Queued, Some(reason), true),
+            Some(Logged::Unknown) => (SendOutcome::Queued, None, true),
+        };
+        Self { outcome, reason, retry, dead_since: known.dead_since, ..self }
+    }
+}

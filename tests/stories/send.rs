@@ -1,0 +1,183 @@
+//! `apnsd.send`: callers who wait for outcomes, over the binary gateway, which says nothing for success.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use apnsd::client::ClientError;
+use apnsd::config::Config;
+use apnsd::simulator::script::Command;
+use apnsd::simulator::script::fault::StreamFault;
+use apnsd::xmlrpc::value::Value;
+
+use crate::world::{APP, World, alert, member, text, thirteen, token};
+
+fn settle_after(span: Duration) -> impl FnOnce(&mut Config) {
+    move |config| config.delivery.gateway.settle_after = span
+}
+
+/// Calls with these tokens and options; the rows of the answer.
+async fn send(
+    world: &World,
+    tokens: &[String],
+    options: &[(&'static str, Value<'static>)],
+) -> Result<Vec<Value<'static>>, ClientError> {
+    let tokens = Value::Array(tokens.iter().cloned().map(Value::string).collect());
+    let options = Value::Struct(options.iter().map(|(name, value)| ((*name).into(), value.clone())).collect());
+    let arguments = vec![Value::string(APP), tokens, alert("now"), options];
+    match world.client.call("apnsd.send", arguments).await? {
+        Value::Array(rows) => Ok(rows),
+        other => panic!("no array: {other:?}"),
+    }
+}
+
+fn outcomes(rows: &[Value<'static>]) -> Vec<String> {
+    rows.iter().map(|row| text(row, "outcome")).collect()
+}
+
+/// How often each of these tokens was accepted.
+fn times(world: &World, tokens: &[String]) -> Vec<u32> {
+    let mut times: BTreeMap<String, u32> = BTreeMap::new();
+    world.accepted().into_iter().for_each(|token| *times.entry(token).or_default() += 1);
+    tokens.iter().map(|token| times.get(token).copied().unwrap_or(0)).collect()
+}
+
+/// The first connection takes what waits slowly; the second one is not behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn thirteen_with_one_bad_are_answered_while_fifty_thousand_wait() {
+    let world = World::with_app(settle_after(Duration::from_secs(5))).await;
+    world.wait_until_state("connected").await;
+    world.simulator.script().command(Command::open([StreamFault::Throttle(50_000)])).unwrap();
+    let bulk: Vec<String> = (0..50_000).map(|number| token("bb", number)).collect();
+    world.notify(&bulk).await.unwrap();
+
+    let tokens = thirteen("bad8");
+    let rows = send(&world, &tokens, &[]).await.unwrap();
+    let mut expected = vec!["accepted"; 13];
+    expected[6] = "rejected";
+    assert_eq!(outcomes(&rows), expected);
+    let bad = &rows[6];
+    assert_eq!((text(bad, "token"), text(bad, "reason")), (tokens[6].clone(), "InvalidToken".to_owned()));
+    assert_eq!((member(bad, "status"), member(bad, "retry")), (&Value::Int(8), &Value::Boolean(false)));
+    let ids: Vec<String> = rows.iter().map(|row| text(row, "id")).collect();
+    assert!(ids.iter().all(|id| id.len() == 36) && ids.is_sorted_by(|one, other| one != other), "{ids:?}");
+
+    let status = world.client.call("apnsd.status", vec![Value::string(APP)]).await.unwrap();
+    assert!(world.simulator.journal().summary().accepted < 50_000, "the others wait all the while: {status:?}");
+    assert_eq!(text(&status, "state"), "connected", "the first connection stands");
+    assert_eq!(world.rejections(1).await, [(tokens[6].clone(), "InvalidToken".to_owned())]);
+    assert_eq!(times(&world, &tokens).iter().sum::<u32>(), 12, "nothing was sent twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_after_the_other_each_is_proven() {
+    let world = World::with_app(settle_after(Duration::from_secs(60))).await;
+    for number in 0..3 {
+        let rows = send(&world, &[token("aa", number)], &[]).await.unwrap();
+        assert_eq!(outcomes(&rows), ["accepted"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_gateway_is_down_rows_are_queued_and_go_out_later_exactly_once() {
+    let world = World::start(settle_after(Duration::from_millis(300))).await;
+    world.simulator.script().command(Command::refuse(2000)).unwrap();
+    world.provision(&world.simulator.certificates().good.pem).await.unwrap();
+    let tokens = [token("aa", 1), token("aa", 2)];
+    let rows = send(&world, &tokens, &[("timeout", Value::Double(0.1))]).await.unwrap();
+    assert_eq!(outcomes(&rows), ["queued", "queued"]);
+    assert!(rows.iter().all(|row| member(row, "retry") == &Value::Boolean(false)));
+    world.wait_until_arrived(&tokens).await;
+    world.wait_until_status(|status| member(status, "delivered") == &Value::Int(2)).await;
+    assert_eq!(times(&world, &tokens), [1, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_second_connection_is_to_be_had_the_first_one_sends_them() {
+    let world = World::with_app(settle_after(Duration::from_millis(300))).await;
+    world.wait_until_state("connected").await;
+    world.simulator.script().command(Command::refuse(60_000)).unwrap();
+    for number in 0..2 {
+        let tokens = [token("aa", number)];
+        assert_eq!(outcomes(&send(&world, &tokens, &[]).await.unwrap()), ["presumed"]);
+        assert_eq!(times(&world, &tokens), [1]);
+    }
+    assert_eq!(text(&world.wait_until_state("connected").await, "cause"), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_makes_the_gateway_close_without_a_word_is_found_among_the_others() {
+    let world = World::with_app(settle_after(Duration::from_millis(300))).await;
+    let rows = send(&world, &thirteen("badc"), &[("timeout", Value::Int(60))]).await.unwrap();
+    let good = |outcome: &String| outcome == "accepted" || outcome == "presumed";
+    assert!(outcomes(&rows).iter().enumerate().all(|(at, outcome)| good(outcome) == (at != 6)), "{rows:?}");
+    assert_eq!((text(&rows[6], "outcome"), text(&rows[6], "reason")), ("rejected".into(), "ConnectionClosed".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_to_a_paused_app_is_queued_and_goes_out_when_it_resumes() {
+    let world = World::with_app(settle_after(Duration::from_secs(60))).await;
+    world.client.call("apnsd.pause", vec![Value::string(APP)]).await.unwrap();
+    world.wait_until_state("paused").await;
+    let tokens = [token("aa", 1)];
+    let rows = send(&world, &tokens, &[("timeout", Value::Double(0.1))]).await.unwrap();
+    assert_eq!(outcomes(&rows), ["queued"]);
+    world.client.call("apnsd.resume", vec![Value::string(APP)]).await.unwrap();
+    let status = world.wait_until_status(|status| member(status, "delivered") == &Value::Int(1)).await;
+    assert_eq!(member(&status, "waiting"), &Value::Int(0));
+    assert_eq!(times(&world, &tokens), [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_send_sends_nothing_and_says_so() {
+    let world = World::with_app(settle_after(Duration::from_secs(5))).await;
+    let tokens = [token("aa", 1)];
+    let request_id = [("request_id", Value::string("order-7"))];
+    assert_eq!(outcomes(&send(&world, &tokens, &request_id).await.unwrap()), ["accepted"]);
+    let again = send(&world, &tokens, &request_id).await.unwrap();
+    assert_eq!(outcomes(&again), ["repeated"]);
+    assert_eq!(times(&world, &tokens), [1]);
+    let other = send(&world, &[token("aa", 2)], &request_id).await;
+    assert!(matches!(&other, Err(ClientError::Fault(8002, _))), "{other:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_stops_answers_who_waits_and_keeps_what_waits() {
+    let world = World::with_app(settle_after(Duration::from_secs(5))).await;
+    world.client.call("apnsd.pause", vec![Value::string(APP)]).await.unwrap();
+    let tokens = [token("aa", 1)];
+    let client = world.client.clone();
+    let waits = async {
+        let timeout = Value::Struct(vec![("timeout".into(), Value::Int(60))]);
+        let arguments = vec![Value::string(APP), Value::string(tokens[0].clone()), alert("now"), timeout];
+        client.call("apnsd.send", arguments).await
+    };
+    let restarted = async {
+        world.wait_until_status(|status| member(status, "waiting") == &Value::Int(1)).await;
+        world.restarted().await
+    };
+    let (answer, world) = tokio::join!(waits, restarted);
+    let Ok(Value::Array(rows)) = answer else { panic!("{answer:?}") };
+    assert_eq!(outcomes(&rows), ["queued"]);
+    world.client.call("apnsd.resume", vec![Value::string(APP)]).await.unwrap();
+    world.wait_until_arrived(&tokens).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_has_the_same_faults_and_no_effect() {
+    let world = World::with_app(|_| {}).await;
+    let call = async |method: &'static str, tokens: Value<'static>| {
+        world.client.call(method, vec![Value::string(APP), tokens, alert("hi")]).await
+    };
+    let wrong = Value::Array(vec![Value::string(token("aa", 1)), Value::string("12")]);
+    let (dry, real) = (call("apnsd.validate", wrong.clone()).await, call("notify", wrong).await);
+    assert!(matches!(&dry, Err(ClientError::Fault(8002, _))), "{dry:?}");
+    assert_eq!(format!("{dry:?}"), format!("{real:?}"));
+
+    let good = Value::Array(vec![Value::string(token("aa", 1)), Value::string(token("aa", 2))]);
+    let answer = call("apnsd.validate", good).await.unwrap();
+    let numbers = ["notifications", "payloads", "payload_bytes"].map(|name| member(&answer, name).clone());
+    assert_eq!(numbers, [Value::Int(2), Value::Int(1), Value::Int(22)]);
+    assert_eq!((text(&answer, "protocol"), text(&answer, "environment")), ("binary".into(), "sandbox".into()));
+    let status = world.client.call("apnsd.status", vec![Value::string(APP)]).await.unwrap();
+    assert_eq!(member(&status, "accepted"), &Value::Int(0));
+}
