@@ -209,6 +209,7 @@ fn settings_can_come_late() {
     let settings = "00001e 04 00 00000000 0001 00001000  0003 00000001  0004 0000ffff  0005 00004000  0006 00001f40";
     expect_out(&mut session, settings);
     session.limit_streams(2);
+    session.limit_streams(2);
     expect_out(&mut session, "000006 04 00 00000000 0003 00000002");
 }
 

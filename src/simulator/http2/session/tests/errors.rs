@@ -98,6 +98,13 @@ fn a_header_block_without_end_breaks_the_connection() {
 }
 
 #[test]
+fn streams_without_end_break_the_connection() {
+    let mut session = greeted(Options { max_concurrent_streams: None, ..Options::default() });
+    (0..10_000).for_each(|n| request(&mut session, 2 * n + 1));
+    assert_eq!(breaks(&mut session, &headers(20_001, true)), code::ENHANCE_YOUR_CALM);
+}
+
+#[test]
 fn what_breaks_a_stream() {
     let open = headers(1, false);
     let ended = headers(1, true);
