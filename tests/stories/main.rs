@@ -7,6 +7,8 @@ mod calls;
 mod captures;
 mod delivery;
 mod feedback;
+mod provider_api;
+mod provider_faults;
 mod provisions;
 mod restarts;
 mod send;

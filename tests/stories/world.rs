@@ -40,8 +40,17 @@ impl World {
         world
     }
 
-    /// A world without apps.
+    /// A world without apps, over the binary gateway.
     pub(crate) async fn start(configure: impl FnOnce(&mut Config)) -> Self {
+        Self::over_http2(|config| {
+            over_the_binary_gateway(config);
+            configure(config);
+        })
+        .await
+    }
+
+    /// A world without apps, over the HTTP/2 provider API.
+    pub(crate) async fn over_http2(configure: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (clock, outside) = (Clock::system(), Shutdown::new());
         let settings = Settings::on_free_ports(dir.path());
@@ -50,7 +59,6 @@ impl World {
         let (mut config, _) = loaded.unwrap();
         config.listen = vec![ListenAddress::parse("127.0.0.1:0").unwrap()];
         config.shutdown.deadline = Duration::from_secs(5);
-        over_the_binary_gateway(&mut config);
         configure(&mut config);
         let daemon = Daemon::start(&config, clock.clone()).await.unwrap();
         let client = Client::new(&format!("http://{}", daemon.addresses()[0]), PATIENCE).unwrap();
@@ -80,6 +88,27 @@ impl World {
     pub(crate) async fn provision_as(&self, app: &str, certificate: &str) -> Result<(), ClientError> {
         let arguments = [app, certificate, "sandbox-binary"].map(|text| Value::string(text.to_owned()));
         self.client.call("provision", arguments.to_vec()).await.map(drop)
+    }
+
+    /// Provisions the app with the simulator's `.p8` key.
+    pub(crate) async fn provision_key(&self, app: &str) -> Result<(), ClientError> {
+        let key = &self.simulator.certificates().provider_keys.good;
+        let options = [("key_id", key.key_id), ("team_id", key.team_id), ("topic", "com.example.app")];
+        let options = options.map(|(name, text)| (name.into(), Value::string(text.to_owned())));
+        let arguments = vec![
+            Value::string(app.to_owned()),
+            Value::string(key.file.pem.clone()),
+            Value::string("sandbox"),
+            Value::Nil,
+            Value::Struct(options.to_vec()),
+        ];
+        self.client.call("provision", arguments).await.map(drop)
+    }
+
+    /// Tells the simulator what goes wrong, as its control port would.
+    pub(crate) fn faults(&self, command: &str) {
+        let command = serde_json::from_str(command).unwrap_or_else(|error| panic!("{command}: {error}"));
+        self.simulator.script().command(command).unwrap();
     }
 
     /// Replaces the app's certificate by a new one, by force.
