@@ -1,6 +1,9 @@
 //! The frames of HTTP/2 (RFC 9113 section 4 and 6), as a server reads and writes them. Pure: bytes in, bytes out. What a
 //! frame means, and whether it may come now, is the session's matter.
 
+#[cfg(test)]
+pub(super) mod tests;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
 

@@ -6,6 +6,8 @@
 
 mod huffman;
 mod static_table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 

@@ -32,6 +32,8 @@ use super::hpack::{self, Decoder, Field};
 
 /// The window that a connection begins with, in bytes (RFC 9113 section 6.9.2).
 const CONNECTION_WINDOW: i64 = 65_535;
+/// How many streams a client may have open that keeps to no limit.
+const STREAMS_MAX: u32 = 10_000;
 /// How many streams that were reset are remembered; what arrives on older ones breaks the connection.
 const RESETS_REMEMBERED: usize = 4096;
 
@@ -199,11 +201,11 @@ impl Session {
         self.advertised.send(&self.options, &mut self.out);
     }
 
-    /// Changes MAX_CONCURRENT_STREAMS alone; it is in force once acknowledged. While no SETTINGS are sent, the next ones
-    /// carry it.
+    /// Changes MAX_CONCURRENT_STREAMS alone, if it is not that already; it is in force once acknowledged. While no
+    /// SETTINGS are sent, the first ones will carry it.
     pub(super) fn limit_streams(&mut self, max: u32) {
         self.options.max_concurrent_streams = Some(max);
-        if self.options.sends_settings {
+        if self.options.sends_settings && self.advertised.newest().streams != max {
             self.advertised.send_streams(max, &mut self.out);
         }
     }

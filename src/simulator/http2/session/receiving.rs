@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::stream::{Answer, Stream, WINDOW_MAX, widened};
-use super::{Block, Event, Progress, Session, request};
+use super::{Block, Event, Progress, STREAMS_MAX, Session, request};
 use crate::simulator::http2::frame::{self, ConnectionError, Frame, PREFACE, code, setting};
 use crate::simulator::http2::hpack::Field;
 
@@ -143,6 +143,9 @@ impl Session {
 
     fn begin(&mut self, id: u32, fields: Option<Vec<Field>>, ends_stream: bool) -> Result<(), ConnectionError> {
         self.last_stream = id;
+        if self.open_streams() >= STREAMS_MAX {
+            return Err(ConnectionError::new(code::ENHANCE_YOUR_CALM, "more than 10000 streams at once"));
+        }
         let Some(headers) = fields else {
             return self.refuse(id, code::ENHANCE_YOUR_CALM, "a header list that is larger than the settings allow");
         };
@@ -193,7 +196,8 @@ impl Session {
 
     fn owe(&mut self, stream: u32, length: u32) {
         if length > 0 {
-            *self.owed.entry(stream).or_default() += length;
+            let owed = self.owed.entry(stream).or_default();
+            *owed = owed.saturating_add(length);
         }
     }
 

@@ -71,7 +71,8 @@ impl Advertised {
         self.pending.iter().map(|terms| terms.streams).fold(self.in_force.streams, u32::max)
     }
 
-    fn newest(&self) -> Terms {
+    /// What was sent last.
+    pub(super) fn newest(&self) -> Terms {
         self.pending.back().copied().unwrap_or(self.in_force)
     }
 }

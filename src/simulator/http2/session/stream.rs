@@ -2,8 +2,9 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::CONNECTION_WINDOW;
 use crate::simulator::http2::frame::{self, ConnectionError, PAYLOAD_MAX, code};
-use crate::simulator::http2::hpack::Field;
+use crate::simulator::http2::hpack::{Field, TABLE_SIZE_DEFAULT};
 
 /// Largest window, in bytes (RFC 9113 section 6.9.1).
 pub(super) const WINDOW_MAX: i64 = 0x7fff_ffff;
@@ -75,10 +76,10 @@ impl Sender {
     /// Before the client's SETTINGS.
     pub(super) fn new() -> Self {
         Self {
-            window: super::CONNECTION_WINDOW,
+            window: CONNECTION_WINDOW,
             initial_window: 65_535,
             payload_max: PAYLOAD_MAX,
-            table_max: crate::simulator::http2::hpack::TABLE_SIZE_DEFAULT,
+            table_max: TABLE_SIZE_DEFAULT,
             must_empty_table: false,
         }
     }
