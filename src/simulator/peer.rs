@@ -39,8 +39,8 @@ pub(super) struct Peer {
     pub(super) topics: Vec<String>,
     /// Which connections belong together: all with the same leaf.
     pub(super) leaf: Vec<u8>,
-    development: bool,
-    production: bool,
+    pub(super) development: bool,
+    pub(super) production: bool,
 }
 
 impl Peer {

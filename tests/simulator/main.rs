@@ -10,5 +10,6 @@ mod feedback;
 mod handshakes;
 mod lab;
 mod provider;
+mod provider_faults;
 mod provider_lab;
 mod streams;

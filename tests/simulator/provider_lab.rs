@@ -9,6 +9,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use h2::PingPong;
 use h2::client::{ResponseFuture, SendRequest};
 use http::{HeaderMap, Request};
 use rustls::{ClientConfig, RootCertStore};
@@ -34,7 +35,8 @@ pub(crate) struct Answer {
 /// A connection. It ends when this is dropped.
 pub(crate) struct Provider {
     pub(crate) requests: SendRequest<Bytes>,
-    pub(crate) ended: watch::Receiver<Option<Result<(), h2::Reason>>>,
+    pub(crate) pings: PingPong,
+    ended: watch::Receiver<Option<Result<(), h2::Reason>>>,
 }
 
 impl Lab {
@@ -53,13 +55,14 @@ impl Lab {
         let mut builder = h2::client::Builder::new();
         builder.initial_max_send_streams(10);
         tune(&mut builder);
-        let (requests, connection) = soon(builder.handshake(stream)).await.unwrap();
+        let (requests, mut connection) = soon(builder.handshake(stream)).await.unwrap();
+        let pings = connection.ping_pong().unwrap();
         let (sender, ended) = watch::channel(None);
         self.shutdown.spawn(async move {
             let end = connection.await.map_err(|error| error.reason().unwrap_or(h2::Reason::CONNECT_ERROR));
             sender.send_replace(Some(end));
         });
-        Provider { requests, ended }
+        Provider { requests, pings, ended }
     }
 
     pub(crate) async fn provider_tls(
@@ -148,6 +151,16 @@ impl Provider {
     /// The same with a good request; status and reason of its answer.
     pub(crate) async fn push(&mut self, prefix: &str) -> (u16, String) {
         self.ask(good(prefix), PAYLOAD).await.unwrap().told()
+    }
+
+    /// Waits until the server has told that so many streams may be open.
+    pub(crate) async fn limit(&self, streams: usize) {
+        soon(async {
+            while self.requests.current_max_send_streams() != streams {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     /// Waits until the connection has ended. `Err` is the code of its GOAWAY; CONNECT_ERROR stands for the transport.

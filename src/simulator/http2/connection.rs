@@ -76,7 +76,12 @@ impl<'a> Connection<'a> {
             if let Some(end) = self.conversation.ended(now) {
                 return (Side::Server, self.close(end).await);
             }
-            let ended = if self.conversation.stopped() { self.wait_unread().await } else { self.wait().await };
+            // What is to be written leaves also while nothing is read.
+            let writes = self.unflushed || !self.conversation.out().is_empty();
+            let ended = match self.conversation.stopped() && !writes {
+                true => self.wait_unread().await,
+                false => self.wait().await,
+            };
             if let Some(how) = ended {
                 self.note();
                 return (Side::Client, how);
@@ -89,15 +94,10 @@ impl<'a> Connection<'a> {
         let rate = self.conversation.throttle();
         let most = rate.map_or(READ_MAX, |rate| (rate / THROTTLED_READS).clamp(1, READ_MAX as u32) as usize);
         let resume_at = self.resume_at.filter(|_| rate.is_some());
+        let reading = resume_at.is_none() && !self.conversation.stopped();
         let deadline = self.conversation.deadline();
         let clock = &self.shared.clock;
-        let io = io(
-            &mut self.stream,
-            self.conversation.out(),
-            self.unflushed,
-            &mut self.buffer[..most],
-            resume_at.is_none(),
-        );
+        let io = io(&mut self.stream, self.conversation.out(), self.unflushed, &mut self.buffer[..most], reading);
         let io = tokio::select! {
             io = io => io,
             () = clock.sleep_until(resume_at), if resume_at.is_some() => {

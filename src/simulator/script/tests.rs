@@ -1,6 +1,7 @@
 //! Which connections a command applies to, and commands as JSON.
 
 use super::fault::{Alert, ConnectFault, Delay, Ending, ErrorFault, StreamFault, WrongIdentifier};
+use super::http2::{AnswerFault, GoAway, Http2Fault, StreamLimits};
 use super::*;
 
 fn parse(json: &str) -> Result<Command, String> {
@@ -56,6 +57,24 @@ fn a_command_applies_to_open_connections_only() {
 }
 
 #[test]
+fn a_command_applies_to_the_gateways_that_it_is_for() {
+    let script = Script::default();
+    let faults = |gateway| script.open(gateway, 1).0.len();
+    script.command(Command::next([ConnectFault::Stall])).unwrap();
+    assert_eq!((faults(Gateway::Binary), faults(Gateway::Http2)), (1, 1));
+    script.command(Command::next([ConnectFault::Stall]).at(Gateway::Http2)).unwrap();
+    assert_eq!((faults(Gateway::Binary), faults(Gateway::Http2)), (0, 1));
+    script.command(Command::next([ErrorFault::Twice])).unwrap();
+    script.command(Command::next([StreamFault::Shutdown])).unwrap();
+    assert_eq!((faults(Gateway::Binary), faults(Gateway::Http2)), (2, 0));
+    script.command(Command::next([Http2Fault::GoAway(GoAway::default())])).unwrap();
+    assert_eq!((faults(Gateway::Binary), faults(Gateway::Http2)), (0, 1));
+    let (binary, http2) = (script.refused(Gateway::Binary), script.refused(Gateway::Http2));
+    script.command(Command::refuse(5).at(Gateway::Http2)).unwrap();
+    assert_eq!((*binary.borrow(), *http2.borrow()), (None, Some(Duration::from_millis(5))));
+}
+
+#[test]
 fn a_refusal_is_told_and_taken_back() {
     let script = Script::default();
     let mut refused = script.refused(Gateway::Binary);
@@ -107,7 +126,17 @@ fn commands_that_make_no_sense_are_refused() {
     assert_eq!(script.command(Command::default()), Err(CommandError::Empty));
     assert_eq!(script.command(stall().after(1)), Err(CommandError::ConnectAfter));
     assert_eq!(script.command(Command::open([ConnectFault::Stall])), Err(CommandError::ConnectOpen));
-    let out_of_range: [Fault; 5] = [
+    let both: [Fault; 2] = [ErrorFault::Twice.into(), Http2Fault::Ping.into()];
+    assert_eq!(script.command(Command::next(both)), Err(CommandError::WrongGateway));
+    let misplaced = Command::next([Http2Fault::Ping]).at(Gateway::Binary);
+    assert_eq!(script.command(misplaced), Err(CommandError::WrongGateway));
+    let status = Http2Fault::Status { reason: "Tired".to_owned(), retry_after: None, answers: None, ms: None };
+    assert_eq!(script.command(Command::next([status])), Err(CommandError::UnknownReason));
+    let out_of_range: [Fault; 9] = [
+        Http2Fault::Answer { how: AnswerFault::NoApnsId, one_in: 0 }.into(),
+        Http2Fault::Answer { how: AnswerFault::Split(0), one_in: 1 }.into(),
+        Http2Fault::Streams(StreamLimits { limits: vec![], every: None, every_ms: None }).into(),
+        Http2Fault::InitialWindow { bytes: 1 << 31, ms: None }.into(),
         StreamFault::Lose(101).into(),
         StreamFault::Throttle(0).into(),
         ConnectFault::RecordSize(31).into(),
@@ -137,14 +166,20 @@ fn every_fault_of_the_help_is_known_and_every_known_fault_is_in_the_help() {
             ("V", "\"1.2\""),
             ("I", "\"zero\""),
             ("D", "\"never\""),
+            ("F", "\"refuse_twice\""),
+            ("X", "\"text\""),
+            ("L", "\"below\""),
+            ("G", "\"ignore\""),
+            ("W", "\"no_apns_id\""),
         ];
-        let json = words
-            .iter()
-            .fold(numbers, |json, (letter, word)| json.replace(&format!(": {letter}}}"), &format!(": {word}}}")));
-        if json.starts_with("{\"connect\"") || json.starts_with("{\"stream\"") || json.starts_with("{\"error\"") {
+        let json = words.iter().fold(numbers, |json, (letter, word)| {
+            json.replace(&format!(": {letter}}}"), &format!(": {word}}}"))
+                .replace(&format!(": {letter},"), &format!(": {word},"))
+        });
+        if ["connect", "stream", "error", "http2"].iter().any(|family| json.starts_with(&format!("{{\"{family}\""))) {
             serde_json::from_str::<Fault>(&json).unwrap_or_else(|error| panic!("{json}: {error}"));
             shown += 1;
         }
     }
-    assert_eq!(shown, 29, "the table has a row for each fault");
+    assert_eq!(shown, 29 + 16, "the table has a row for each fault");
 }

@@ -108,38 +108,67 @@ mod tests {
     use super::*;
 
     /// The rules of the help text, by the hex digits with which a token begins.
-    fn documented() -> Vec<(&'static str, TokenRule)> {
-        let rows = include_str!("../help.md").lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |"));
-        let rows = rows
-            .filter_map(|row| row.split_once(" | "))
-            .filter(|(prefixes, _)| !prefixes.contains([' ', '{']) || prefixes.contains("`, `"));
+    fn documented() -> Vec<(&'static str, TokenRule, DeviceRule)> {
+        let help = include_str!("../help.md");
+        let table = help.split("| token begins with |").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap();
         let mut rules = Vec::new();
-        for (prefixes, text) in rows {
-            let rule = match text.split_once("status ") {
-                _ if text.contains("shuts down") => TokenRule::Shutdown,
-                Some((_, status)) => TokenRule::Reject(status.split(',').next().unwrap().parse().unwrap()),
-                None if text.starts_with("resets") => TokenRule::Reset,
-                None if text.starts_with("closes") => TokenRule::Close,
-                None if text.contains("forgets") => TokenRule::Lose,
-                None if text.contains("feedback") => TokenRule::Unregistered,
-                None => continue,
-            };
-            rules.extend(prefixes.trim_end_matches('`').split("`, `").map(|prefix| (prefix, rule)));
+        for row in table.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")) {
+            let [prefixes, binary, http2] = row.split(" | ").collect::<Vec<_>>()[..] else { panic!("{row}") };
+            let prefixes = prefixes.trim_end_matches('`').split("`, `");
+            if !row.starts_with("ee00") {
+                rules.extend(prefixes.map(|prefix| (prefix, token_rule(binary), device_rule(http2))));
+            }
         }
         rules
+    }
+
+    fn token_rule(text: &str) -> TokenRule {
+        match text.split_once("status ") {
+            _ if text.contains("shuts down") => TokenRule::Shutdown,
+            Some((_, status)) => TokenRule::Reject(status.split(',').next().unwrap().parse().unwrap()),
+            None if text.starts_with("resets") => TokenRule::Reset,
+            None if text.starts_with("closes") => TokenRule::Close,
+            None if text.contains("forgets") => TokenRule::Lose,
+            None => TokenRule::Unregistered,
+        }
+    }
+
+    fn device_rule(text: &str) -> DeviceRule {
+        match text {
+            _ if text.contains("GOAWAY") => DeviceRule::Shutdown,
+            _ if text.starts_with("resets the connection") => DeviceRule::End(Ending::Reset),
+            _ if text.starts_with("closes") => DeviceRule::End(Ending::Clean),
+            _ if text.contains("forgets") => DeviceRule::Lose,
+            _ if text.starts_with("resets the stream") => DeviceRule::Reset,
+            _ if text.contains("no document") => DeviceRule::Reject(ApnsReason::Unknown(400)),
+            named => DeviceRule::Reject(ApnsReason::from_name(named.split(',').next().unwrap()).unwrap()),
+        }
     }
 
     #[test]
     fn the_table_is_as_documented() {
         let documented = documented();
         assert_eq!(documented.len(), 16);
-        for prefix in 0..=u16::MAX {
+        for prefix in (0..=u16::MAX).filter(|prefix| prefix >> 8 != 0xee) {
             let token = [prefix.to_be_bytes(), [0xf0, 0x00]].concat();
             let digits = format!("{prefix:04x}f000");
-            let expected = documented.iter().find(|(prefix, _)| digits.starts_with(prefix)).map(|(_, rule)| *rule);
-            assert_eq!(TokenRule::of(&token), expected.unwrap_or(TokenRule::Accept), "{digits}");
+            let expected = documented.iter().find(|(prefix, ..)| digits.starts_with(prefix));
+            assert_eq!(TokenRule::of(&token), expected.map_or(TokenRule::Accept, |(_, rule, _)| *rule), "{digits}");
+            assert_eq!(DeviceRule::of(&token), expected.map_or(DeviceRule::Accept, |(.., rule)| *rule), "{digits}");
         }
         assert_eq!(TokenRule::of(&[0xba, 0xdf, 0x0f]), TokenRule::Accept);
         assert_eq!(TokenRule::of(&[0xba]), TokenRule::Accept);
+    }
+
+    #[test]
+    fn reasons_have_their_numbers() {
+        let help = include_str!("../help.md");
+        for (number, reason) in ApnsReason::DOCUMENTED.into_iter().enumerate() {
+            assert!(help.contains(&format!("| {number:02} {} |", reason.name())), "{number} {reason}");
+            let byte = u8::from_str_radix(&format!("{number:02}"), 16).unwrap();
+            assert_eq!(DeviceRule::of(&[0xee, byte]), DeviceRule::Reject(reason));
+            assert_eq!(TokenRule::of(&[0xee, byte]), TokenRule::Accept);
+        }
+        assert!([0x0a, 0x32, 0x99, 0xa0, 0xff].iter().all(|byte| DeviceRule::of(&[0xee, *byte]) == DeviceRule::Accept));
     }
 }
