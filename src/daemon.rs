@@ -81,6 +81,7 @@ impl Daemon {
         service.restore().await?;
         service.apply_sections(sections(config)).await;
         service.watch_files();
+        service.watch_expiry();
         let router = Server::new(service.clone(), rpc_settings(config)).router(Router::new());
         listeners.serve(router, listener_settings(config), &intake);
         info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), apps = service.apps().len(), "started");

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::error::ServiceError;
+use super::expiry::Told;
 use super::request::NotifyOptions;
 use super::stored::{Secrecy, SectionDigest, Terms, Unreadable};
 use crate::credentials::source::FileMark;
@@ -36,6 +37,8 @@ pub(super) struct Entry {
     seen: Mutex<Option<FileMark>>,
     /// The environment's `ca`, as it was just before the worker read it.
     seen_ca: Mutex<Option<FileMark>>,
+    /// What the log has of the end of the certificate.
+    told_expiry: Mutex<Option<Told>>,
 }
 
 /// What the store holds of an app.
@@ -96,6 +99,7 @@ impl Entry {
             unkept: Mutex::default(),
             seen: Mutex::default(),
             seen_ca: Mutex::default(),
+            told_expiry: Mutex::default(),
         }
     }
 
@@ -144,6 +148,14 @@ impl Entry {
 
     pub(super) fn seen_ca(&self) -> Option<FileMark> {
         *locked(&self.seen_ca)
+    }
+
+    pub(super) fn told_expiry(&self) -> Option<Told> {
+        *locked(&self.told_expiry)
+    }
+
+    pub(super) fn set_told_expiry(&self, told: Option<Told>) {
+        *locked(&self.told_expiry) = told;
     }
 
     pub(super) fn set_seen_ca(&self, mark: Option<FileMark>) {

@@ -3,6 +3,7 @@
 mod apps;
 mod entry;
 pub mod error;
+mod expiry;
 pub mod export;
 pub mod feedback;
 mod files;

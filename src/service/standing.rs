@@ -108,6 +108,9 @@ impl PushService {
         if environment.is_closed_by_apple() {
             warn!(app = %entry.id, environment = %environment.name, "{CLOSED_BY_APPLE}");
         }
+        if let Some(certificate) = credentials.certificate() {
+            self.tell_expiry(entry, certificate);
+        }
         let feedback_topic = Some(feedback_source(&route).topic);
         if terms.feedback_topic != feedback_topic {
             Arc::make_mut(&mut terms).feedback_topic = feedback_topic;

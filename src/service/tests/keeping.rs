@@ -11,6 +11,24 @@ fn later(result: Result<(), ServiceError>) -> String {
 }
 
 #[tokio::test]
+async fn the_end_of_a_certificate_is_told_at_a_provision_and_later() {
+    let (service, app) = with_app().await;
+    let told = || app.0.told_expiry();
+    assert_eq!(told(), None);
+    let day = |secs| service.0.clock.set_wall(Timestamp::from_secs(secs));
+    // The certificate ends on 2040-01-01.
+    day(2_208_988_800 - 7 * 24 * 60 * 60 - 1);
+    service.provision(provision(pem(2040))).await.unwrap();
+    let at_the_provision = told();
+    assert!(at_the_provision.is_some());
+    service.look_at_expiry();
+    assert_eq!(told(), at_the_provision);
+    day(2_208_988_800 - 7 * 24 * 60 * 60);
+    service.look_at_expiry();
+    assert!(told().is_some() && told() != at_the_provision);
+}
+
+#[tokio::test]
 async fn a_new_app_that_cannot_be_kept_is_nowhere() {
     let machine = Machine::with_disk();
     let service = machine.life().await;
