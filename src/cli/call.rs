@@ -37,7 +37,17 @@ impl Daemon {
 
     /// Calls a method; its result.
     pub(super) fn ask(&self, method: &str, params: Vec<Value<'_>>) -> Result<Value<'static>, Failure> {
-        let client = Client::new(&self.url, self.timeout).map_err(failure)?;
+        self.ask_later(method, params, Duration::ZERO)
+    }
+
+    /// The same of a method that takes so much time by itself.
+    pub(super) fn ask_later(
+        &self,
+        method: &str,
+        params: Vec<Value<'_>>,
+        takes: Duration,
+    ) -> Result<Value<'static>, Failure> {
+        let client = Client::new(&self.url, self.timeout.saturating_add(takes)).map_err(failure)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
         runtime.block_on(client.call(method, params)).map_err(failure)

@@ -17,6 +17,10 @@ pub enum Exit {
     Unreachable,
     /// The daemon refused the call.
     Fault,
+    /// A notification was rejected.
+    Rejected,
+    /// What became of a notification is not known, or not yet.
+    Unknown,
     /// The state directory has a damaged store, or one of a newer version (`EX_DATAERR` of sysexits.h): starting again
     /// does not help.
     Data,
@@ -27,8 +31,18 @@ pub enum Exit {
 }
 
 impl Exit {
-    const ALL: [Self; 8] =
-        [Self::Done, Self::Failed, Self::Usage, Self::Unreachable, Self::Fault, Self::Data, Self::InUse, Self::Config];
+    const ALL: [Self; 10] = [
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::Unreachable,
+        Self::Fault,
+        Self::Rejected,
+        Self::Unknown,
+        Self::Data,
+        Self::InUse,
+        Self::Config,
+    ];
 
     /// The number that the shell sees.
     pub const fn code(self) -> u8 {
@@ -38,6 +52,8 @@ impl Exit {
             Self::Usage => 2,
             Self::Unreachable => 3,
             Self::Fault => 4,
+            Self::Rejected => 5,
+            Self::Unknown => 6,
             Self::Data => 65,
             Self::InUse => 75,
             Self::Config => 78,
@@ -51,6 +67,8 @@ impl Exit {
             Self::Usage => "the command line is wrong",
             Self::Unreachable => "the daemon cannot be reached, or does not answer as one",
             Self::Fault => "the daemon refused the call",
+            Self::Rejected => "a notification was rejected (`send`)",
+            Self::Unknown => "the outcome of a notification is not known yet (`send`)",
             Self::Data => "the state directory has a damaged store, or one of a newer apnsd",
             Self::InUse => "another daemon uses the state directory",
             Self::Config => "the configuration has problems",

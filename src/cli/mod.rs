@@ -9,6 +9,7 @@ mod demo;
 pub mod exit;
 mod export;
 mod import;
+mod message;
 mod notify;
 mod output;
 mod provision;
@@ -16,6 +17,7 @@ mod queue;
 mod render;
 mod results;
 mod running;
+mod send;
 mod serve;
 mod simulate;
 mod trace;
@@ -42,6 +44,7 @@ enum Command {
     CheckConfig(check_config::CheckConfig),
     Provision(provision::Provision),
     Notify(notify::Notify),
+    Send(send::Send),
     Feedback(results::Feedback),
     Rejections(results::Rejections),
     Apps(apps::Apps),
@@ -75,6 +78,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Provision(args) => provision::run(&args),
         Command::Notify(args) => notify::run(&args),
+        Command::Send(args) => send::run(&args),
         Command::Feedback(args) => results::feedback(&args),
         Command::Rejections(args) => results::rejections(&args),
         Command::Apps(args) => apps::apps(&args),

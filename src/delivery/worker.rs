@@ -13,7 +13,7 @@ use super::reading::Reading;
 use super::state::{PAUSED, State, Step};
 use super::{Command, CommandError, REMOVED, Replacement, WorkerStatus, feedback_source};
 use crate::clock::Instant;
-use crate::domain::batch::{BatchId, Span};
+use crate::domain::batch::BatchId;
 use crate::domain::outcome::{Outcome, Reason, Retry, Settled};
 use crate::gateway::{CloseCause, Closed, Event, Gateway};
 use crate::shutdown::Shutdown;
@@ -188,21 +188,19 @@ impl Worker {
     /// Hands rows to the gateway until it has no room or nothing is due.
     async fn send(&mut self) {
         while let room @ 1.. = self.gateway.room() {
-            let Some(span) = self.next(room).await else { return };
+            let express = match self.express.is_separate() {
+                true => None,
+                false => self.books.lease_express(room).await,
+            };
+            let span = match express {
+                Some(span) => Some(span),
+                None => self.books.lease(room).await,
+            };
+            let Some(span) = span else { return };
             if let Some(rest) = self.gateway.send(span) {
                 return self.books.queue.give_back(vec![rest]);
             }
         }
-    }
-
-    /// The next rows for the first connection.
-    async fn next(&mut self, rows_max: u32) -> Option<Span> {
-        if !self.express.is_separate()
-            && let Some(span) = self.books.lease_express(rows_max).await
-        {
-            return Some(span);
-        }
-        self.books.lease(rows_max).await
     }
 
     async fn on_event(&mut self, event: Event) {

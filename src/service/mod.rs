@@ -30,12 +30,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use dashmap::DashMap;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::entry::Entry;
 use self::error::ServiceError;
 use self::seal::SealKey;
 use self::sections::Pending;
+use self::send::WAITING_MAX;
 use self::stored::Removed;
 use crate::clock::Clock;
 use crate::delivery::Delivery;
@@ -110,6 +112,8 @@ struct Inner {
     settings: Fixed,
     setup: RwLock<Arc<Setup>>,
     key: SealKey,
+    /// A permit for each call that may wait for outcomes.
+    waiting: Semaphore,
     /// Cancelled once nobody is to wait for outcomes any more.
     stopping: CancellationToken,
 }
@@ -176,6 +180,7 @@ impl PushService {
                 feedback_age: settings.feedback_age,
             },
             key: SealKey::read(settings.seal_key.as_deref()),
+            waiting: Semaphore::new(WAITING_MAX),
             stopping: CancellationToken::new(),
             setup: RwLock::new(Arc::new(Setup::new(environments, settings))),
         }))

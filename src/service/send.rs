@@ -16,6 +16,9 @@ use crate::store::Logged;
 /// Most tokens in one call: each has an answer of its own, and they go before what others wait for.
 pub const SEND_TOKENS_MAX: usize = 1000;
 
+/// Most calls that wait at a time: each holds a connection, and those of other callers must find some too.
+pub(super) const WAITING_MAX: usize = 256;
+
 /// What became of one notification by the end of the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
@@ -77,8 +80,9 @@ impl PushService {
         if blank.is_empty() {
             return Ok(blank);
         }
+        let _turn = self.0.waiting.try_acquire().map_err(|_| ServiceError::try_later(too_many_wait("")))?;
         let watch = provisioned.worker()?.watch(&batch);
-        let watch = watch.ok_or_else(|| ServiceError::try_later("too many calls wait for outcomes of this app"))?;
+        let watch = watch.ok_or_else(|| ServiceError::try_later(too_many_wait(" of this app")))?;
         let rows = batch.rows();
         let commit = app.0.queue.accept_express(batch, key_of(&request)).await;
         if !app.0.count_accepted(commit, rows)? {
@@ -97,6 +101,10 @@ impl PushService {
     pub fn stop_waiting(&self) {
         self.0.stopping.cancel();
     }
+}
+
+fn too_many_wait(whose: &str) -> String {
+    format!("too many calls wait for outcomes{whose}: try again later, or use notify, which does not wait")
 }
 
 /// What a call with too many tokens is told.

@@ -14,6 +14,7 @@ mod changes;
 mod keeping;
 mod restarts;
 mod sections;
+mod sending;
 
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 const TOKEN: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";

@@ -5,6 +5,7 @@
 
 mod provisions;
 mod queue;
+mod send;
 mod shell;
 mod trace;
 mod world;

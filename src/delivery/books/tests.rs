@@ -228,3 +228,39 @@ async fn everything_that_waits_can_be_rejected_due_or_not() {
     assert_eq!(place.rejected().await.len(), 3);
     assert_eq!((place.on_disk().await, place.queue.depth().waiting), (0, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_told_each_outcome_and_of_a_rejection_only_when_it_is_kept() {
+    let place = Place::new().await;
+    let mut span = place.leased(5).await;
+    let books = place.books();
+    let watch = books.watches.watch(&span.batch).unwrap();
+    let since = Timestamp::from_secs(1_300_000_000);
+    let transient = Outcome::Retry(Retry::Transient { reason: Reason::ProcessingError, after: None });
+    let outcomes = vec![
+        settled(span.take_front(1), Outcome::Accepted),
+        settled(span.take_front(1), Outcome::Unregistered { reason: Reason::InvalidToken, since }),
+        settled(span.take_front(1), transient),
+        settled(span.take_front(1), Outcome::Retry(Retry::Unknown { alone: false })),
+        settled(span, Outcome::Retry(Retry::NotProcessed)),
+    ];
+    books.enter(outcomes, None).await;
+    let known = watch.known();
+    let told: Vec<Option<Logged>> = known.iter().map(|known| known.outcome).collect();
+    let rejected = Some(Logged::Rejected(Reason::InvalidToken));
+    let retried = Some(Logged::Retried(Reason::ProcessingError));
+    assert_eq!(told, [Some(Logged::Accepted), rejected, retried, Some(Logged::Unknown), None]);
+    assert_eq!(known[1].dead_since, Some(since));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_not_told_of_a_rejection_that_could_not_be_kept() {
+    let place = Place::new().await;
+    let span = place.leased(1).await;
+    let books = place.books();
+    let watch = books.watches.watch(&span.batch).unwrap();
+    place.store.fail_commits(1);
+    place.shutdown.stop();
+    books.enter(vec![settled(span, Outcome::Rejected(Reason::InvalidToken))], None).await;
+    assert_eq!(watch.known()[0].outcome, None);
+}

@@ -45,7 +45,8 @@ pub(super) fn arguments<'a>(caller: &Caller<'_>, params: &'a [Value<'_>]) -> Res
     Ok((app, request))
 }
 
-fn check_count(given: usize, tokens_max: usize) -> Result<(), Fault> {
+/// Whether so many tokens may come in one call.
+pub(super) fn check_count(given: usize, tokens_max: usize) -> Result<(), Fault> {
     match given > tokens_max {
         true => Err(bad_argument(format!(
             "tokens: {given} in one call, at most {tokens_max} are allowed (limits.tokens_per_call)"

@@ -1,6 +1,6 @@
 //! `apnsd.send`: `notify` that waits for outcomes.
 
-use super::notify::without_options;
+use super::notify::{check_count, without_options};
 use super::{Caller, Method};
 use crate::domain::token::token_hex;
 use crate::rpc::fault::bad_argument;
@@ -33,8 +33,10 @@ pub(super) const SEND: Method = Method {
 async fn run(caller: &Caller<'_>, params: &[Value<'_>]) -> Result<Value<'static>, Fault> {
     let [app, arguments @ ..] = params else { return Err(bad_argument("3 or 4 arguments are needed")) };
     let app = caller.app(app)?;
-    let tokens_max = caller.settings.tokens_per_call.min(SEND_TOKENS_MAX);
-    let check_count = |given| if given > tokens_max { Err(bad_argument(too_many(given))) } else { Ok(()) };
+    let check_count = |given| match given > SEND_TOKENS_MAX {
+        true => Err(bad_argument(too_many(given))),
+        false => check_count(given, caller.settings.tokens_per_call),
+    };
     let (request, given) = without_options(arguments, check_count)?;
     let (options, wait) = match given {
         Some(given) => options::of_send(given, request.tokens.len())?,
