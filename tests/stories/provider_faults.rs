@@ -79,16 +79,27 @@ const CASES: &[Case] = &[
     case("limit 1", every!(r#"{"streams": {"limits": [1]}}"#)),
     case("limit 0 for half a second", every!(r#"{"streams": {"limits": [0, 100], "every_ms": 500}}"#)),
     case("limit jumps", every!(r#"{"streams": {"limits": [1000, 1, 5, 0, 500, 2], "every_ms": 20}}"#)),
-    case("limit jumps, excess is fatal", &[
-        r#"{"faults": [{"http2": {"streams": {"limits": [1000, 1, 5, 500], "every": 40}}}, {"http2": "excess_is_fatal"}],
+    case(
+        "limit jumps, excess is fatal",
+        &[
+            r#"{"faults": [{"http2": {"streams": {"limits": [1000, 1, 5, 500], "every": 40}}}, {"http2": "excess_is_fatal"}],
             "connections": "every"}"#,
-    ]),
-    with_tenth("bad8", case("a rejection lowers the limit to 1, a success restores it", every!(
-        r#"{"rejection_limit": {"to": 1, "restore": true}}"#
-    ))),
-    with_tenth("bad8", case("a rejection lowers the limit to 1 for good", every!(
-        r#"{"rejection_limit": {"to": 1, "in_flight": "refuse_twice"}}"#
-    ))),
+        ],
+    ),
+    with_tenth(
+        "bad8",
+        case(
+            "a rejection lowers the limit to 1, a success restores it",
+            every!(r#"{"rejection_limit": {"to": 1, "restore": true}}"#),
+        ),
+    ),
+    with_tenth(
+        "bad8",
+        case(
+            "a rejection lowers the limit to 1 for good",
+            every!(r#"{"rejection_limit": {"to": 1, "in_flight": "refuse_twice"}}"#),
+        ),
+    ),
     case("one in 3 refused", every!(r#"{"refuse": {"one_in": 3}}"#)),
     case("one in 3 refused twice", every!(r#"{"refuse": {"one_in": 3, "how": "refuse_twice"}}"#)),
     case("everything refused", every!(r#"{"refuse": {"one_in": 1}}"#)),
@@ -106,9 +117,10 @@ const CASES: &[Case] = &[
     case("GOAWAY without a reason, ENHANCE_YOUR_CALM", open!(r#"{"go_away": {"code": 11, "debug": ""}}"#)),
     case("GOAWAY with nonsense, PROTOCOL_ERROR", open!(r#"{"go_away": {"code": 1, "debug": "<html>"}}"#)),
     case("GOAWAY INTERNAL_ERROR", open!(r#"{"go_away": {"code": 2}}"#)),
-    case("GOAWAY on every connection", &[
-        r#"{"faults": [{"http2": {"go_away": {"last": "below"}}}], "connections": "every", "after": 20}"#,
-    ]),
+    case(
+        "GOAWAY on every connection",
+        &[r#"{"faults": [{"http2": {"go_away": {"last": "below"}}}], "connections": "every", "after": 20}"#],
+    ),
     // H12
     case("answers late", every!(r#"{"answer": {"how": {"delay": {"fixed_ms": 200}}}}"#)),
     case("answers in any order", every!(r#"{"answer": {"how": {"delay": {"random_ms": {"from": 0, "to": 300}}}}}"#)),
@@ -120,7 +132,10 @@ const CASES: &[Case] = &[
     case("one in 10 reset: ENHANCE_YOUR_CALM", every!(r#"{"answer": {"how": {"reset": 11}, "one_in": 10}}"#)),
     with_tenth("bad8", case("bodies in 5 frames", every!(r#"{"answer": {"how": {"split": 5}}}"#))),
     with_tenth("bad8", case("headers in 4 frames", every!(r#"{"answer": {"how": {"header_frames": 4}}}"#))),
-    with_tenth("bad8", case("one in 20 without an end", every!(r#"{"answer": {"how": "no_end_stream", "one_in": 20}}"#))),
+    with_tenth(
+        "bad8",
+        case("one in 20 without an end", every!(r#"{"answer": {"how": "no_end_stream", "one_in": 20}}"#)),
+    ),
     with_tenth("bad8", case("errors without a body", every!(r#"{"answer": {"how": "headers_only"}}"#))),
     with_tenth("bad8", case("errors in HTML", every!(r#"{"answer": {"how": {"body": "<html>Bad</html>"}}}"#))),
     with_tenth("bad8", case("errors that are no JSON", every!(r#"{"answer": {"how": {"body": "{\"reason\":"}}}"#))),
@@ -135,22 +150,26 @@ const CASES: &[Case] = &[
     case("429 for 50 answers", open!(r#"{"status": {"reason": "TooManyRequests", "answers": 50}}"#)),
     case("500 for 50 answers", open!(r#"{"status": {"reason": "InternalServerError", "answers": 50}}"#)),
     case("503 for 50 answers", open!(r#"{"status": {"reason": "ServiceUnavailable", "answers": 50}}"#)),
-    case("503 with Retry-After", open!(
-        r#"{"status": {"reason": "ServiceUnavailable", "answers": 50, "retry_after": "1"}}"#
-    )),
+    case(
+        "503 with Retry-After",
+        open!(r#"{"status": {"reason": "ServiceUnavailable", "answers": 50, "retry_after": "1"}}"#),
+    ),
     case("503 Shutdown", open!(r#"{"status": {"reason": "Shutdown", "answers": 50}}"#)),
     case("500 to everything on this connection", open!(r#"{"wedge": "now"}"#)),
-    with_key(case("expired provider token, then 500 to everything", &[
-        r#"{"faults": [{"http2": {"wedge": "after_expired_token"}},
-                       {"http2": {"status": {"reason": "ExpiredProviderToken", "answers": 1}}}], "connections": "open"}"#,
-    ])),
-    with_key(case("expired provider token that sticks", &[
-        r#"{"faults": [{"http2": {"wedge": "expired_token_sticks"}},
-                       {"http2": {"status": {"reason": "ExpiredProviderToken", "answers": 1}}}], "connections": "open"}"#,
-    ])),
-    with_key(case("too many provider token updates", open!(
-        r#"{"status": {"reason": "TooManyProviderTokenUpdates", "answers": 5}}"#
-    ))),
+    with_key(case(
+        "expired provider token, then 500 to everything",
+        &[r#"{"faults": [{"http2": {"wedge": "after_expired_token"}},
+                       {"http2": {"status": {"reason": "ExpiredProviderToken", "answers": 1}}}], "connections": "open"}"#],
+    )),
+    with_key(case(
+        "expired provider token that sticks",
+        &[r#"{"faults": [{"http2": {"wedge": "expired_token_sticks"}},
+                       {"http2": {"status": {"reason": "ExpiredProviderToken", "answers": 1}}}], "connections": "open"}"#],
+    )),
+    with_key(case(
+        "too many provider token updates",
+        open!(r#"{"status": {"reason": "TooManyProviderTokenUpdates", "answers": 5}}"#),
+    )),
     // H14
     with_tenth("bad8", case("closed after 5 bad tokens", every!(r#"{"error_budget": {"bad_tokens": 5}}"#))),
     // H15
@@ -160,28 +179,40 @@ const CASES: &[Case] = &[
     case("slow reading", stream!(r#"{"throttle": 20000}"#)),
     case("PINGs unanswered", every!(r#""pings_unanswered""#)),
     case("PINGs", every!(r#""ping""#)),
-    case("late SETTINGS", &[
-        r#"{"faults": [{"http2": {"settings_late": 300}}], "connections": {"next": 1}}"#,
-        r#"{"faults": [{"stream": {"close": {"then": "reset"}}}], "connections": "open", "gateway": "http2"}"#,
-    ]),
-    case("no SETTINGS", &[
-        r#"{"faults": [{"http2": {"settings_late": null}}, {"http2": "pings_unanswered"}], "connections": {"next": 1}}"#,
-        r#"{"faults": [{"stream": {"close": {"then": "reset"}}}], "connections": "open", "gateway": "http2"}"#,
-    ]),
+    case(
+        "late SETTINGS",
+        &[
+            r#"{"faults": [{"http2": {"settings_late": 300}}], "connections": {"next": 1}}"#,
+            r#"{"faults": [{"stream": {"close": {"then": "reset"}}}], "connections": "open", "gateway": "http2"}"#,
+        ],
+    ),
+    case(
+        "no SETTINGS",
+        &[
+            r#"{"faults": [{"http2": {"settings_late": null}}, {"http2": "pings_unanswered"}], "connections": {"next": 1}}"#,
+            r#"{"faults": [{"stream": {"close": {"then": "reset"}}}], "connections": "open", "gateway": "http2"}"#,
+        ],
+    ),
     case("window 0 for half a second", every!(r#"{"initial_window": {"bytes": 0, "ms": 500}}"#)),
     case("window 10", every!(r#"{"initial_window": {"bytes": 10, "ms": 500}}"#)),
     case("windows of streams withheld", every!(r#"{"withhold_window": "stream"}"#)),
     case("window of the connection withheld", open!(r#"{"withhold_window": "connection"}"#)),
-    case("no table for headers", &[
-        r#"{"faults": [{"http2": {"header_table_size": 0}}], "connections": "every"}"#,
-        r#"{"faults": [{"stream": {"close": {"then": "reset"}}}], "connections": "open", "gateway": "http2"}"#,
-    ]),
+    case(
+        "no table for headers",
+        &[
+            r#"{"faults": [{"http2": {"header_table_size": 0}}], "connections": "every"}"#,
+            r#"{"faults": [{"stream": {"close": {"then": "reset"}}}], "connections": "open", "gateway": "http2"}"#,
+        ],
+    ),
     case("accepts nothing", connect!(r#""accept_nothing""#)),
     case("handshake stalls", connect!(r#""stall""#)),
-    case("refused for a second", &[
-        r#"{"refuse_ms": 1000, "gateway": "http2"}"#,
-        r#"{"faults": [{"stream": {"close": {"then": "reset"}}}], "connections": "open", "gateway": "http2"}"#,
-    ]),
+    case(
+        "refused for a second",
+        &[
+            r#"{"refuse_ms": 1000, "gateway": "http2"}"#,
+            r#"{"faults": [{"stream": {"close": {"then": "reset"}}}], "connections": "open", "gateway": "http2"}"#,
+        ],
+    ),
     // H16
     case("accepted, then reset", open!(r#"{"lose_answer": {"then": "reset"}}"#)),
     case("accepted, then closed", open!(r#"{"lose_answer": {"then": "clean"}}"#)),

@@ -29,6 +29,8 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     /// What the daemon was started with.
     pub(crate) config: Config,
+    /// For which apps are provisioned.
+    environment: &'static str,
     _dir: TempDir,
 }
 
@@ -42,11 +44,11 @@ impl World {
 
     /// A world without apps, over the binary gateway.
     pub(crate) async fn start(configure: impl FnOnce(&mut Config)) -> Self {
-        Self::over_http2(|config| {
+        let world = Self::over_http2(|config| {
             over_the_binary_gateway(config);
             configure(config);
-        })
-        .await
+        });
+        Self { environment: "sandbox-binary", ..world.await }
     }
 
     /// A world without apps, over the HTTP/2 provider API.
@@ -62,7 +64,7 @@ impl World {
         configure(&mut config);
         let daemon = Daemon::start(&config, clock.clone()).await.unwrap();
         let client = Client::new(&format!("http://{}", daemon.addresses()[0]), PATIENCE).unwrap();
-        Self { simulator, daemon, client, clock, config, _dir: dir }
+        Self { simulator, daemon, client, clock, config, environment: "sandbox", _dir: dir }
     }
 
     /// Stops the daemon in order; how it stopped, and the simulator that it leaves behind.
@@ -74,11 +76,11 @@ impl World {
 
     /// Stops the daemon in order and starts another one on the same state.
     pub(crate) async fn restarted(self) -> Self {
-        let Self { simulator, daemon, clock, config, _dir, .. } = self;
+        let Self { simulator, daemon, clock, config, environment, _dir, .. } = self;
         daemon.stop().await;
         let daemon = Daemon::start(&config, clock.clone()).await.unwrap();
         let client = Client::new(&format!("http://{}", daemon.addresses()[0]), PATIENCE).unwrap();
-        Self { simulator, daemon, client, clock, config, _dir }
+        Self { simulator, daemon, client, clock, config, environment, _dir }
     }
 
     pub(crate) async fn provision(&self, certificate: &str) -> Result<(), ClientError> {
@@ -86,7 +88,7 @@ impl World {
     }
 
     pub(crate) async fn provision_as(&self, app: &str, certificate: &str) -> Result<(), ClientError> {
-        let arguments = [app, certificate, "sandbox-binary"].map(|text| Value::string(text.to_owned()));
+        let arguments = [app, certificate, self.environment].map(|text| Value::string(text.to_owned()));
         self.client.call("provision", arguments.to_vec()).await.map(drop)
     }
 
@@ -115,7 +117,7 @@ impl World {
     pub(crate) async fn replace(&self, bundle_id: &str) -> Result<(), ClientError> {
         let pem = Value::string(self.simulator.certificates().issue(bundle_id).unwrap());
         let options = Value::Struct(vec![("force".into(), Value::Boolean(true))]);
-        let arguments = vec![Value::string(APP), pem, Value::string("sandbox-binary"), Value::Int(15), options];
+        let arguments = vec![Value::string(APP), pem, Value::string(self.environment), Value::Int(15), options];
         self.client.call("provision", arguments).await.map(drop)
     }
 

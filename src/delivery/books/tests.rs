@@ -244,7 +244,7 @@ async fn who_waits_is_told_each_outcome_and_of_a_rejection_only_when_it_is_kept(
         settled(span.take_front(1), Outcome::Retry(Retry::Unknown { alone: false })),
         settled(span, Outcome::Retry(Retry::NotProcessed)),
     ];
-    books.enter(outcomes, None).await;
+    books.enter(outcomes, &origin()).await;
     let known = watch.known();
     let told: Vec<Option<Logged>> = known.iter().map(|known| known.outcome).collect();
     let rejected = Some(Logged::Rejected(Reason::InvalidToken));
@@ -261,6 +261,6 @@ async fn who_waits_is_not_told_of_a_rejection_that_could_not_be_kept() {
     let watch = books.watches.watch(&span.batch).unwrap();
     place.store.fail_commits(1);
     place.shutdown.stop();
-    books.enter(vec![settled(span, Outcome::Rejected(Reason::InvalidToken))], None).await;
+    books.enter(vec![settled(span, Outcome::Rejected(Reason::InvalidToken))], &origin()).await;
     assert_eq!(watch.known()[0].outcome, None);
 }
