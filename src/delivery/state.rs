@@ -194,7 +194,7 @@ impl State {
                 self.pause_for(format!("the gateway refused the certificate: {alert}"), now);
             }
             CloseCause::Error(reason) if reason.blame() == Blame::App => {
-                self.pause_for(format!("the gateway refuses this app: {reason}. Is it the app's certificate?"), now);
+                self.pause_for(format!("the gateway refuses this app: {reason}. {}", reason.advice()), now);
             }
             CloseCause::Error(_) | CloseCause::Shutdown => {
                 self.failures = 0;

@@ -93,7 +93,10 @@ impl Route {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RouteError {
     /// A protocol that this version does not speak.
-    #[error("environment `{environment}` speaks {protocol}, which this version does not: use a `binary://` address")]
+    #[error(
+        "environment `{environment}` speaks {protocol}, which this version does not: use a `https://` or \
+             `binary://` address"
+    )]
     Protocol {
         /// The environment's name.
         environment: Arc<str>,

@@ -200,8 +200,8 @@ async fn routes_that_cannot_work_are_refused_with_what_to_do() {
         error.as_ref().map(RouteError::to_string).unwrap()
     };
     assert_eq!(
-        error(&|environment| environment.gateway = Address::parse("https://api.push.apple.com").unwrap()),
-        "environment `test` speaks http2, which this version does not: use a `binary://` address"
+        error(&|environment| environment.gateway = Address::parse("fcm://fcm.googleapis.com").unwrap()),
+        "environment `test` speaks fcm, which this version does not: use a `https://` or `binary://` address"
     );
     assert_eq!(
         error(&|environment| environment.gateway.host = "no host".to_owned()),
