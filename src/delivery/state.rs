@@ -13,7 +13,6 @@
 use std::time::Duration;
 
 use crate::clock::Instant;
-use crate::domain::apns::ApnsReason;
 use crate::domain::outcome::{Blame, Reason};
 use crate::gateway::CloseCause;
 
@@ -206,7 +205,7 @@ impl State {
                 self.pause_for(format!("the gateway refused the certificate: {alert}"), now);
             }
             CloseCause::Error(reason) if reason.blame() == Blame::App => {
-                self.pause_for(format!("the gateway refuses this app: {reason}. {}", cure(*reason)), now);
+                self.pause_for(format!("the gateway refuses this app: {reason}. {}", reason.advice()), now);
             }
             CloseCause::Error(_) => self.failures = 0,
             // One that closes every connection unheard would be called again and again.
@@ -333,33 +332,6 @@ impl State {
     /// Not sooner after the last attempt than the spacing allows.
     fn spaced(&self, now: Instant) -> Instant {
         self.last_connect.map_or(now, |last| now.max(last + CONNECT_SPACING))
-    }
-}
-
-/// What to do about a reason that blames the app.
-fn cure(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Apns(reason) => match reason {
-            ApnsReason::BadCertificate => "Renew the certificate in Apple's developer account and provision it",
-            ApnsReason::BadCertificateEnvironment => "Provision the certificate for the other environment",
-            ApnsReason::BadEnvironmentKeyIdInToken => {
-                "The .p8 key is for the other environment: provision it there, or make one for both"
-            }
-            ApnsReason::BadTopic | ApnsReason::MissingTopic => "Provision with the option `topic`: the app's bundle id",
-            ApnsReason::TopicDisallowed => {
-                "These credentials may not push to the app's topic: check the option `topic` and whose they are"
-            }
-            ApnsReason::ExpiredProviderToken => {
-                "A provider token that was just made counts as expired: is this machine's clock right?"
-            }
-            ApnsReason::InvalidProviderToken => {
-                "Do key, key_id and team_id belong together, and is this machine's clock right?"
-            }
-            ApnsReason::UnrelatedKeyIdInToken => "Is key_id right, and the key not revoked?",
-            ApnsReason::TooManyProviderTokenUpdates => "Do other programs use the same key?",
-            _ => "Were the certificate or key revoked? See Apple's developer account",
-        },
-        _ => "Is it the app's certificate?",
     }
 }
 

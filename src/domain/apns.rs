@@ -236,6 +236,50 @@ impl ApnsReason {
     }
 }
 
+impl ApnsReason {
+    /// What a person should look at when it stops an app.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::ExpiredProviderToken => "The provider token was new: is this machine's clock right?",
+            Self::InvalidProviderToken => {
+                "Do the key, its `key_id` and its `team_id` belong together, and was it revoked?"
+            }
+            Self::MissingProviderToken => "It needs a `.p8` key or a push certificate",
+            Self::UnrelatedKeyIdInToken => "May this key push to the app's topic?",
+            Self::BadEnvironmentKeyIdInToken | Self::BadCertificateEnvironment => {
+                "It is for the other environment (`sandbox`, `production`)"
+            }
+            Self::BadTopic | Self::MissingTopic | Self::TopicDisallowed => {
+                "Is the app's `topic` its bundle id, and may its credentials push to it?"
+            }
+            Self::BadCertificate => "Was the certificate revoked, or has it expired?",
+            Self::Forbidden
+            | Self::BadCollapseId
+            | Self::BadDeviceToken
+            | Self::BadExpirationDate
+            | Self::BadMessageId
+            | Self::BadPath
+            | Self::BadPriority
+            | Self::DeviceTokenNotForTopic
+            | Self::DuplicateHeaders
+            | Self::ExpiredToken
+            | Self::IdleTimeout
+            | Self::InternalServerError
+            | Self::InvalidPushType
+            | Self::MethodNotAllowed
+            | Self::MissingDeviceToken
+            | Self::PayloadEmpty
+            | Self::PayloadTooLarge
+            | Self::ServiceUnavailable
+            | Self::Shutdown
+            | Self::TooManyProviderTokenUpdates
+            | Self::TooManyRequests
+            | Self::Unknown(_)
+            | Self::Unregistered => "Are the app's credentials good?",
+        }
+    }
+}
+
 impl fmt::Display for ApnsReason {
     /// Apple's name and the status: `BadDeviceToken (400)`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -190,6 +190,31 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// What a person should look at when it stops an app.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::Apns(reason) => reason.advice(),
+            Self::ProcessingError
+            | Self::MissingDeviceToken
+            | Self::MissingTopic
+            | Self::MissingPayload
+            | Self::InvalidTokenSize
+            | Self::InvalidTopicSize
+            | Self::InvalidPayloadSize
+            | Self::InvalidToken
+            | Self::ProtocolError
+            | Self::UnknownStatus(_)
+            | Self::ConnectionClosed
+            | Self::AttemptsExhausted
+            | Self::Expired
+            | Self::EnvironmentChanged
+            | Self::Deprovisioned
+            | Self::Purged => "Is it the app's certificate?",
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     /// Words for people, with the provider's number: `invalid token (8)`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

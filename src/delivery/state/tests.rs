@@ -1,6 +1,7 @@
 //! The worker's rules as stories: what happens, then what it does next.
 
 use super::*;
+use crate::domain::apns::ApnsReason;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Jitter that changes nothing.
@@ -222,6 +223,6 @@ fn a_refused_topic_pauses_with_its_cure() {
     assert!(
         state
             .cause()
-            .starts_with("the gateway refuses this app: MissingTopic (400). Provision with the option `topic`")
+            .starts_with("the gateway refuses this app: MissingTopic (400). Is the app's `topic` its bundle id")
     );
 }

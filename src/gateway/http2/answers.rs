@@ -1,5 +1,7 @@
 //! What requests that are over mean for their rows, their connection, the provider token and the app.
 
+use std::time::Duration;
+
 use tracing::{error, warn};
 
 use super::Http2Gateway;
@@ -13,6 +15,8 @@ use crate::domain::outcome::{Outcome, Retry};
 
 /// Unknown reasons that are named in the log; a provider that invents more is not worth more lines.
 const UNHEARD_MAX: usize = 16;
+/// Shortest time between two warnings of the same thing.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 impl Http2Gateway {
     /// Gives each of the requests that are over on a connection its outcome.
@@ -59,11 +63,7 @@ impl Http2Gateway {
             Consequence::Replace => self.replace(index, "the gateway wants another one", now),
             Consequence::TokenExpired => self.token_expired(index, token, now),
             Consequence::KeyUnrelated => self.key_unrelated(index, now),
-            Consequence::TokenTooNew => {
-                let (app, environment) = (&self.app, &self.environment);
-                warn!(%app, %environment, "the provider token changes too often: does another program use the same key, or \
-                    is this machine's clock wrong?");
-            }
+            Consequence::TokenTooNew => self.token_too_new(now),
             Consequence::Refused(reason) => self.refuse(reason),
             Consequence::Unheard(text) => self.unheard(text, status),
         }
@@ -83,6 +83,16 @@ impl Http2Gateway {
             }
             None => self.refuse(ApnsReason::ExpiredProviderToken),
         }
+    }
+
+    fn token_too_new(&mut self, now: Instant) {
+        if self.token_warned_at.is_some_and(|at| now < at + WARN_EVERY) {
+            return;
+        }
+        self.token_warned_at = Some(now);
+        let (app, environment) = (&self.app, &self.environment);
+        warn!(%app, %environment, "the provider token changes too often: does another program use the same key, or is this \
+            machine's clock wrong?");
     }
 
     /// A connection that began with another key is replaced; if the next one says the same, the key is the reason.

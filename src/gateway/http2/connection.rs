@@ -294,10 +294,12 @@ impl Connection {
         self.limit.refused(self.streams.open(), now);
     }
 
-    /// Rows wait, or do not, after all streams were opened that could be.
-    pub(super) fn set_backlog(&mut self, has_backlog: bool, now: Instant) {
+    /// Rows wait, or do not, after all streams were opened that could be. Whether that moves a deadline.
+    pub(super) fn set_backlog(&mut self, has_backlog: bool, now: Instant) -> bool {
         let is_starved = has_backlog && self.is_serving() && self.capacity() == 0 && self.streams.open() == 0;
+        let begins = is_starved && self.starved_since.is_none();
         self.starved_since = if is_starved { self.starved_since.or(Some(now)) } else { None };
+        begins
     }
 
     /// When to look at the clock next.

@@ -21,6 +21,7 @@ mod redial;
 mod request;
 mod response;
 mod streams;
+mod unsent;
 mod wire;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -40,6 +41,7 @@ use self::provider_token::{ProviderToken, ProviderTokens};
 use self::redial::Redial;
 use self::request::Requests;
 use self::streams::Sent;
+use self::unsent::Unsent;
 use super::tls::Connector;
 use super::{CloseCause, Closed, Event, Route, RouteError, Settings, Shared};
 use crate::clock::{Clock, Instant};
@@ -71,11 +73,10 @@ pub struct Http2Gateway {
     tokens: ProviderTokens,
     clock: Clock,
     requests: Requests,
-    /// Rows without a stream, in order.
-    unsent: VecDeque<Span>,
+    unsent: Unsent,
     state: State,
     attempt: Option<Attempt>,
-    connections: Vec<Box<Connection>>,
+    connections: Vec<Connection>,
     redial: Redial,
     outcomes: Outcomes,
     events: VecDeque<Event>,
@@ -83,15 +84,17 @@ pub struct Http2Gateway {
     finished: Vec<(Sent, streams::End)>,
     /// Whether the caller was left without room since it last heard of some.
     is_full: bool,
-    /// Whether the fate of a row stayed unknown since the connection was made.
+    /// Whether the fate of a row stayed unknown since the planned close began.
     is_unproven: bool,
     /// Whether a connection was replaced because of the key that it began with, and nothing was delivered since.
     is_key_unrelated: bool,
+    /// When the log last said that the provider token changes too often.
+    token_warned_at: Option<Instant>,
     /// Unknown reasons that the log has named.
     unheard: BTreeSet<String>,
 }
 
-type Attempt = Pin<Box<dyn Future<Output = Result<Box<Connection>, CloseCause>> + Send>>;
+type Attempt = Pin<Box<dyn Future<Output = Result<Connection, CloseCause>> + Send>>;
 
 enum State {
     Closed,
@@ -123,7 +126,7 @@ impl Http2Gateway {
             settings: shared.settings.clone(),
             tokens: shared.provider_tokens.clone(),
             clock,
-            unsent: VecDeque::new(),
+            unsent: Unsent::default(),
             state: State::Closed,
             attempt: None,
             connections: Vec::new(),
@@ -134,6 +137,7 @@ impl Http2Gateway {
             is_full: false,
             is_unproven: false,
             is_key_unrelated: false,
+            token_warned_at: None,
             unheard: BTreeSet::new(),
         })
     }
@@ -141,7 +145,6 @@ impl Http2Gateway {
     pub(super) fn connect(&mut self) {
         if matches!(self.state, State::Closed) {
             self.state = State::Open { is_announced: false };
-            self.is_unproven = false;
             self.redial.asked(self.clock.now());
         }
     }
@@ -164,22 +167,19 @@ impl Http2Gateway {
             return 0;
         }
         let capacity: u32 = serving().map(|connection| connection.capacity()).sum();
-        let held: u32 = serving().map(|connection| connection.in_flight()).sum::<u32>() + self.unsent_rows();
+        let held: u32 = serving().map(|connection| connection.in_flight()).sum::<u32>() + self.unsent.rows();
         (capacity + LOOK_AHEAD).saturating_sub(held)
     }
 
     pub(super) fn send(&mut self, mut span: Span) -> Option<Span> {
-        let front = span.take_front(self.room());
-        if !front.is_empty() {
-            self.unsent.push_back(front);
-        }
+        self.unsent.push(span.take_front(self.room()));
         self.is_full = self.room() == 0;
         (!span.is_empty()).then_some(span)
     }
 
     pub(super) fn in_flight(&self) -> u64 {
         let open: u32 = self.connections.iter().map(|connection| connection.in_flight()).sum();
-        u64::from(open) + u64::from(self.unsent_rows())
+        u64::from(open) + u64::from(self.unsent.rows())
     }
 
     pub(super) fn has_unsent(&self) -> bool {
@@ -187,7 +187,7 @@ impl Http2Gateway {
     }
 
     pub(super) fn take_unsent(&mut self) -> Vec<Span> {
-        self.unsent.drain(..).collect()
+        self.unsent.take()
     }
 
     pub(super) fn retire(&mut self) {
@@ -197,6 +197,7 @@ impl Http2Gateway {
                 self.events.push_back(Event::Closed(Closed { settled: Vec::new(), revised: Vec::new(), cause }));
             }
             State::Open { .. } | State::Ending { .. } => {
+                self.is_unproven = false;
                 let patience = self.settings.goaway_drain.min(RETIRE_PATIENCE);
                 self.end(CloseCause::Retired { proven: true }, patience);
             }
@@ -224,7 +225,7 @@ impl Http2Gateway {
     /// Moves everything on as far as it goes. Ready when something happened: deadlines have moved.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = self.clock.now();
-        let mut has_moved = self.dial(now) | self.poll_attempt(cx, now);
+        let mut has_moved = self.poll_attempt(cx, now);
         let mut finished = std::mem::take(&mut self.finished);
         // Backwards, because what has ended is removed.
         for index in (0..self.connections.len()).rev() {
@@ -237,9 +238,11 @@ impl Http2Gateway {
         }
         self.finished = finished;
         has_moved |= self.fill(cx, now);
+        // What has found no room now is a reason for another connection.
+        has_moved |= self.dial(now);
         let has_backlog = !self.unsent.is_empty();
         for connection in &mut self.connections {
-            connection.set_backlog(has_backlog, now);
+            has_moved |= connection.set_backlog(has_backlog, now);
             has_moved |= connection.close_when_idle();
         }
         self.report();
@@ -256,14 +259,14 @@ impl Http2Gateway {
         let token = match self.token_where(free.iter().any(|free| *free > 0)) {
             Ok(token) => token,
             Err(cause) => {
-                self.end(cause, Duration::ZERO);
+                self.end(cause, self.settings.goaway_drain);
                 return true;
             }
         };
         let (number, deadline) = (token.as_ref().map_or(0, |token| token.number), now + self.settings.request_deadline);
         let mut has_opened = false;
         while let Some((index, 1..)) = free.iter().copied().enumerate().max_by_key(|(_, free)| *free)
-            && let Some(row) = self.next_unsent()
+            && let Some(row) = self.unsent.next()
         {
             let mut prepared = match self.requests.prepare(&row.batch, row.rows.start) {
                 Ok(prepared) => prepared,
@@ -283,7 +286,7 @@ impl Http2Gateway {
                     free[index] -= 1;
                 }
                 Err(sent) => {
-                    self.unsent.push_front(sent.row);
+                    self.unsent.give_back(sent.row);
                     free[index] = 0;
                 }
             }
@@ -302,19 +305,6 @@ impl Http2Gateway {
         }
     }
 
-    fn next_unsent(&mut self) -> Option<Span> {
-        let front = self.unsent.front_mut()?;
-        let row = front.take_front(1);
-        if front.is_empty() {
-            self.unsent.pop_front();
-        }
-        Some(row)
-    }
-
-    fn unsent_rows(&self) -> u32 {
-        self.unsent.iter().map(Span::len).sum()
-    }
-
     /// Says what there is to say, in the order in which the caller should hear of it.
     fn report(&mut self) {
         if let State::Ending { cause, .. } = &self.state
@@ -324,7 +314,7 @@ impl Http2Gateway {
                 CloseCause::Retired { .. } => CloseCause::Retired { proven: !self.is_unproven },
                 cause => cause.clone(),
             };
-            for span in std::mem::take(&mut self.unsent) {
+            for span in self.unsent.take() {
                 self.outcomes.push(span, Outcome::Retry(Retry::NotProcessed));
             }
             let settled = self.outcomes.take();

@@ -48,7 +48,7 @@ impl Http2Gateway {
             tokio::select! {
                 biased;
                 connection = Connection::establish(stream, peer, &clock, is_cautious) => {
-                    connection.map(Box::new).map_err(not_established)
+                    connection.map_err(not_established)
                 }
                 () = clock.sleep_until(Some(deadline)) => {
                     let words = format!("no SETTINGS and PONG within {} s", timeout.as_secs_f32());
@@ -76,7 +76,7 @@ impl Http2Gateway {
         true
     }
 
-    fn established(&mut self, connection: Box<Connection>) {
+    fn established(&mut self, connection: Connection) {
         let peer = connection.peer;
         self.connections.push(connection);
         match &mut self.state {

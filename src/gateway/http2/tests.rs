@@ -1,14 +1,7 @@
-//! The gateway over real TLS connections, against an `h2` server whose every answer the test decides on.
+//! The gateway over real TLS connections, against servers whose every answer the test decides on.
 
-use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
-
-use bytes::Bytes;
-use h2::RecvStream;
-use h2::server::SendResponse;
-use http::{Request, Response};
 
 use self::server::{Peer, Server};
 use crate::domain::apns::{ApnsReason, IdSeed};
@@ -19,13 +12,15 @@ use crate::domain::token::Tokens;
 use crate::gateway::{CloseCause, Closed, Event, Gateway, Settings};
 
 mod answering;
+mod ending;
+mod limiting;
 mod server;
 
 /// Long enough for the slowest machine; no test waits for it.
-const AT_MOST: Duration = Duration::from_secs(60);
+const AT_MOST: Duration = Duration::from_secs(120);
 
 /// So many rows; the token of each begins with its number.
-fn span(id: u64, rows: u32) -> Span {
+fn span(rows: u32) -> Span {
     let mut tokens = Tokens::default();
     for row in 0..rows {
         let mut token = [0; 32];
@@ -35,37 +30,7 @@ fn span(id: u64, rows: u32) -> Span {
     let options = PushOptions { expiration: Some(1_900_000_000), ..PushOptions::default() };
     let message = Message { payload: br#"{"aps":{"alert":"hi"}}"#.as_slice().into(), options };
     let batch = Batch::broadcast(Timestamp::default(), tokens, message).with_ids(IdSeed([7; 16]), 0).into();
-    Span { id: BatchId(id), batch, rows: 0..rows, tries: Tries::default() }
-}
-
-/// A request with what answers it.
-type Exchange = (Request<RecvStream>, SendResponse<Bytes>);
-
-/// The row that a request is for.
-fn row_of(request: &Request<RecvStream>) -> u32 {
-    let digits = request.uri().path().strip_prefix("/3/device/").unwrap();
-    u32::from_str_radix(&digits[..8], 16).unwrap()
-}
-
-/// Answers a request whose body has been read.
-async fn answer((request, mut respond): Exchange, status: u16, body: &str) -> (http::request::Parts, Vec<u8>) {
-    let (parts, mut stream) = request.into_parts();
-    let mut payload = Vec::new();
-    while let Some(data) = stream.data().await {
-        let data = data.unwrap();
-        stream.flow_control().release_capacity(data.len()).unwrap();
-        payload.extend_from_slice(&data);
-    }
-    let response = Response::builder().status(status).body(()).unwrap();
-    let mut stream = respond.send_response(response, body.is_empty()).unwrap();
-    if !body.is_empty() {
-        stream.send_data(Bytes::copy_from_slice(body.as_bytes()), true).unwrap();
-    }
-    (parts, payload)
-}
-
-fn reason(reason: ApnsReason) -> String {
-    format!(r#"{{"reason":"{}"}}"#, reason.name())
+    Span { id: BatchId(1), batch, rows: 0..rows, tries: Tries::default() }
 }
 
 /// Does some work at the other end while the gateway runs, and keeps what the gateway has to say meanwhile. Calls to
@@ -83,34 +48,49 @@ async fn beside<T>(gateway: &mut Gateway, events: &mut Vec<Event>, work: impl Fu
     tokio::time::timeout(AT_MOST, both).await.unwrap()
 }
 
-/// The next event, while the server moves on too.
-async fn next(gateway: &mut Gateway, peer: &mut Peer) -> Event {
-    let mut peer = pin!(peer.run());
-    let both = async {
-        tokio::select! {
-            event = gateway.event() => event,
-            () = &mut peer => unreachable!(),
-        }
-    };
-    tokio::time::timeout(AT_MOST, both).await.unwrap()
+/// Does some work at the other end, during which the gateway has nothing to say but that there is room.
+async fn quietly<T>(gateway: &mut Gateway, work: impl Future<Output = T>) -> T {
+    let mut events = Vec::new();
+    let done = beside(gateway, &mut events, work).await;
+    assert!(events.iter().all(|event| *event == Event::Room), "{events:?}");
+    done
+}
+
+async fn next(gateway: &mut Gateway) -> Event {
+    tokio::time::timeout(AT_MOST, gateway.event()).await.unwrap()
 }
 
 /// Connects a gateway to the server and waits until it may be used.
 async fn connected(server: &Server, gateway: &mut Gateway, limit: u32) -> Peer {
     let mut events = Vec::new();
-    let mut peer = beside(gateway, &mut events, server.accept(limit)).await;
+    let peer = beside(gateway, &mut events, server.accept(limit)).await;
     if events.is_empty() {
-        events.push(next(gateway, &mut peer).await);
+        events.push(next(gateway).await);
     }
     assert_eq!(events, [Event::Connected { peer: server.address() }]);
     peer
 }
 
+/// Connects a gateway and has one row delivered.
+async fn proven(server: &Server, gateway: &mut Gateway, limit: u32) -> Peer {
+    let mut peer = connected(server, gateway, limit).await;
+    let streams = sent(gateway, &mut peer, 1).await;
+    quietly(gateway, peer.answer(streams[0], 200, "")).await;
+    assert_eq!(settled(gateway, 1).await, [Outcome::Accepted]);
+    peer
+}
+
+/// Has rows sent and returns their streams, in order.
+async fn sent(gateway: &mut Gateway, peer: &mut Peer, rows: u32) -> Vec<u32> {
+    assert_eq!(gateway.send(span(rows)), None);
+    quietly(gateway, peer.requests(rows as usize)).await
+}
+
 /// Waits for outcomes of this many rows, and returns them in the order of rows.
-async fn settled(gateway: &mut Gateway, peer: &mut Peer, rows: u32) -> Vec<Outcome> {
+async fn settled(gateway: &mut Gateway, rows: usize) -> Vec<Outcome> {
     let mut outcomes: Vec<(u32, Outcome)> = Vec::new();
-    while outcomes.len() < rows as usize {
-        match next(gateway, peer).await {
+    while outcomes.len() < rows {
+        match next(gateway).await {
             Event::Settled(settled) => outcomes.extend(by_row(settled)),
             Event::Room => (),
             event @ (Event::Connected { .. } | Event::Closed(_)) => panic!("{event:?} after {outcomes:?}"),
@@ -124,15 +104,28 @@ fn by_row(settled: Vec<Settled>) -> impl Iterator<Item = (u32, Outcome)> {
     settled.into_iter().flat_map(|Settled { span, outcome }| span.rows.map(move |row| (row, outcome.clone())))
 }
 
-async fn closed(gateway: &mut Gateway, peer: &mut Peer) -> Closed {
+/// Waits for the end of the connection: the outcomes of its rows, and why it ended.
+async fn closed(gateway: &mut Gateway) -> (Vec<Outcome>, CloseCause) {
     loop {
-        match next(gateway, peer).await {
-            Event::Closed(closed) => return closed,
+        match next(gateway).await {
+            Event::Closed(Closed { settled, cause, .. }) => {
+                return (by_row(settled).map(|(_, outcome)| outcome).collect(), cause);
+            }
             Event::Room => (),
             event @ (Event::Connected { .. } | Event::Settled(_)) => panic!("{event:?}"),
         }
     }
 }
 
+fn rejected(reason: ApnsReason) -> Outcome {
+    Outcome::Rejected(Reason::Apns(reason))
+}
+
+fn transient(reason: ApnsReason) -> Outcome {
+    Outcome::Retry(Retry::Transient { reason: Reason::Apns(reason), after: None })
+}
+
 const NOT_PROCESSED: Outcome = Outcome::Retry(Retry::NotProcessed);
 const UNKNOWN: Outcome = Outcome::Retry(Retry::Unknown { alone: false });
+const CANCEL: u32 = 8;
+const REFUSED_STREAM: u32 = 7;

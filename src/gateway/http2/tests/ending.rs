@@ -1,0 +1,288 @@
+//! How connections come, are replaced and end.
+
+use super::*;
+
+#[tokio::test]
+async fn a_server_that_is_not_http2_is_unreachable() {
+    let server = Server::of_another_protocol().await;
+    let mut gateway = server.gateway();
+    let mut events = Vec::new();
+    let _peer = beside(&mut gateway, &mut events, server.accept_tls()).await;
+    if events.is_empty() {
+        events.push(next(&mut gateway).await);
+    }
+    let Some(Event::Closed(Closed { cause, .. })) = events.pop() else { panic!("no end") };
+    let CloseCause::Unreachable(words) = cause else { panic!("{cause:?}") };
+    assert!(words.ends_with("the server does not speak HTTP/2"), "{words}");
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_the_credentials_after_the_handshake_is_understood() {
+    let server = Server::demanding_certificates().await;
+    let mut gateway = server.gateway();
+    let mut events = Vec::new();
+    beside(&mut gateway, &mut events, server.refuse_tls()).await;
+    if events.is_empty() {
+        events.push(next(&mut gateway).await);
+    }
+    let Some(Event::Closed(Closed { cause, .. })) = events.pop() else { panic!("no end") };
+    assert_eq!(cause, CloseCause::Refused("certificate required".to_owned()));
+}
+
+#[tokio::test]
+async fn a_server_without_settings_or_pong_is_not_connected() {
+    for says_settings in [false, true] {
+        let server = Server::start().await;
+        let mut gateway = server.gateway();
+        gateway.set_connect_timeout(Duration::from_millis(500));
+        let work = async {
+            let mut peer = server.accept_silently().await;
+            peer.answers_pings = !says_settings;
+            if says_settings {
+                peer.limit(100).await;
+            }
+            while peer.frame_or_end().await.is_some() {}
+        };
+        let cause = async {
+            tokio::select! {
+                (_, cause) = closed(&mut gateway) => cause,
+                () = work => panic!("closed before its time"),
+            }
+        };
+        let cause = tokio::time::timeout(AT_MOST, cause).await.unwrap();
+        assert!(matches!(cause, CloseCause::Unreachable(_)), "{cause:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_goaway_returns_what_was_not_looked_at_and_another_connection_goes_on() {
+    let server = Server::start().await;
+    let mut gateway = server.gateway();
+    let mut peer = proven(&server, &mut gateway, 100).await;
+    let streams = sent(&mut gateway, &mut peer, 4).await;
+    quietly(&mut gateway, peer.go_away(streams[1], 0, r#"{"reason":"Shutdown"}"#)).await;
+    assert_eq!(settled(&mut gateway, 2).await, [NOT_PROCESSED, NOT_PROCESSED]);
+    assert_eq!((gateway.in_flight(), gateway.room()), (2, 0));
+    assert!(gateway.is_connected());
+    let mut other = quietly(&mut gateway, server.accept(100)).await;
+    let more = loop {
+        assert_eq!(next(&mut gateway).await, Event::Room);
+        if gateway.room() > 0 {
+            break sent(&mut gateway, &mut other, 1).await;
+        }
+    };
+    quietly(&mut gateway, peer.answer(streams[0], 200, "")).await;
+    assert_eq!(settled(&mut gateway, 1).await, [Outcome::Accepted]);
+    quietly(&mut gateway, peer.answer(streams[1], 200, "")).await;
+    assert_eq!(settled(&mut gateway, 1).await, [Outcome::Accepted]);
+    // The old connection says goodbye and closes.
+    quietly(&mut gateway, async { while peer.frame_or_end().await.is_some() {} }).await;
+    quietly(&mut gateway, other.answer(more[0], 200, "")).await;
+    assert_eq!(settled(&mut gateway, 1).await, [Outcome::Accepted]);
+    assert_eq!(gateway.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn a_goaway_that_refuses_the_certificate_is_the_apps_fault() {
+    let server = Server::start().await;
+    let mut gateway = server.gateway();
+    let mut peer = connected(&server, &mut gateway, 100).await;
+    quietly(&mut gateway, peer.go_away(0, 0, r#"{"reason":"BadCertificateEnvironment"}"#)).await;
+    let (_, cause) = closed(&mut gateway).await;
+    assert_eq!(cause, CloseCause::Error(Reason::Apns(ApnsReason::BadCertificateEnvironment)));
+}
+
+#[tokio::test]
+async fn a_connection_that_delivered_nothing_before_its_goaway_leaves_it_to_the_back_off() {
+    let server = Server::start().await;
+    let mut gateway = server.gateway();
+    let mut peer = connected(&server, &mut gateway, 100).await;
+    quietly(&mut gateway, peer.go_away(0, 11, "calm down")).await;
+    let (_, cause) = closed(&mut gateway).await;
+    let CloseCause::Unreachable(words) = cause else { panic!("{cause:?}") };
+    assert!(words.contains("GOAWAY") && words.contains("calm down"), "{words}");
+}
+
+#[tokio::test]
+async fn a_cut_connection_leaves_sent_rows_unknown_and_the_others_untouched() {
+    let server = Server::start().await;
+    let mut gateway = server.gateway();
+    let mut peer = proven(&server, &mut gateway, 2).await;
+    assert_eq!(gateway.send(span(4)), None);
+    quietly(&mut gateway, peer.requests(2)).await;
+    assert!(gateway.has_unsent());
+    drop(peer);
+    let (outcomes, cause) = closed(&mut gateway).await;
+    assert_eq!(outcomes, [UNKNOWN, UNKNOWN, NOT_PROCESSED, NOT_PROCESSED]);
+    assert!(matches!(cause, CloseCause::Silent { settled: true }), "{cause:?}");
+    assert_eq!((gateway.in_flight(), gateway.is_connected()), (0, false));
+}
+
+#[tokio::test]
+async fn retiring_waits_for_answers_and_says_goodbye() {
+    let server = Server::start().await;
+    let mut gateway = server.gateway();
+    let mut peer = proven(&server, &mut gateway, 2).await;
+    assert_eq!(gateway.send(span(4)), None);
+    let streams = quietly(&mut gateway, peer.requests(2)).await;
+    assert_eq!(gateway.take_unsent().iter().map(Span::len).sum::<u32>(), 2);
+    gateway.retire();
+    assert_eq!(gateway.room(), 0);
+    quietly(&mut gateway, peer.answer(streams[0], 200, "")).await;
+    assert_eq!(settled(&mut gateway, 1).await, [Outcome::Accepted]);
+    quietly(&mut gateway, peer.answer(streams[1], 200, "")).await;
+    assert_eq!(settled(&mut gateway, 1).await, [Outcome::Accepted]);
+    let (outcomes, cause) = closed(&mut gateway).await;
+    assert_eq!((outcomes, cause), (Vec::new(), CloseCause::Retired { proven: true }));
+    let mut kinds = Vec::new();
+    while let Some(frame) = peer.frame_or_end().await {
+        kinds.push(frame.kind);
+    }
+    assert_eq!(kinds.last(), Some(&server::GOAWAY));
+}
+
+#[tokio::test]
+async fn an_expired_provider_token_costs_nothing_once_and_then_the_clock_is_suspected() {
+    let server = Server::start().await;
+    let mut gateway = server.gateway();
+    let mut peer = proven(&server, &mut gateway, 100).await;
+    let streams = sent(&mut gateway, &mut peer, 2).await;
+    let work = async {
+        peer.refuse(streams[0], ApnsReason::ExpiredProviderToken).await;
+        peer.refuse(streams[1], ApnsReason::ExpiredProviderToken).await;
+    };
+    let mut events = Vec::new();
+    beside(&mut gateway, &mut events, work).await;
+    let mut other = beside(&mut gateway, &mut events, server.accept(100)).await;
+    while gateway.room() == 0 {
+        events.push(next(&mut gateway).await);
+    }
+    let settled_rows = events.into_iter().flat_map(|event| match event {
+        Event::Settled(settled) => by_row(settled).collect(),
+        Event::Room => Vec::new(),
+        event @ (Event::Connected { .. } | Event::Closed(_)) => panic!("{event:?}"),
+    });
+    assert_eq!(settled_rows.collect::<Vec<_>>(), [(0, NOT_PROCESSED), (1, NOT_PROCESSED)]);
+    let streams = sent(&mut gateway, &mut other, 1).await;
+    quietly(&mut gateway, other.refuse(streams[0], ApnsReason::ExpiredProviderToken)).await;
+    assert_eq!(settled(&mut gateway, 1).await, [NOT_PROCESSED]);
+    let (_, cause) = closed(&mut gateway).await;
+    assert_eq!(cause, CloseCause::Error(Reason::Apns(ApnsReason::ExpiredProviderToken)));
+}
+
+#[tokio::test]
+async fn a_connection_that_answers_nothing_but_500_is_replaced() {
+    let server = Server::start().await;
+    let mut gateway = server.gateway();
+    let mut peer = proven(&server, &mut gateway, 100).await;
+    for row in 0..10 {
+        assert!(gateway.room() > 0, "row {row}");
+        let streams = sent(&mut gateway, &mut peer, 1).await;
+        quietly(&mut gateway, peer.refuse(streams[0], ApnsReason::InternalServerError)).await;
+        assert_eq!(settled(&mut gateway, 1).await, [transient(ApnsReason::InternalServerError)]);
+    }
+    assert_eq!(gateway.room(), 0);
+    let mut other = quietly(&mut gateway, server.accept(100)).await;
+    while gateway.room() == 0 {
+        next(&mut gateway).await;
+    }
+    sent(&mut gateway, &mut other, 1).await;
+}
+
+#[tokio::test]
+async fn a_second_connection_takes_what_the_first_has_no_room_for() {
+    let server = Server::start().await;
+    let mut gateway = server.gateway_with(Settings::default(), 2);
+    let mut peer = proven(&server, &mut gateway, 1).await;
+    assert_eq!(gateway.send(span(3)), None);
+    let streams = quietly(&mut gateway, peer.requests(1)).await;
+    let mut other = quietly(&mut gateway, server.accept(1)).await;
+    let others = quietly(&mut gateway, other.requests(1)).await;
+    drop(other);
+    // The other one ends, its row comes back, the first one goes on.
+    assert_eq!(settled(&mut gateway, 1).await, [UNKNOWN]);
+    assert_eq!((others.len(), gateway.is_connected()), (1, true));
+    quietly(&mut gateway, peer.answer(streams[0], 200, "")).await;
+    assert_eq!(settled(&mut gateway, 1).await, [Outcome::Accepted]);
+    quietly(&mut gateway, peer.requests(1)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_wants_another_connection_gets_one() {
+    let table = [
+        (ApnsReason::ServiceUnavailable, transient(ApnsReason::ServiceUnavailable)),
+        (ApnsReason::IdleTimeout, NOT_PROCESSED),
+        (ApnsReason::Shutdown, NOT_PROCESSED),
+    ];
+    for (reason, outcome) in table {
+        let server = Server::start().await;
+        let mut gateway = server.gateway();
+        let mut peer = proven(&server, &mut gateway, 100).await;
+        let streams = sent(&mut gateway, &mut peer, 1).await;
+        quietly(&mut gateway, peer.refuse(streams[0], reason)).await;
+        assert_eq!(settled(&mut gateway, 1).await, [outcome]);
+        assert_eq!((gateway.room(), gateway.is_connected()), (0, true));
+        quietly(&mut gateway, server.accept(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_unrelated_on_a_new_connection_too_is_the_apps_fault() {
+    let server = Server::start().await;
+    let mut gateway = server.gateway();
+    let mut peer = proven(&server, &mut gateway, 100).await;
+    let streams = sent(&mut gateway, &mut peer, 1).await;
+    quietly(&mut gateway, peer.refuse(streams[0], ApnsReason::UnrelatedKeyIdInToken)).await;
+    assert_eq!(settled(&mut gateway, 1).await, [NOT_PROCESSED]);
+    let mut other = quietly(&mut gateway, server.accept(100)).await;
+    while gateway.room() == 0 {
+        next(&mut gateway).await;
+    }
+    let streams = sent(&mut gateway, &mut other, 1).await;
+    quietly(&mut gateway, other.refuse(streams[0], ApnsReason::UnrelatedKeyIdInToken)).await;
+    assert_eq!(settled(&mut gateway, 1).await, [NOT_PROCESSED]);
+    let (_, cause) = closed(&mut gateway).await;
+    assert_eq!(cause, CloseCause::Error(Reason::Apns(ApnsReason::UnrelatedKeyIdInToken)));
+}
+
+#[tokio::test]
+async fn a_connection_that_allows_nothing_for_long_is_replaced() {
+    let server = Server::start().await;
+    let settings = Settings { request_deadline: Duration::from_millis(300), ..Settings::default() };
+    let mut gateway = server.gateway_with(settings, 1);
+    let mut peer = proven(&server, &mut gateway, 1).await;
+    quietly(&mut gateway, async {
+        peer.limit(0).await;
+        while peer.frame().await.kind != server::SETTINGS {}
+    })
+    .await;
+    assert_eq!(gateway.send(span(3)), None);
+    let mut other = quietly(&mut gateway, server.accept(10)).await;
+    quietly(&mut gateway, other.requests(1)).await;
+}
+
+/// Time stands still but for what the gateway waits for, and nothing is read or written meanwhile.
+#[tokio::test]
+async fn a_peer_that_answers_no_ping_is_dead() {
+    let server = Server::start().await;
+    let mut gateway = server.gateway();
+    let _peer = proven(&server, &mut gateway, 100).await;
+    tokio::time::pause();
+    let (outcomes, cause) = closed(&mut gateway).await;
+    assert_eq!(outcomes, []);
+    assert_eq!(cause, CloseCause::Dead("the gateway does not answer a PING".to_owned()));
+}
+
+#[tokio::test]
+async fn a_planned_close_does_not_wait_for_ever() {
+    let server = Server::start().await;
+    let mut gateway = server.gateway();
+    let mut peer = proven(&server, &mut gateway, 100).await;
+    sent(&mut gateway, &mut peer, 2).await;
+    gateway.retire();
+    tokio::time::pause();
+    let (outcomes, cause) = closed(&mut gateway).await;
+    assert_eq!((outcomes, cause), (vec![UNKNOWN, UNKNOWN], CloseCause::Retired { proven: false }));
+    gateway.retire();
+    assert_eq!(closed(&mut gateway).await.1, CloseCause::Retired { proven: true });
+}
