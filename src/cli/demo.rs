@@ -18,7 +18,6 @@ use crate::domain::outcome::Reason;
 use crate::domain::token::{MaskedToken, token_hex};
 use crate::listener::address::ListenAddress;
 use crate::shutdown::Shutdown;
-use crate::simulator::certificates::BUNDLE_ID;
 use crate::simulator::journal::entry::{Event, Verdict};
 use crate::simulator::journal::request::RequestVerdict;
 use crate::simulator::{Settings, Simulator};
@@ -47,6 +46,9 @@ const APPS: [App; 3] = [
     App { id: "today", environment: "sandbox", credentials: "certificate" },
     App { id: "keyed", environment: "sandbox", credentials: "AuthKey.p8" },
 ];
+/// The topic of the app with the provider key, which is good for every topic of its team. Apps of one environment and
+/// topic share what feedback says.
+const KEYED_TOPIC: &str = "com.example.keyed";
 /// Tokens of each app.
 const ROWS: usize = 5;
 /// Of each app, the token that is bad: its first bytes make the gateways reject it.
@@ -188,7 +190,7 @@ impl Stage<'_> {
         let (credentials, options, shown) = match app.credentials {
             "certificate" => (&certificates.good.pem, Vec::new(), ""),
             _ => {
-                let options = [("key_id", key.key_id), ("team_id", key.team_id), ("topic", BUNDLE_ID)];
+                let options = [("key_id", key.key_id), ("team_id", key.team_id), ("topic", KEYED_TOPIC)];
                 let options = options.map(|(name, value)| (name.into(), Value::string(value)));
                 (&key.file.pem, options.to_vec(), ", {key_id, team_id, topic}")
             }
@@ -197,7 +199,7 @@ impl Stage<'_> {
         arguments.extend([Value::Int(15), Value::Struct(options)]);
         self.call("provision", arguments).await?;
         let call = format!("provision({:?}, {}, {:?}, 15{shown})", app.id, app.credentials, app.environment);
-        print(&format!("{call:<66}nil\n"))
+        print(&format!("{call:<74}nil\n"))
     }
 
     async fn notify(&self, app: &App) -> Result<(), Failure> {
@@ -206,7 +208,7 @@ impl Stage<'_> {
         let arguments = vec![Value::string(app.id), Value::Array(tokens), Value::Array(notifications)];
         self.call("notify", arguments).await?;
         let call = format!("notify({:?}, [{ROWS} tokens], [{ROWS} notifications])", app.id);
-        print(&format!("{call:<66}nil: all {ROWS} are queued\n"))
+        print(&format!("{call:<74}nil: all {ROWS} are queued\n"))
     }
 
     /// Prints what the journal says, as it comes, until every token was accepted or rejected, or patience ends. Those
