@@ -1,6 +1,6 @@
-//! `demo`: simulator, daemon and a provisioned app in one process, and 13 notifications through all of it.
+//! `demo`: simulator, daemon and three provisioned apps in one process, and 15 notifications through all of it.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
@@ -18,11 +18,12 @@ use crate::domain::outcome::Reason;
 use crate::domain::token::{MaskedToken, token_hex};
 use crate::listener::address::ListenAddress;
 use crate::shutdown::Shutdown;
-use crate::simulator::journal::entry::{Event, Notification, Verdict};
+use crate::simulator::journal::entry::{Event, Verdict};
+use crate::simulator::journal::request::RequestVerdict;
 use crate::simulator::{Settings, Simulator};
 use crate::xmlrpc::value::Value;
 
-/// Watch 13 notifications go through daemon and gateway, one bad token among them
+/// Watch 15 notifications go through daemon and gateways, three bad tokens among them
 ///
 /// Simulator and daemon run in this process, on free ports of this machine; nothing is installed or left behind.
 #[derive(Debug, Args)]
@@ -33,17 +34,54 @@ pub(super) struct Demo {
     stay: bool,
 }
 
-const APP: &str = "demo";
-const COUNT: usize = 13;
-/// Its first bytes make the simulator reject it with status 8.
-const BAD: usize = 7;
-/// Its first bytes make the simulator's feedback service list it.
-const DEAD: usize = 11;
+/// An app of the demo. It has [`ROWS`] tokens, numbered in the order of the apps.
+struct App {
+    id: &'static str,
+    environment: &'static str,
+    credentials: &'static str,
+}
+
+const APPS: [App; 3] = [
+    App { id: "old", environment: "sandbox-binary", credentials: "certificate" },
+    App { id: "today", environment: "sandbox", credentials: "certificate" },
+    App { id: "keyed", environment: "sandbox", credentials: "AuthKey.p8" },
+];
+/// The topic of the app with the provider key, which is good for every topic of its team. Apps of one environment and
+/// topic share what feedback says.
+const KEYED_TOPIC: &str = "com.example.keyed";
+/// Tokens of each app.
+const ROWS: usize = 5;
+/// Of each app, the token that is bad: its first bytes make the gateways reject it.
+const BAD: usize = 3;
+/// Of each app, the token of a device that dropped the app. The binary gateway takes it and its feedback service lists
+/// it; the HTTP/2 provider API rejects it at once.
+const DEAD: usize = 5;
 /// Much longer than it takes.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at what the daemon knows.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Runs the demo; fails unless the twelve good ones arrived and exactly the bad one was rejected.
+impl App {
+    /// The numbers of its tokens.
+    fn numbers(&self) -> impl Iterator<Item = usize> {
+        let before = APPS.iter().take_while(|app| app.id != self.id).count() * ROWS;
+        before + 1..=before + ROWS
+    }
+
+    /// What its gateway rejects.
+    fn rejected(&self) -> impl Iterator<Item = usize> {
+        let at_once = self.environment == "sandbox";
+        self.numbers().filter(move |number| is(*number, BAD) || (at_once && is(*number, DEAD)))
+    }
+}
+
+/// Whether a token is, in its app, the one with this number.
+const fn is(number: usize, row: usize) -> bool {
+    (number - 1) % ROWS + 1 == row
+}
+
+/// Runs the demo; fails unless the good ones arrived and exactly the bad and dead ones did not.
 pub(super) fn run(args: Demo) -> Result<(), Failure> {
     let dir = Scratch::new()?;
     running::block_on(async {
@@ -120,107 +158,138 @@ struct Stage<'a> {
 impl Stage<'_> {
     async fn show(&self) -> Result<(), Failure> {
         print(&format!(
-            "A simulated Apple gateway and the daemon, in one process\n\n  \
-             gateway  binary://{} (TLS)\n  daemon   {} (XML-RPC)\n\n",
+            "Simulated Apple gateways and the daemon, in one process\n\n  \
+             HTTP/2  https://{} (environment sandbox)\n  \
+             binary  binary://{} (environment sandbox-binary)\n  \
+             daemon  {} (XML-RPC)\n\n",
+            self.simulator.http2_address(),
             self.simulator.binary_address(),
             self.url
         ))?;
-        let certificate = Value::string(self.simulator.certificates().good.pem.clone());
-        let arguments = vec![Value::string(APP), certificate, Value::string("sandbox-binary"), Value::Int(15)];
-        self.call("provision", arguments).await?;
-        print("provision(\"demo\", certificate, \"sandbox-binary\", 15)  nil\n")?;
-        let tokens: Vec<String> = (1..=COUNT).map(token).collect();
-        let listed = tokens.iter().cloned().map(Value::string).collect();
-        let notifications = (1..=COUNT).map(notification).collect();
-        self.call("notify", vec![Value::string(APP), Value::Array(listed), Value::Array(notifications)]).await?;
-        print("notify(\"demo\", [13 tokens], [13 notifications])       nil: all 13 are accepted\n\n")?;
-        print(
-            "What arrives at the gateway:\n\n   no.  token       verdict                                     connection\n",
-        )?;
-        let numbers: HashMap<&str, usize> = tokens.iter().zip(1..).map(|(token, n)| (token.as_str(), n)).collect();
-        self.watch(&numbers).await?;
-        let rejected = self.show_rejections(&numbers).await?;
-        self.show_feedback(&numbers).await?;
-        self.judge(&tokens, &rejected)
+        for app in &APPS {
+            self.provision(app).await?;
+        }
+        for app in &APPS {
+            self.notify(app).await?;
+        }
+        print("\nWhat arrives at the gateways:\n\n")?;
+        print("   app    no.  token       verdict                                     connection\n")?;
+        let accepted = self.watch().await?;
+        let rejected = self.show_rejections().await?;
+        let dead = self.show_feedback().await?;
+        judge(&accepted, &rejected, &dead)
     }
 
     async fn call(&self, method: &str, arguments: Vec<Value<'_>>) -> Result<Value<'static>, Failure> {
         self.client.call(method, arguments).await.map_err(|error| failed(format!("{method}: {error}")))
     }
 
-    /// Prints what the journal says, as it comes, until all have arrived or patience ends.
-    async fn watch(&self, numbers: &HashMap<&str, usize>) -> Result<(), Failure> {
+    async fn provision(&self, app: &App) -> Result<(), Failure> {
+        let certificates = self.simulator.certificates();
+        let key = &certificates.provider_keys.good;
+        let (credentials, options, shown) = match app.credentials {
+            "certificate" => (&certificates.good.pem, Vec::new(), ""),
+            _ => {
+                let options = [("key_id", key.key_id), ("team_id", key.team_id), ("topic", KEYED_TOPIC)];
+                let options = options.map(|(name, value)| (name.into(), Value::string(value)));
+                (&key.file.pem, options.to_vec(), ", {key_id, team_id, topic}")
+            }
+        };
+        let mut arguments = [app.id, credentials, app.environment].map(Value::string).to_vec();
+        arguments.extend([Value::Int(15), Value::Struct(options)]);
+        self.call("provision", arguments).await?;
+        let call = format!("provision({:?}, {}, {:?}, 15{shown})", app.id, app.credentials, app.environment);
+        print(&format!("{call:<74}nil\n"))
+    }
+
+    async fn notify(&self, app: &App) -> Result<(), Failure> {
+        let tokens = app.numbers().map(token).map(Value::string).collect();
+        let notifications = app.numbers().map(notification).collect();
+        let arguments = vec![Value::string(app.id), Value::Array(tokens), Value::Array(notifications)];
+        self.call("notify", arguments).await?;
+        let call = format!("notify({:?}, [{ROWS} tokens], [{ROWS} notifications])", app.id);
+        print(&format!("{call:<74}nil: all {ROWS} are queued\n"))
+    }
+
+    /// Prints what the journal says, as it comes, until every token was accepted or rejected, or patience ends. Those
+    /// that were accepted.
+    async fn watch(&self) -> Result<BTreeSet<usize>, Failure> {
         let deadline = self.clock.now() + PATIENCE;
-        let (mut seen, mut packets) = (0, 0);
-        loop {
+        let (mut accepted, mut decided) = (BTreeSet::new(), BTreeSet::new());
+        let mut seen = 0;
+        while decided.len() < APPS.len() * ROWS {
             let page = self.simulator.journal().page(seen, usize::MAX);
             for entry in &page.entries {
                 seen = entry.seq;
-                if let Event::Notification(notification) = &entry.event {
-                    print(&line(notification, entry.connection, numbers))?;
+                let Some(arrival) = Arrival::of(&entry.event) else { continue };
+                print(&arrival.line(entry.connection))?;
+                decided.extend(arrival.number.filter(|_| arrival.verdict.is_some()));
+                accepted.extend(arrival.number.filter(|_| arrival.verdict == Some(true)));
+            }
+            if page.entries.is_empty() {
+                if self.clock.now() > deadline {
+                    return Err(failed("not all notifications arrived"));
+                }
+                self.clock.sleep(LOOK_AGAIN).await;
+            }
+        }
+        Ok(accepted)
+    }
+
+    async fn show_rejections(&self) -> Result<BTreeSet<usize>, Failure> {
+        let mut table = table(["", "app", "no.", "token", "reason"]);
+        let mut numbers = BTreeSet::new();
+        for app in &APPS {
+            let arguments = || vec![Value::string(app.id), Value::string("0")];
+            let mut page = self.call("apnsd.rejections", arguments()).await?;
+            let deadline = self.clock.now() + PATIENCE;
+            while rows(&page).len() < app.rejected().count() && self.clock.now() < deadline {
+                self.clock.sleep(LOOK_AGAIN).await;
+                page = self.call("apnsd.rejections", arguments()).await?;
+            }
+            for entry in rows(&page) {
+                let token = cell(member(entry, "token"));
+                let number = number(&token);
+                table.add_row(["", app.id, &shown(number), &masked(&token), &cell(member(entry, "text"))]);
+                numbers.extend(number);
+            }
+        }
+        print(&format!("\napnsd.rejections(app), what the daemon says about them:\n\n{}\n", table.trim_fmt()))?;
+        Ok(numbers)
+    }
+
+    async fn show_feedback(&self) -> Result<BTreeSet<usize>, Failure> {
+        let mut table = table(["", "app", "no.", "token", "gone since"]);
+        let mut numbers = BTreeSet::new();
+        for app in &APPS {
+            let deadline = self.clock.now() + PATIENCE;
+            let mut found = false;
+            // What was handed out is not handed out again; the binary gateway's list may come a moment later.
+            while !found && self.clock.now() < deadline {
+                let feedback = self.call("feedback", vec![Value::string(app.id)]).await?;
+                for entry in items(&feedback) {
+                    let [since, token] = items(entry) else { return Err(failed("feedback of an unknown shape")) };
+                    let token = cell(Some(token));
+                    let number = number(&token);
+                    table.add_row(["", app.id, &shown(number), &masked(&token), &cell(Some(since))]);
+                    numbers.extend(number);
+                    found = true;
+                }
+                if !found {
+                    self.clock.sleep(LOOK_AGAIN).await;
                 }
             }
-            let summary = self.simulator.journal().summary();
-            if summary.accepted + summary.rejected >= COUNT as u64 && packets == summary.packets {
-                return Ok(());
-            }
-            packets = summary.packets;
-            let done = |summary: &crate::simulator::journal::entry::Summary| {
-                summary.packets > packets || summary.accepted + summary.rejected >= COUNT as u64
-            };
-            tokio::select! {
-                _ = self.simulator.journal().wait_until(done) => (),
-                () = self.clock.sleep_until(Some(deadline)) => return Err(failed("not all notifications arrived")),
-            }
         }
-    }
-
-    async fn show_rejections(&self, numbers: &HashMap<&str, usize>) -> Result<Vec<String>, Failure> {
-        let page = self.call("apnsd.rejections", vec![Value::string(APP), Value::string("0")]).await?;
-        let mut table = table(["", "no.", "token", "reason"]);
-        let mut rejected = Vec::new();
-        for entry in member(&page, "rejections").map(items).unwrap_or_default() {
-            let token = cell(member(entry, "token"));
-            table.add_row(["", &number(numbers, &token), &masked(&token), &cell(member(entry, "text"))]);
-            rejected.push(token);
-        }
-        print(&format!("\napnsd.rejections(\"demo\"), what the daemon says about it:\n\n{}\n", table.trim_fmt()))?;
-        Ok(rejected)
-    }
-
-    async fn show_feedback(&self, numbers: &HashMap<&str, usize>) -> Result<(), Failure> {
-        let feedback = self.call("feedback", vec![Value::string(APP)]).await?;
-        let mut table = table(["", "no.", "token", "gone since"]);
-        for entry in items(&feedback) {
-            let [since, token] = items(entry) else { return Err(failed("feedback of an unknown shape")) };
-            let token = cell(Some(token));
-            table.add_row(["", &number(numbers, &token), &masked(&token), &cell(Some(since))]);
-        }
-        print(&format!("\nfeedback(\"demo\"), devices that dropped the app:\n\n{}\n", table.trim_fmt()))
-    }
-
-    fn judge(&self, tokens: &[String], rejected: &[String]) -> Result<(), Failure> {
-        let journal = self.simulator.journal().notifications();
-        let accepted: Vec<String> = journal
-            .iter()
-            .filter(|(_, notification)| notification.verdict == Verdict::Accepted)
-            .filter_map(|(_, notification)| notification.token.as_deref().map(token_hex))
-            .collect();
-        let good = tokens.iter().enumerate().filter(|(at, _)| at + 1 != BAD);
-        let all_good_arrived = good.clone().all(|(_, token)| accepted.contains(token));
-        if !all_good_arrived || rejected != [token(BAD)] {
-            let text = format!("expected 12 delivered and 1 rejected, got {} and {}", accepted.len(), rejected.len());
-            return Err(failed(text));
-        }
-        print("\nResult: the 12 good ones arrived, and exactly the bad one was rejected.\n")
+        print(&format!("\nfeedback(app), devices that dropped the app:\n\n{}\n", table.trim_fmt()))?;
+        Ok(numbers)
     }
 
     fn invitation(&self) -> String {
         format!(
             "\nBoth keep running until Ctrl-C. In another terminal:\n\
              - export APNSD_URL={}\n\
-             - apnsd notify demo --token {} --alert \"Hello\"; apnsd status demo; apnsd rejections demo\n\
-             - http://{}/ tells how to make the gateway fail\n",
+             - apnsd notify today --token {} --alert \"Hello\"; apnsd status today; apnsd rejections today\n\
+             - http://{}/ tells how to make the gateways fail\n",
             self.url,
             token(1),
             self.simulator.control_address()
@@ -228,13 +297,90 @@ impl Stage<'_> {
     }
 }
 
+fn judge(accepted: &BTreeSet<usize>, rejected: &BTreeSet<usize>, dead: &BTreeSet<usize>) -> Result<(), Failure> {
+    let bad: BTreeSet<usize> = APPS.iter().flat_map(App::rejected).collect();
+    let all = || APPS.iter().flat_map(App::numbers);
+    let good: BTreeSet<usize> = all().filter(|number| !bad.contains(number)).collect();
+    let gone: BTreeSet<usize> = all().filter(|number| is(*number, DEAD)).collect();
+    if (accepted, rejected, dead) != (&good, &bad, &gone) {
+        return Err(failed(format!(
+            "expected {good:?} delivered, {bad:?} rejected and {gone:?} gone, got {accepted:?}, {rejected:?} and {dead:?}"
+        )));
+    }
+    print("\nResult: all good ones arrived, exactly the bad ones were rejected, and the dead ones are known.\n")
+}
+
+/// What a gateway said about a notification that arrived.
+struct Arrival<'a> {
+    number: Option<usize>,
+    token: &'a [u8],
+    /// Accepted or rejected; `None` where it comes again.
+    verdict: Option<bool>,
+    words: String,
+}
+
+impl<'a> Arrival<'a> {
+    fn of(event: &'a Event) -> Option<Self> {
+        let (token, verdict, words) = match event {
+            Event::Notification(notification) => {
+                let (verdict, words) = match notification.verdict {
+                    Verdict::Accepted => (Some(true), "accepted".to_owned()),
+                    Verdict::Rejected(status) => {
+                        let reason = Reason::from_binary_status(status);
+                        (Some(false), reason.map_or_else(String::new, |reason| format!("rejected: {reason}")))
+                    }
+                    Verdict::Discarded => (None, "discarded, comes again".to_owned()),
+                    Verdict::Lost => (None, "lost".to_owned()),
+                };
+                (&notification.token, verdict, words)
+            }
+            Event::Request(request) => {
+                let (verdict, words) = match request.verdict {
+                    RequestVerdict::Accepted => (Some(true), "accepted".to_owned()),
+                    RequestVerdict::Rejected(reason) => (Some(false), format!("rejected: {reason}")),
+                    RequestVerdict::NotProcessed => (None, "not processed, comes again".to_owned()),
+                    RequestVerdict::Lost => (None, "lost".to_owned()),
+                };
+                (&request.token, verdict, words)
+            }
+            Event::Opened { .. }
+            | Event::Refused { .. }
+            | Event::GoAway { .. }
+            | Event::Violation { .. }
+            | Event::Answered { .. }
+            | Event::Feedback { .. }
+            | Event::Closed { .. } => return None,
+        };
+        let token = token.as_deref().unwrap_or_default();
+        Some(Self { number: number(&token_hex(token)), token, verdict, words })
+    }
+
+    fn line(&self, connection: u64) -> String {
+        if self.token.is_empty() {
+            return format!("               sentinel    asks whether all before it arrived          {connection}\n");
+        }
+        let app = APPS.iter().find(|app| app.numbers().any(|number| Some(number) == self.number));
+        let (app, number) = (app.map_or("", |app| app.id), shown(self.number));
+        format!(
+            "   {app:<6} {number:>3}  {:<10}  {:<42}  {connection}\n",
+            MaskedToken(self.token).to_string(),
+            self.words
+        )
+    }
+}
+
 fn token(number: usize) -> String {
     let prefix = match number {
-        BAD => "bad8",
-        DEAD => "dead",
+        bad if is(bad, BAD) => "bad8",
+        dead if is(dead, DEAD) => "dead",
         _ => "5eed",
     };
     format!("{number:02x}").chars().cycle().take(60).fold(prefix.to_owned(), |token, digit| token + &digit.to_string())
+}
+
+/// The number of a token in hex.
+fn number(hex: &str) -> Option<usize> {
+    (1..=APPS.len() * ROWS).find(|number| token(*number) == hex)
 }
 
 fn notification(number: usize) -> Value<'static> {
@@ -242,25 +388,12 @@ fn notification(number: usize) -> Value<'static> {
     Value::Struct(vec![("aps".into(), Value::Struct(vec![("alert".into(), alert)]))])
 }
 
-fn line(notification: &Notification, connection: u64, numbers: &HashMap<&str, usize>) -> String {
-    let token = notification.token.as_deref().unwrap_or_default();
-    if token.is_empty() {
-        return format!("        sentinel    asks whether all before it arrived          {connection}\n");
-    }
-    let verdict = match notification.verdict {
-        Verdict::Accepted => "accepted".to_owned(),
-        Verdict::Rejected(status) => {
-            Reason::from_binary_status(status).map_or_else(String::new, |reason| format!("rejected: {reason}"))
-        }
-        Verdict::Discarded => "discarded, comes again".to_owned(),
-        Verdict::Lost => "lost".to_owned(),
-    };
-    let number = number(numbers, &token_hex(token));
-    format!("  {number:>4}  {:<10}  {verdict:<42}  {connection}\n", MaskedToken(token).to_string())
+fn rows<'a>(page: &'a Value<'static>) -> &'a [Value<'static>] {
+    member(page, "rejections").map(items).unwrap_or_default()
 }
 
-fn number(numbers: &HashMap<&str, usize>, token: &str) -> String {
-    numbers.get(token).map(ToString::to_string).unwrap_or_default()
+fn shown(number: Option<usize>) -> String {
+    number.map(|number| number.to_string()).unwrap_or_default()
 }
 
 /// A token from an answer, as it is shown everywhere.
@@ -268,7 +401,7 @@ fn masked(token: &str) -> String {
     format!("{}…", token.get(..8).unwrap_or(token))
 }
 
-fn table(head: [&str; 4]) -> Table {
+fn table(head: [&str; 5]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(head);

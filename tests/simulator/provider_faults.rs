@@ -158,7 +158,7 @@ async fn answers_come_late_and_in_any_order() {
     let (_lab, mut provider) = faulty([wrong(random)]).await;
     assert_eq!(provider.push("").await.0, 200);
 
-    let (_lab, mut provider) = faulty([wrong(AnswerFault::Reversed(3))]).await;
+    let (_lab, provider) = faulty([wrong(AnswerFault::Reversed(3))]).await;
     let mut answers = FuturesUnordered::new();
     for prefix in ["ee00", "ee01", "ee02"] {
         answers.push(answer(provider.send(good(prefix), PAYLOAD).await.unwrap()));
@@ -425,7 +425,7 @@ async fn nothing_is_read_any_more_or_slowly() {
 #[tokio::test]
 async fn counting_only_counts_and_many_requests_are_answered() {
     let lab = Lab::with(|settings| Settings { count_only: true, ..settings }).await;
-    let mut provider = lab.provider(Some(lab.good())).await;
+    let provider = lab.provider(Some(lab.good())).await;
     let mut answers = FuturesUnordered::new();
     for number in 0..2000 {
         let prefix = if number % 10 == 0 { "bad0" } else { "" };

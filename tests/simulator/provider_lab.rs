@@ -134,7 +134,7 @@ pub(crate) fn good(prefix: &str) -> Request<()> {
 
 impl Provider {
     /// Sends a request as soon as the server lets it; its answer comes later.
-    pub(crate) async fn send(&mut self, request: Request<()>, body: &[u8]) -> Result<ResponseFuture, h2::Error> {
+    pub(crate) async fn send(&self, request: Request<()>, body: &[u8]) -> Result<ResponseFuture, h2::Error> {
         let mut requests = soon(self.requests.clone().ready()).await?;
         let (answer, mut stream) = requests.send_request(request, body.is_empty())?;
         if !body.is_empty() {

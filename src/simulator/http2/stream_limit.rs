@@ -41,10 +41,10 @@ struct Rejection {
 }
 
 impl StreamLimit {
-    /// Of a new connection, whose first SETTINGS are on their way.
+    /// Of a new connection.
     pub(super) fn new(provider_known: bool) -> Self {
         let announced = if provider_known { USUAL } else { UNKNOWN_PROVIDER };
-        Self { announced, unacknowledged: 1, provider_known, turns: None, rejection: None, lowered: false }
+        Self { announced, unacknowledged: 0, provider_known, turns: None, rejection: None, lowered: false }
     }
 
     /// What was announced last.
@@ -64,7 +64,6 @@ impl StreamLimit {
             return None;
         }
         self.announced = wanted;
-        self.unacknowledged += 1;
         Some(wanted)
     }
 
@@ -84,8 +83,8 @@ impl StreamLimit {
         (self.turns, self.rejection, self.lowered) = (None, None, false);
     }
 
-    /// SETTINGS were sent with something else in them.
-    pub(super) fn other_settings(&mut self) {
+    /// SETTINGS were sent.
+    pub(super) fn settings_sent(&mut self) {
         self.unacknowledged += 1;
     }
 

@@ -10,6 +10,8 @@
 
 mod faults;
 mod requests;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -88,12 +90,15 @@ enum Life {
 impl Conversation {
     /// A connection that was just opened.
     pub(super) fn new(judge: Judge, seed: u64, scheduled: Vec<Scheduled>, keeps_events: bool, now: Instant) -> Self {
-        let limit = StreamLimit::new(matches!(judge.authentication, Authentication::Certificate(_)));
+        let mut limit = StreamLimit::new(matches!(judge.authentication, Authentication::Certificate(_)));
         let mut options = Options { max_concurrent_streams: Some(limit.announced()), ..Options::default() };
         let first = scheduled.iter().filter(|scheduled| scheduled.after == 0);
         first
             .flat_map(|scheduled| &scheduled.faults)
             .for_each(|fault| faults::shape_first_settings(&mut options, fault));
+        if options.sends_settings {
+            limit.settings_sent();
+        }
         let mut conversation = Self {
             session: Session::new(options),
             judge,
@@ -272,12 +277,15 @@ impl Conversation {
     fn announce_limit(&mut self) {
         if let Some(limit) = self.limit.news() {
             self.session.limit_streams(limit);
+            if self.session.options().sends_settings {
+                self.limit.settings_sent();
+            }
         }
     }
 
     fn send_settings(&mut self) {
         self.session.send_settings();
-        self.limit.other_settings();
+        self.limit.settings_sent();
     }
 
     fn idle_deadline(&self) -> Option<Instant> {
