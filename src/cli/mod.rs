@@ -4,7 +4,10 @@
 
 mod apps;
 mod call;
+mod check;
 mod check_config;
+mod convert;
+mod credential;
 mod demo;
 pub mod exit;
 mod export;
@@ -40,6 +43,8 @@ enum Command {
     Simulate(simulate::Simulate),
     Demo(demo::Demo),
     CheckConfig(check_config::CheckConfig),
+    Check(check::Check),
+    Convert(convert::Convert),
     Provision(provision::Provision),
     Notify(notify::Notify),
     Feedback(results::Feedback),
@@ -73,6 +78,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Simulate(args) => simulate::run(args),
         Command::Demo(args) => demo::run(args),
         Command::CheckConfig(args) => check_config::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Provision(args) => provision::run(&args),
         Command::Notify(args) => notify::run(&args),
         Command::Feedback(args) => results::feedback(&args),
