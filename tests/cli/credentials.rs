@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read as _, Write as _, copy};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::thread;
 
 use serde_json::{Value as Json, json};
@@ -197,6 +197,29 @@ fn the_gateway_is_asked_whether_it_takes_a_certificate() {
     let output = check("good.pem", through.to_str().unwrap());
     assert!(stdout(&output).contains(&format!("proxy http://{proxy}: TCP connection: ")), "{output:?}");
     assert!(!stdout(&output).contains("secret"), "{output:?}");
+}
+
+#[test]
+fn a_p12_is_provisioned_with_its_passphrase() {
+    let world = World::start();
+    let dir = tempfile::tempdir().unwrap();
+    let p12 = dir.path().join("good.p12");
+    let mut openssl = Command::new("openssl");
+    openssl.args(["pkcs12", "-export", "-passout", "pass:secret", "-in"]).arg(world.certificate());
+    assert!(openssl.arg("-out").arg(&p12).status().unwrap().success(), "openssl is needed");
+    let p12 = p12.to_str().unwrap();
+    let refused = world.run(&["provision", "myapp", p12, "sandbox"]);
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+    assert!(stderr(&refused).contains("pass the option `passphrase`"), "{refused:?}");
+    let passphrase = dir.path().join("passphrase");
+    fs::write(&passphrase, "secret\n").unwrap();
+    world.done(&["provision", "myapp", p12, "sandbox", "--passphrase-file", passphrase.to_str().unwrap()]);
+    let token = "aa".repeat(32);
+    world.done(&["notify", "myapp", "--token", &token, "--alert", "x"]);
+    let status = world.done(&["status", "myapp", "--json"]);
+    let status: Json = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["secrets"], "plain", "{status}");
+    assert!(world.done(&["apps"]).starts_with("APP ID"));
 }
 
 /// A proxy for one connection; what it is asked.
