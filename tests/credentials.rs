@@ -76,7 +76,9 @@ fn every_encryption_of_pkcs12_is_read_with_and_without_a_passphrase() {
         "-legacy -iter 600000",
         "-name Püsh",
     ] {
-        for passphrase in ["", "secret", "gemütlich€", "🔑"] {
+        let is_slow = encryption.contains("600000");
+        for passphrase in ["", "secret", "gemütlich€", "🔑"].into_iter().filter(|text| !is_slow || *text == "secret")
+        {
             openssl(dir, &format!("{EXPORT} {encryption} -passout pass:{passphrase}"));
             let identity = read(&dir.join("out.p12"), Some(passphrase));
             let identity = identity.unwrap_or_else(|error| panic!("{encryption}, {passphrase}: {error}"));
@@ -90,7 +92,7 @@ fn every_encryption_of_pkcs12_is_read_with_and_without_a_passphrase() {
             variants += 1;
         }
     }
-    assert_eq!(variants, 64);
+    assert_eq!(variants, 58);
 }
 
 #[test]
