@@ -76,7 +76,9 @@ fn every_encryption_of_pkcs12_is_read_with_and_without_a_passphrase() {
         "-legacy -iter 600000",
         "-name Püsh",
     ] {
-        for passphrase in ["", "secret", "gemütlich€", "🔑"] {
+        let is_slow = encryption.contains("600000");
+        for passphrase in ["", "secret", "gemütlich€", "🔑"].into_iter().filter(|text| !is_slow || *text == "secret")
+        {
             openssl(dir, &format!("{EXPORT} {encryption} -passout pass:{passphrase}"));
             let identity = read(&dir.join("out.p12"), Some(passphrase));
             let identity = identity.unwrap_or_else(|error| panic!("{encryption}, {passphrase}: {error}"));
@@ -90,7 +92,7 @@ fn every_encryption_of_pkcs12_is_read_with_and_without_a_passphrase() {
             variants += 1;
         }
     }
-    assert_eq!(variants, 64);
+    assert_eq!(variants, 58);
 }
 
 #[test]
@@ -154,6 +156,39 @@ fn a_p12_of_two_keys_gives_the_pair_that_matches() {
     let content = tagged(0x30, &[&data[..], &tagged(0xa0, &tagged(0x04, &both))].concat());
     fs::write(dir.join("both.p12"), tagged(0x30, &[b"\x02\x01\x03", &content[..]].concat())).unwrap();
     assert_eq!(read(&dir.join("both.p12"), None).unwrap().fingerprint, plain(dir).fingerprint);
+}
+
+/// What OpenSSL computes, in hex digits with or without colons.
+fn computed(dir: &Path, args: &str) -> String {
+    let output = Command::new("openssl").current_dir(dir).args(args.split(' ')).output().unwrap();
+    assert!(output.status.success(), "openssl {args}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.trim().rsplit(' ').next().unwrap().replace(':', "")
+}
+
+#[test]
+fn no_passphrase_is_as_good_as_an_empty_one() {
+    let dir = files();
+    let dir = dir.path();
+    openssl(dir, &format!("{EXPORT} -passout pass: -keypbe NONE -certpbe NONE -nomac"));
+    let der = fs::read(dir.join("out.p12")).unwrap();
+    let [version, content] = sequence(&der)[..] else { panic!("two elements") };
+    fs::write(dir.join("content"), content_of(content_of(sequence(content)[1]))).unwrap();
+    let kdf =
+        "kdf -keylen 20 -kdfopt digest:SHA1 -kdfopt hexpass: -kdfopt hexsalt:0102030405060708 -kdfopt id:3 -kdfopt";
+    let key = computed(dir, &format!("{kdf} iter:1 PKCS12KDF"));
+    let mac = computed(dir, &format!("dgst -sha1 -mac HMAC -macopt hexkey:{key} content"));
+    let mac: Vec<u8> = (0..20).map(|at| u8::from_str_radix(&mac[2 * at..2 * at + 2], 16).unwrap()).collect();
+    let sha1 = tagged(0x30, b"\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00");
+    let info = tagged(0x30, &[sha1, tagged(0x04, &mac)].concat());
+    // The iterations are left out: one.
+    let mac = tagged(0x30, &[info, tagged(0x04, &[1, 2, 3, 4, 5, 6, 7, 8])].concat());
+    fs::write(dir.join("none.p12"), tagged(0x30, &[version, content, &mac].concat())).unwrap();
+    openssl(dir, "pkcs12 -in none.p12 -passin pass: -nodes -out none.pem");
+    let expected = plain(dir).fingerprint;
+    assert_eq!(read(&dir.join("none.p12"), None).unwrap().fingerprint, expected);
+    assert_eq!(read(&dir.join("none.p12"), Some("")).unwrap().fingerprint, expected);
+    assert_eq!(read(&dir.join("none.p12"), Some("x")).err(), Some(CredentialsError::PassphraseWrong));
 }
 
 #[test]

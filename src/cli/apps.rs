@@ -1,11 +1,18 @@
 //! `apps`, `status`, `pause`, `resume`, `deprovision`: inspect and steer.
 
 use clap::Args;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 
 use super::call::Daemon;
 use super::exit::Failure;
-use super::render::{Columns, items, sheet, table};
+use super::render::{Columns, cell, items, sheet, table};
+use crate::clock::Clock;
+use crate::domain::time::Timestamp;
 use crate::xmlrpc::value::Value;
+
+/// So many days before its end a certificate is to be renewed; the daemon begins to warn then.
+const RENEW_DAYS: i64 = 30;
 
 /// List all apps and whether they can send
 #[derive(Debug, Args)]
@@ -66,7 +73,7 @@ impl App {
 /// Prints the table of apps.
 pub(super) fn apps(args: &Apps) -> Result<(), Failure> {
     const COLUMNS: Columns = Columns {
-        first: &["app_id", "environment", "protocol", "state", "waiting", "in_flight", "cause"],
+        first: &["app_id", "environment", "protocol", "state", "waiting", "in_flight", "expires", "cause"],
         renamed: &[],
         hidden: &[
             "gateway",
@@ -79,13 +86,15 @@ pub(super) fn apps(args: &Apps) -> Result<(), Failure> {
             "rejected",
             "retries",
             "subject",
-            "expires",
             "secrets",
         ],
     };
     args.daemon.call("apnsd.apps", Vec::new(), |value| match items(value) {
         [] => "no apps yet: add one with `apnsd provision`\n".to_owned(),
-        apps => table(apps, &COLUMNS),
+        apps => table(
+            &apps.iter().map(|app| with_end(app, Clock::system().timestamp(), soon)).collect::<Vec<_>>(),
+            &COLUMNS,
+        ),
     })
 }
 
@@ -94,8 +103,41 @@ pub(super) fn status(args: &Status) -> Result<(), Failure> {
     // A restart keeps what waits, not these.
     const COUNTED: [&str; 4] = ["accepted", "delivered", "rejected", "retries"];
     args.app.call("apnsd.status", |app| {
-        sheet(app, |name| if COUNTED.contains(&name) { " (since the daemon started)" } else { "" })
+        sheet(&with_end(app, Clock::system().timestamp(), date_and_days), |name| {
+            if COUNTED.contains(&name) { " (since the daemon started)" } else { "" }
+        })
     })
+}
+
+/// An app whose `expires` is put in words.
+fn with_end<'a>(app: &Value<'a>, now: Timestamp, words: impl Fn(DateTime, i64) -> Option<String>) -> Value<'a> {
+    let mut app = app.clone();
+    if let Value::Struct(members) = &mut app
+        && let Some((_, value)) = members.iter_mut().find(|(name, _)| name == "expires")
+        && let Value::DateTime(end) = *value
+        && let Ok(moment) = end.to_zoned(TimeZone::UTC)
+    {
+        let moment = Timestamp::from_millis(moment.timestamp().as_millisecond());
+        *value = words(end, moment.days_since(now)).map_or(Value::Nil, Value::string);
+    }
+    app
+}
+
+/// Only where it is time to renew.
+fn soon(_: DateTime, days: i64) -> Option<String> {
+    (days <= RENEW_DAYS).then(|| in_days(days))
+}
+
+fn date_and_days(end: DateTime, days: i64) -> Option<String> {
+    Some(format!("{} ({})", cell(Some(&Value::DateTime(end))), in_days(days)))
+}
+
+fn in_days(days: i64) -> String {
+    match days {
+        ..=0 => "has ended".to_owned(),
+        1 => "within a day".to_owned(),
+        days => format!("in {days} days"),
+    }
 }
 
 /// Pauses an app.
@@ -113,4 +155,31 @@ pub(super) fn resume(args: &Resume) -> Result<(), Failure> {
 /// Removes an app.
 pub(super) fn deprovision(args: &Deprovision) -> Result<(), Failure> {
     args.app.call("apnsd.deprovision", |_| format!("{} is removed\n", args.app.app_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_where_it_is_near() {
+        let end = jiff::civil::date(2027, 1, 15).at(8, 0, 0, 0);
+        let app =
+            Value::Struct(vec![("expires".into(), Value::DateTime(end)), ("state".into(), Value::string("idle"))]);
+        for (days, in_a_table, in_a_sheet) in [
+            (31, None, "in 31 days"),
+            (30, Some("in 30 days"), "in 30 days"),
+            (1, Some("within a day"), "within a day"),
+            (0, Some("has ended"), "has ended"),
+            (-1, Some("has ended"), "has ended"),
+        ] {
+            let now = Timestamp::from_secs(1_800_000_000 - days * 24 * 60 * 60);
+            let told = |words: fn(DateTime, i64) -> Option<String>| match with_end(&app, now, words) {
+                Value::Struct(members) => members[0].1.clone(),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(told(soon), in_a_table.map_or(Value::Nil, Value::string));
+            assert_eq!(told(date_and_days), Value::string(format!("2027-01-15 08:00:00 UTC ({in_a_sheet})")));
+        }
+    }
 }

@@ -4,7 +4,10 @@
 
 mod apps;
 mod call;
+mod check;
 mod check_config;
+mod convert;
+mod credential;
 mod demo;
 pub mod exit;
 mod export;
@@ -42,6 +45,8 @@ enum Command {
     Simulate(simulate::Simulate),
     Demo(demo::Demo),
     CheckConfig(check_config::CheckConfig),
+    Check(check::Check),
+    Convert(convert::Convert),
     Provision(provision::Provision),
     Notify(notify::Notify),
     Send(send::Send),
@@ -76,6 +81,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Simulate(args) => simulate::run(args),
         Command::Demo(args) => demo::run(args),
         Command::CheckConfig(args) => check_config::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Provision(args) => provision::run(&args),
         Command::Notify(args) => notify::run(&args),
         Command::Send(args) => send::run(&args),

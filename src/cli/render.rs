@@ -3,9 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use comfy_table::{CellAlignment, Table, presets};
+use jiff::tz::TimeZone;
 use serde_json::{Map, Value as Json};
 
 use super::output::printable;
+use crate::domain::time::Timestamp;
 use crate::xmlrpc::value::Value;
 
 /// A value as indented JSON with a line end. Dates are RFC 3339 in UTC, binary data is base64.
@@ -27,6 +29,12 @@ fn to_json(value: &Value<'_>) -> Json {
             members.iter().map(|(name, value)| (name.to_string(), to_json(value))).collect::<Map<_, _>>().into()
         }
     }
+}
+
+/// A moment as a date, in UTC.
+pub(super) fn civil(moment: Timestamp) -> jiff::civil::DateTime {
+    let time = jiff::Timestamp::from_millisecond(moment.as_millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    TimeZone::UTC.to_datetime(time)
 }
 
 /// Which members of the structs become columns.

@@ -246,6 +246,13 @@ pub(super) fn derive_pkcs12(
     }
 }
 
+/// Opens an encrypted key in PKCS#8 (`EncryptedPrivateKeyInfo`; RFC 5958, 3).
+pub(super) fn open_key(der: &[u8], passphrase: &Passphrase<'_>, allowance: &mut Allowance) -> Result<Vec<u8>, Fault> {
+    let mut shrouded = Reader::new(der).enter(SEQUENCE)?;
+    let algorithm = shrouded.enter(SEQUENCE)?;
+    open(algorithm, shrouded.expect(OCTET_STRING)?, passphrase, allowance)
+}
+
 /// Opens a block of PEM with the headers of old OpenSSL; `info` is its `DEK-Info`.
 pub(super) fn open_traditional(info: &str, data: &[u8], passphrase: &str) -> Result<Vec<u8>, Fault> {
     let (name, iv) = info.split_once(',').ok_or(Fault::Damaged)?;

@@ -17,8 +17,11 @@ pub enum CredentialsError {
          file"
     )]
     Empty,
-    /// Neither PEM text nor an absolute path.
-    #[error("neither PEM text nor an absolute path: pass the PEM text of certificate and key, or a path from `/` on")]
+    /// Neither content nor an absolute path.
+    #[error(
+        "neither PEM text, nor base64 of a .p12 file, nor an absolute path: pass the PEM text of certificate and key, or a \
+         path from `/` on"
+    )]
     NotAnArgument,
     /// A path outside the allowed directories, a missing file and an unreadable one, told alike so that nobody can
     /// explore the daemon's file system with it.

@@ -163,19 +163,14 @@ impl Bags {
                     }
                 }
                 KEY_BAG => self.keys.push(key(content.whole_sequence()?.to_vec())),
-                SHROUDED_KEY_BAG => self.keys.push(key(open_key(content.whole_sequence()?, passphrase, allowance)?)),
+                SHROUDED_KEY_BAG => {
+                    self.keys.push(key(cipher::open_key(content.whole_sequence()?, passphrase, allowance)?))
+                }
                 _ => (),
             }
         }
         Ok(())
     }
-}
-
-/// Opens an encrypted key in PKCS#8 (`EncryptedPrivateKeyInfo`; RFC 5958, 3).
-pub(super) fn open_key(der: &[u8], passphrase: &Passphrase<'_>, allowance: &mut Allowance) -> Result<Vec<u8>, Fault> {
-    let mut shrouded = Reader::new(der).enter(SEQUENCE)?;
-    let algorithm = shrouded.enter(SEQUENCE)?;
-    cipher::open(algorithm, shrouded.expect(OCTET_STRING)?, passphrase, allowance)
 }
 
 fn key(pkcs8: Vec<u8>) -> PrivateKeyDer<'static> {

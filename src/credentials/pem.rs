@@ -12,7 +12,7 @@ use super::cipher::{self, Allowance, Fault, Passphrase};
 use super::error::CredentialsError;
 use super::identity::pair;
 use super::provider_key::ProviderKey;
-use super::{CredentialOptions, Credentials, p12};
+use super::{CredentialOptions, Credentials};
 
 /// What begins a block.
 pub(crate) const BEGIN: &[u8] = b"-----BEGIN ";
@@ -78,7 +78,7 @@ impl Block {
         let passphrase = passphrase.ok_or(CredentialsError::PassphraseMissing)?;
         let opened = match &self.encryption {
             Some(info) => cipher::open_traditional(info, &self.der, passphrase),
-            None => p12::open_key(&self.der, &Passphrase::new(passphrase), allowance),
+            None => cipher::open_key(&self.der, &Passphrase::new(passphrase), allowance),
         };
         opened.map_err(|fault| match fault {
             Fault::Ber | Fault::Damaged => CredentialsError::BrokenBlock(self.label),

@@ -45,6 +45,13 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// Days from `earlier` to this moment, a part of one counting as one; not positive if this moment is not later.
+    pub const fn days_since(self, earlier: Self) -> i64 {
+        const DAY: i64 = 24 * 60 * 60 * 1000;
+        let millis = self.0.saturating_sub(earlier.0);
+        millis.div_euclid(DAY) + (millis.rem_euclid(DAY) > 0) as i64
+    }
+
     /// The form of XML-RPC's `dateTime.iso8601`, in UTC: `20110313T07:06:40`.
     pub fn iso8601_basic(self) -> impl fmt::Display {
         self.civil().map_or_else(|| "19700101T00:00:00".to_owned(), |time| time.strftime("%Y%m%dT%H:%M:%S").to_string())
@@ -75,6 +82,14 @@ mod tests {
         let time = Timestamp::from_secs(1_300_000_000);
         assert_eq!(time.iso8601_basic().to_string(), "20110313T07:06:40");
         assert_eq!(time.to_string(), "2011-03-13T07:06:40Z");
+    }
+
+    #[test]
+    fn a_part_of_a_day_counts_as_one() {
+        const DAY: i64 = 86_400_000;
+        for (millis, days) in [(1, 1), (DAY, 1), (DAY + 1, 2), (0, 0), (-1, 0), (-DAY, -1), (-DAY - 1, -1)] {
+            assert_eq!(Timestamp::from_millis(5 + millis).days_since(Timestamp::from_millis(5)), days, "{millis}");
+        }
     }
 
     #[test]

@@ -164,6 +164,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_server_that_is_not_ours_answers() {
+        let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
+        let serve = async {
+            let mut server = h2::server::handshake(theirs).await.unwrap();
+            while server.accept().await.is_some_and(|request| request.is_ok()) {}
+        };
+        tokio::select! {
+            judged = ping(&mut ours) => assert_eq!(judged, Ok(())),
+            () = serve => panic!("it ended the connection"),
+        }
+    }
+
+    #[tokio::test]
     async fn a_goaway_is_told_by_its_reason() {
         let goaway = |debug: &str| {
             let length = u8::try_from(8 + debug.len()).unwrap();

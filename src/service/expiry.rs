@@ -11,7 +11,6 @@ use crate::domain::time::Timestamp;
 
 /// So many days before its end a certificate is spoken of; 0: it has ended.
 const DAYS: [i64; 4] = [0, 1, 7, 30];
-const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 
 /// How often all certificates are looked at. A day has one look at least, whatever the clock does meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -70,19 +69,13 @@ impl PushService {
 
 /// What is to be said of a certificate, if it was not said before.
 fn news(told: Option<Told>, not_after: Timestamp, now: Timestamp) -> Option<Told> {
-    let left = days_left(not_after, now);
+    let left = not_after.days_since(now);
     let days = DAYS.into_iter().find(|days| left <= *days)?;
     Some(Told { not_after, days }).filter(|news| Some(*news) != told)
 }
 
-/// Days until the end, a part of one counts as one; not positive when it has passed.
-fn days_left(not_after: Timestamp, now: Timestamp) -> i64 {
-    let millis = not_after.as_millis().saturating_sub(now.as_millis());
-    millis.div_euclid(DAY_MILLIS) + i64::from(millis.rem_euclid(DAY_MILLIS) > 0)
-}
-
 fn words(not_after: Timestamp, now: Timestamp) -> String {
-    match days_left(not_after, now) {
+    match not_after.days_since(now) {
         ..=0 => format!("expired on {not_after}; its connection lasts only until it is closed"),
         1 => format!("expires within a day ({not_after})"),
         days => format!("expires in {days} days ({not_after})"),

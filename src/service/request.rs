@@ -12,7 +12,7 @@ use crate::credentials::CredentialOptions;
 pub struct Provision {
     /// Name of the app; checked by the verb.
     pub app_id: String,
-    /// PEM text, or an absolute path under `provision.certificate_dirs`.
+    /// PEM text, base64 of a binary file, or an absolute path under `provision.certificate_dirs`.
     pub certificate: String,
     /// Name of an environment; checked by the verb.
     pub environment: String,

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod credentials;
 mod provisions;
 mod queue;
 mod send;
@@ -89,11 +90,11 @@ fn provision_can_leave_reading_the_file_to_the_daemon() {
 }
 
 #[test]
-fn a_file_that_is_no_text_is_refused_by_its_name() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/credentials/push.p12");
+fn a_file_that_is_of_no_use_is_refused_by_its_name() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/credentials/push.cer");
     let output = run(&["provision", "myapp", file, "sandbox"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("` is a PKCS#12 file (.p12), which this version"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("push.cer`: a certificate alone, in DER (.cer): "), "{}", stderr(&output));
 }
 
 #[test]
@@ -279,17 +280,15 @@ fn provision_says_at_once_what_the_daemon_could_not_use() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("notes.txt");
     let file = file.to_str().unwrap();
-    for content in ["shopping list\n", "\n", "\u{e4}"] {
+    let neither = "neither PEM nor PKCS#12: PEM text has blocks `-----BEGIN CERTIFICATE-----` and `-----BEGIN PRIVATE \
+        KEY-----`, and a .p12 file is passed as it is or as base64";
+    let empty =
+        "the credentials are empty: pass the PEM text of certificate and key, or the absolute path of such a file";
+    for (content, told) in [("shopping list\n", neither), ("\n", empty), ("\u{e4}", neither)] {
         fs::write(file, content).unwrap();
         let output = run(&["provision", "myapp", file, "sandbox"]);
         assert_eq!(output.status.code(), Some(1));
-        assert_eq!(
-            stderr(&output),
-            format!(
-                "apnsd: `{file}` holds no PEM certificate with key: it needs blocks `-----BEGIN CERTIFICATE-----` and \
-                 `-----BEGIN PRIVATE KEY-----`\n"
-            )
-        );
+        assert_eq!(stderr(&output), format!("apnsd: `{file}`: {told}\n"));
     }
     let output = run(&["provision", "myapp", "myapp.pem", "sandbox", "--path"]);
     assert_eq!(output.status.code(), Some(2));

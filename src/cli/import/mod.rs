@@ -71,7 +71,7 @@ pub(super) fn run(args: &Import) -> Result<(), Failure> {
     for app in &apps {
         let result = match &app.certificate {
             Err(problem) => Err(problem.clone()),
-            Ok(certificate) if args.dry_run => judged(certificate),
+            Ok(certificate) if args.dry_run => judged(app, certificate),
             Ok(certificate) => match provision(args, app, certificate) {
                 Ok(()) => Ok(()),
                 Err(refused) if refused.exit == Exit::Fault => Err(refused.message),
@@ -128,7 +128,7 @@ fn provision(args: &Import, app: &Planned, certificate: &str) -> Result<(), Fail
 }
 
 /// Whether a certificate could be used, wherever that is. One in a file may be there for the daemon alone.
-fn judged(certificate: &str) -> Result<(), String> {
+fn judged(app: &Planned, certificate: &str) -> Result<(), String> {
     let bytes = match source::path(certificate) {
         None => certificate.as_bytes().to_vec(),
         Some(path) => match source::read_file(Path::new(path)) {
@@ -137,8 +137,10 @@ fn judged(certificate: &str) -> Result<(), String> {
         },
     };
     let now = Clock::system().timestamp();
-    let judged =
-        credentials::parse(&bytes, &CredentialOptions::default()).and_then(|credentials| credentials.judge_time(now));
+    let option = |name: &str| app.options.get(name).and_then(Json::as_str);
+    let options =
+        CredentialOptions { passphrase: option("passphrase"), key_id: option("key_id"), team_id: option("team_id") };
+    let judged = credentials::parse(&bytes, &options).and_then(|credentials| credentials.judge_time(now));
     judged.map_err(|refused| refused.to_string())
 }
 

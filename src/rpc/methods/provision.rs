@@ -15,7 +15,8 @@ pub(super) const PROVISION: Method = Method {
         &["nil", "string", "string", "string", "int", "struct"],
     ],
     help: "provision(app_id, cert, environment[, timeout[, options]]): adds an app, or replaces what it has, and returns \
-           nil. cert is PEM text with certificate and key, or the absolute path of such a file on the daemon's machine. \
+           nil. cert is PEM text with certificate and key, the base64 of a .p12 file, a .p8 key, or the absolute path of such a \
+           file on the daemon's machine. \
            environment is sandbox, production, or another that the daemon's configuration names. timeout bounds \
            connection attempts, in seconds. options: topic, key_id, team_id, passphrase, connections, force, and defaults \
            for notify: expiration, priority, collapse_id, push_type. Without options a bad certificate is told by notify \

@@ -1,0 +1,132 @@
+//! What the verbs that read credentials share: the file, and its passphrase, which never stands on the command line,
+//! where everybody on the machine can read it.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+use super::exit::{Exit, Failure};
+use crate::credentials::error::CredentialsError;
+use crate::credentials::{self, CredentialOptions, Credentials, PASSPHRASE_BYTES_MAX, source};
+
+/// Where a passphrase comes from.
+#[derive(Debug, Args)]
+pub(super) struct Passphrase {
+    /// File with the passphrase in one line; - reads standard input. Without it the variable APNSD_PASSPHRASE is taken,
+    /// else the terminal asks where one is needed
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<String>,
+}
+
+/// A file that was looked into.
+pub(super) struct Opened {
+    pub(super) credentials: Result<Credentials, CredentialsError>,
+    /// Where one was needed and given.
+    pub(super) passphrase: Option<String>,
+}
+
+impl Passphrase {
+    /// The passphrase that was given beforehand, in a file or a variable.
+    pub(super) fn given(&self) -> Result<Option<String>, Failure> {
+        let failed = |problem: String| Failure::new(Exit::Failed, problem);
+        match &self.passphrase_file {
+            Some(file) => {
+                let bytes = contents(file, PASSPHRASE_BYTES_MAX as u64 + 2).map_err(failed)?;
+                let text = source::passphrase(bytes);
+                text.map(Some).ok_or_else(|| failed(format!("{file}: a passphrase is UTF-8 text")))
+            }
+            None => match std::env::var("APNSD_PASSPHRASE") {
+                Ok(passphrase) => Ok(Some(passphrase)),
+                Err(std::env::VarError::NotPresent) => Ok(None),
+                Err(std::env::VarError::NotUnicode(_)) => Err(failed("APNSD_PASSPHRASE is not UTF-8 text".to_owned())),
+            },
+        }
+    }
+
+    /// Reads credentials, with a passphrase only where they need one.
+    pub(super) fn open(&self, file: &str, bytes: &[u8], options: &CredentialOptions<'_>) -> Result<Opened, Failure> {
+        let credentials = credentials::parse(bytes, options);
+        if !matches!(credentials, Err(CredentialsError::PassphraseMissing)) {
+            return Ok(Opened { credentials, passphrase: None });
+        }
+        let passphrase = match self.given()? {
+            None => {
+                ask(file).map_err(|error| Failure::new(Exit::Failed, format!("cannot ask the terminal: {error}")))?
+            }
+            given => given,
+        };
+        match &passphrase {
+            None => Ok(Opened { credentials, passphrase }),
+            Some(text) => {
+                let credentials = credentials::parse(bytes, &CredentialOptions { passphrase: Some(text), ..*options });
+                Ok(Opened { credentials, passphrase })
+            }
+        }
+    }
+}
+
+/// The content of a file with credentials; `-` is standard input.
+pub(super) fn read(file: &str) -> Result<Vec<u8>, String> {
+    match file {
+        "-" => contents(file, source::FILE_BYTES_MAX + 1),
+        path => source::read_file(Path::new(path)).map_err(|error| error.to_string()),
+    }
+}
+
+/// What begins a file or standard input, which may be a pipe.
+fn contents(file: &str, bytes_max: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = match file {
+        "-" => io::stdin().lock().take(bytes_max).read_to_end(&mut bytes),
+        path => File::open(path).and_then(|file| file.take(bytes_max).read_to_end(&mut bytes)),
+    };
+    let name = if file == "-" { "standard input" } else { file };
+    read.map(|_| bytes).map_err(|error| format!("{name}: {error}"))
+}
+
+/// Asks on the terminal; `None` where there is none.
+fn ask(file: &str) -> io::Result<Option<String>> {
+    if !io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
+    let silent = Silent::new(terminal.try_clone()?)?;
+    write!(terminal, "Passphrase of {}: ", super::output::printable(file))?;
+    let mut line = Vec::new();
+    BufReader::new(&terminal).take(PASSPHRASE_BYTES_MAX as u64 + 2).read_until(b'\n', &mut line)?;
+    drop(silent);
+    writeln!(terminal)?;
+    Ok(source::passphrase(line))
+}
+
+/// A terminal that does not show what is typed, and takes no key for a signal, until this is dropped.
+struct Silent {
+    terminal: File,
+    before: Termios,
+}
+
+impl Silent {
+    fn new(terminal: File) -> io::Result<Self> {
+        let before = tcgetattr(&terminal)?;
+        let mut modes = before.clone();
+        modes.local_modes -= LocalModes::ECHO | LocalModes::ISIG;
+        tcsetattr(&terminal, OptionalActions::Flush, &modes)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        if let Err(error) = tcsetattr(&self.terminal, OptionalActions::Now, &self.before) {
+            super::output::complain(&format!("the terminal stays silent ({error}): `stty sane` helps"));
+        }
+    }
+}
+
+/// What a file name stands for.
+pub(super) fn shown(file: &str) -> PathBuf {
+    if file == "-" { "standard input".into() } else { file.into() }
+}
