@@ -18,7 +18,7 @@ use crate::xmlrpc::value::Value;
 #[command(
     group = ArgGroup::new("what").required(true),
     after_help = "Ends with 0 when all were accepted, 5 when one was rejected, 6 when an outcome is not known yet.\n\n\
-        Examples:\n  apnsd send myapp TOKEN --alert Hello\n  apnsd send myapp TOKEN TOKEN --alert Hello --wait 30s --json"
+        Examples:\n  apnsd send myapp TOKEN --alert Hello\n  apnsd send myapp TOKEN TOKEN --alert Hello --wait 30s"
 )]
 pub(super) struct Send {
     /// The name that the app was provisioned under

@@ -10,9 +10,9 @@
 //!    └─────────── closed: Accepted what it proves, the rest again ◄──────────────┘
 //! ```
 //!
-//! Where it ends in any other way than with a sentinel's answer or the name of a bad row, the line is given up: its rows
-//! go out on the first connection, before the others, and none is opened here for a while. What ends this connection
-//! says nothing about the first one.
+//! Where it ends in any other way than with a sentinel's answer or the name of a bad row, the line is given up: its
+//! rows go out on the first connection, before the others, and none is opened here for a while. What ends this
+//! connection says nothing about the first one.
 
 use std::time::Duration;
 

@@ -166,8 +166,8 @@ impl Worker {
         }
     }
 
-    /// Whether nothing may be sent for now. A row that the gateway before this one still holds may not be overtaken. What
-    /// cannot be settled is not sent: after a crash it would go out again.
+    /// Whether nothing may be sent for now. A row that the gateway before this one still holds may not be overtaken.
+    /// What cannot be settled is not sent: after a crash it would go out again.
     fn is_held(&self) -> bool {
         self.draining.is_some() || self.books.store.trouble().is_some()
     }

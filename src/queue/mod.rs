@@ -1,9 +1,10 @@
 //! What waits, what is due, who holds it. One queue per app, over the store and under common bounds.
 //!
-//! Rows travel as [`Span`]s: [`AppQueue::accept`] puts a batch in, [`AppQueue::lease`] hands spans to the app's worker,
-//! which gives each of them back exactly once: [`AppQueue::settle`] (done), [`AppQueue::give_back`] (to the front, in
-//! order) or [`AppQueue::defer`] (due later). Batches whose callers wait for the outcome stand in a line of their own
-//! before all others ([`AppQueue::accept_express`]). Waking the worker is level-triggered: a wake-up cannot be refused or lost.
+//! Rows travel as [`Span`]s: [`AppQueue::accept`] puts a batch in, [`AppQueue::lease`] hands spans to the app's
+//! worker, which gives each of them back exactly once: [`AppQueue::settle`] (done), [`AppQueue::give_back`] (to the
+//! front, in order) or [`AppQueue::defer`] (due later). Batches whose callers wait for the outcome stand in a line of
+//! their own before all others ([`AppQueue::accept_express`]). Waking the worker is level-triggered: a wake-up cannot
+//! be refused or lost.
 //!
 //! Every batch is in the store; those at the head of the queue are in memory too, as many as the bound allows. The
 //! worker reads on ([`AppQueue::load`]) when [`AppQueue::wants_load`] says so. After a start everything is on disk, so

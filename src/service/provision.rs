@@ -15,7 +15,7 @@ use crate::credentials::Credentials;
 use crate::credentials::error::CredentialsError;
 use crate::credentials::source::FILE_BYTES_MAX;
 use crate::delivery::{CommandError, WorkerHandle, feedback_source};
-use crate::domain::app::{AppId, Environment};
+use crate::domain::app::{AppId, Environment, Protocol};
 use crate::domain::outcome::Reason;
 use crate::gateway::{Gateway, Route, RouteError};
 
@@ -215,8 +215,8 @@ impl PushService {
         terms
     }
 
-    /// Starts the app, or changes what differs. Identity is leaf certificate, key and environment with
-    /// its `ca`.
+    /// Starts the app, or changes what differs. Identity is credentials and environment with its `ca`, and over HTTP/2
+    /// topic and number of connections.
     ///
     /// Whatever can be kept before it takes effect is: a new app is nowhere when that fails. Only a new connection is
     /// tried first, so that what the gateway refuses is not kept; it is to be kept by [`PushService::keep`].
@@ -346,9 +346,16 @@ impl PushService {
     }
 }
 
-/// Leaf certificate, key and environment are the same.
+/// Credentials and environment are the same, and whatever else a gateway is made with.
 fn has_same_identity(one: &Route, other: &Route) -> bool {
-    one.credentials.fingerprint() == other.credentials.fingerprint() && one.environment == other.environment
+    let is_same_way = match other.environment.gateway.protocol {
+        // It has neither topics nor more than one connection.
+        Protocol::Binary => true,
+        Protocol::Http2 | Protocol::Fcm => (&one.topic, one.connections) == (&other.topic, other.connections),
+    };
+    is_same_way
+        && one.credentials.fingerprint() == other.credentials.fingerprint()
+        && one.environment == other.environment
 }
 
 /// A certificate that ends earlier than the present one comes from a worker that has not heard of the renewal.

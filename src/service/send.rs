@@ -69,8 +69,8 @@ impl SendOutcome {
 
 impl PushService {
     /// Accepts notifications as [`PushService::notify`] does, sends them before what others wait for, and answers with
-    /// what became of each, in order: as soon as all is known, and after `timeout` at the latest. What has no outcome by
-    /// then stays queued, also when the caller goes away.
+    /// what became of each, in order: as soon as all is known, and after `timeout` at the latest. What has no outcome
+    /// by then stays queued, also when the caller goes away.
     pub async fn send(&self, app: &App, request: Notify<'_>, timeout: Duration) -> Result<Vec<Sent>, ServiceError> {
         let (provisioned, batch) = self.check(app, &request)?;
         if batch.rows() as usize > SEND_TOKENS_MAX {

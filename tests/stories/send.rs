@@ -7,6 +7,7 @@ use apnsd::client::ClientError;
 use apnsd::config::Config;
 use apnsd::simulator::script::Command;
 use apnsd::simulator::script::fault::StreamFault;
+use apnsd::store::Kind;
 use apnsd::xmlrpc::value::Value;
 
 use crate::world::{APP, World, alert, member, text, thirteen, token};
@@ -140,17 +141,22 @@ async fn a_repeated_send_sends_nothing_and_says_so() {
     assert!(matches!(&other, Err(ClientError::Fault(8002, _))), "{other:?}");
 }
 
+/// A call that waits for outcomes for a minute, on a client of its own.
+fn waiting(world: &World, tokens: &[String]) -> impl Future<Output = Result<Value<'static>, ClientError>> + use<> {
+    let (client, tokens) = (world.client.clone(), tokens.iter().cloned().map(Value::string).collect());
+    let timeout = Value::Struct(vec![("timeout".into(), Value::Int(60))]);
+    async move {
+        let arguments = vec![Value::string(APP), Value::Array(tokens), alert("now"), timeout];
+        client.call("apnsd.send", arguments).await
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_stops_answers_who_waits_and_keeps_what_waits() {
     let world = World::with_app(settle_after(Duration::from_secs(5))).await;
     world.client.call("apnsd.pause", vec![Value::string(APP)]).await.unwrap();
     let tokens = [token("aa", 1)];
-    let client = world.client.clone();
-    let waits = async {
-        let timeout = Value::Struct(vec![("timeout".into(), Value::Int(60))]);
-        let arguments = vec![Value::string(APP), Value::string(tokens[0].clone()), alert("now"), timeout];
-        client.call("apnsd.send", arguments).await
-    };
+    let waits = waiting(&world, &tokens);
     let restarted = async {
         world.wait_until_status(|status| member(status, "waiting") == &Value::Int(1)).await;
         world.restarted().await
@@ -160,6 +166,44 @@ async fn a_daemon_that_stops_answers_who_waits_and_keeps_what_waits() {
     assert_eq!(outcomes(&rows), ["queued"]);
     world.client.call("apnsd.resume", vec![Value::string(APP)]).await.unwrap();
     world.wait_until_arrived(&tokens).await;
+}
+
+/// Wherever the stop meets it: before the second connection, on it, or between the first and the one after the bad row.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_memory_a_stop_sends_what_callers_wait_for() {
+    let in_memory = |config: &mut Config| config.store.kind = Kind::Memory;
+    for _ in 0..3 {
+        let world = World::with_app(in_memory).await;
+        let waits = waiting(&world, &thirteen("bad8"));
+        let stopped = async {
+            world.wait_until_status(|status| member(status, "accepted") == &Value::Int(13)).await;
+            world.stop().await
+        };
+        let (answer, (simulator, stopped)) = tokio::join!(waits, stopped);
+        assert!(answer.is_ok(), "{answer:?}");
+        assert_eq!((stopped.lost, stopped.in_time), (0, true));
+        assert_eq!(simulator.journal().summary().accepted, 12);
+    }
+}
+
+/// Those who wait hold up no new certificate, and none of them is lost to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_certificate_takes_over_while_callers_wait() {
+    let world = World::with_app(settle_after(Duration::from_secs(60))).await;
+    let bundle_id = "com.example.app";
+    let sends = async {
+        for number in 0..20 {
+            assert_eq!(outcomes(&send(&world, &[token("aa", number)], &[]).await.unwrap()), ["accepted"]);
+        }
+    };
+    let replacements = async {
+        for _ in 0..3 {
+            world.replace(bundle_id).await.unwrap();
+        }
+    };
+    tokio::join!(sends, replacements);
+    let tokens: Vec<String> = (0..20).map(|number| token("aa", number)).collect();
+    assert_eq!(times(&world, &tokens), [1; 20]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,3 +65,64 @@ async fn a_due_row_that_cannot_be_sent_wakes_nobody_again_and_again() {
     worker.act().await;
     assert_eq!(worker.act().await, Some(in_a_minute), "while it connects, the connection is what it waits for");
 }
+
+/// A batch of one row in the express line, and a first connection that stands.
+async fn with_express_row() -> Worker {
+    let mut worker = worker();
+    let mut tokens = Tokens::default();
+    tokens.push(&[1; 32]);
+    let message = Message { payload: b"{}"[..].into(), options: PushOptions::default() };
+    let batch = Batch::broadcast(worker.books.clock.timestamp(), tokens, message);
+    worker.books.queue.accept_express(batch, None).await.unwrap();
+    worker.state.connecting(worker.books.clock.now());
+    worker.state.connected(worker.books.clock.now());
+    worker
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_second_connection_fails_its_rows_are_the_first_of_the_others() {
+    let mut worker = with_express_row().await;
+    worker.act().await;
+    assert!(!worker.express.is_closed() && worker.books.queue.has_express(), "it waits for the connection");
+    let event = worker.express.event().await;
+    assert!(matches!(&event, Event::Closed(Closed { cause: CloseCause::Unreachable(_), .. })), "{event:?}");
+    worker.on_express(event).await;
+    worker.act().await;
+    assert!(worker.express.is_closed() && !worker.books.queue.has_express());
+    assert_eq!(worker.books.lease(9).await.map(|span| span.rows), Some(0..1));
+    assert_eq!((worker.state.word(), worker.state.cause()), ("connected", ""), "that says nothing about the first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_app_opens_no_second_connection_and_closes_the_one_it_has() {
+    let mut worker = with_express_row().await;
+    worker.state.pause();
+    worker.act().await;
+    assert!(worker.express.is_closed());
+
+    let mut worker = with_express_row().await;
+    worker.act().await;
+    worker.express.connected();
+    worker.state.pause();
+    worker.act().await;
+    let event = worker.express.event().await;
+    assert!(matches!(&event, Event::Closed(Closed { cause: CloseCause::Retired { .. }, .. })), "{event:?}");
+    worker.on_express(event).await;
+    worker.act().await;
+    assert!(worker.express.is_closed() && worker.books.queue.has_express());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_second_connection_comes_a_quarter_of_a_second_after_the_last() {
+    let mut worker = with_express_row().await;
+    let opened = worker.books.clock.now();
+    worker.act().await;
+    worker.express.retire();
+    let event = worker.express.event().await;
+    worker.on_express(event).await;
+    assert_eq!(worker.act().await, Some(opened + Duration::from_millis(250)));
+    assert!(worker.express.is_closed());
+    worker.books.clock.sleep(Duration::from_millis(250)).await;
+    worker.act().await;
+    assert!(!worker.express.is_closed());
+}
