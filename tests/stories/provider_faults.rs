@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use apnsd::config::Config;
 use apnsd::simulator::journal::request::RequestVerdict;
+use apnsd::xmlrpc::value::Value;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use crate::world::{APP, World, token};
+use crate::world::{APP, PATIENCE, World, token};
 
 /// Notifications before the fault, during it, and after it.
 const BEFORE: usize = 200;
@@ -231,16 +232,24 @@ fn impatient(config: &mut Config) {
 async fn every_fault_under_load_loses_nothing_and_passes_without_a_restart() {
     let wanted = std::env::var("APNSD_TEST_FAULT").unwrap_or_default();
     let cases = CASES.iter().filter(|case| case.name.contains(&wanted));
-    let mut lines = stream::iter(cases.map(|case| under_load(case))).buffered(TOGETHER);
+    let mut lines = stream::iter(cases.map(|case| async { (case.name, under_load(case).await) })).buffered(TOGETHER);
     println!("{:<60} accepted copies rejected connections GOAWAYs", "fault");
-    while let Some(line) = lines.next().await {
-        println!("{line}");
+    let mut failures = Vec::new();
+    while let Some((name, outcome)) = lines.next().await {
+        match outcome {
+            Ok(line) => println!("{name:<60} {line}"),
+            Err(failure) => {
+                println!("{name:<60} {failure}");
+                failures.push(name);
+            }
+        }
     }
+    assert!(failures.is_empty(), "{failures:?}");
 }
 
-/// Runs one fault; a line about what happened.
-async fn under_load(case: &Case) -> String {
-    let Case { name, commands, tenth, key } = case;
+/// Runs one fault; a line about what happened, or what went wrong.
+async fn under_load(case: &Case) -> Result<String, String> {
+    let Case { name: _, commands, tenth, key } = case;
     let world = World::over_http2(impatient).await;
     match key {
         true => world.provision_key(APP).await.unwrap(),
@@ -248,17 +257,17 @@ async fn under_load(case: &Case) -> String {
     }
     let mut sent = Vec::new();
     send(&world, "aa", BEFORE, &mut sent).await;
-    world.wait_until_settled().await;
+    settled(&world).await?;
     commands.iter().for_each(|command| world.faults(command));
     send(&world, tenth, DURING, &mut sent).await;
     // The fault lasts, whether it has been worked off or not.
     world.clock.sleep(LASTS).await;
     world.simulator.script().clear();
     send(&world, "aa", AFTER, &mut sent).await;
-    world.wait_until_settled().await;
+    settled(&world).await?;
 
     let summary = world.simulator.journal().summary().http2;
-    assert_eq!((summary.excess, summary.violations), (0, 0), "{name}: {summary:?}");
+    check((summary.excess, summary.violations) == (0, 0), || format!("broke the rules: {summary:?}"))?;
     let mut accepted: BTreeMap<String, u32> = BTreeMap::new();
     for request in world.requests().iter().filter(|request| request.verdict == RequestVerdict::Accepted) {
         let token = apnsd::domain::token::token_hex(request.token.as_deref().unwrap_or_default());
@@ -266,22 +275,34 @@ async fn under_load(case: &Case) -> String {
     }
     let rejections = world.rejections_now().await;
     let rejected: BTreeSet<&String> = rejections.iter().map(|(token, _)| token).collect();
-    assert_eq!(rejected.len(), rejections.len(), "{name}: rejected once");
+    check(rejected.len() == rejections.len(), || "rejected twice".to_owned())?;
     let lost: Vec<&String> =
         sent.iter().filter(|token| !accepted.contains_key(*token) && !rejected.contains(token)).collect();
-    assert!(lost.is_empty(), "{name}: {} lost, the first is {:?}", lost.len(), lost.first());
+    check(lost.is_empty(), || format!("{} lost, the first is {:?}", lost.len(), lost.first()))?;
     let after = &sent[BEFORE + DURING..];
-    assert!(after.iter().all(|token| accepted.contains_key(token)), "{name}: it goes on");
+    check(after.iter().all(|token| accepted.contains_key(token)), || "it does not go on".to_owned())?;
     let mut reasons: BTreeMap<&str, u32> = BTreeMap::new();
     rejections.iter().for_each(|(_, reason)| *reasons.entry(reason).or_default() += 1);
     let copies: u32 = accepted.values().map(|count| count - 1).sum();
-    format!(
-        "{name:<60} {:>8} {copies:>6} {:>8} {:>11} {:>7} {reasons:?}",
+    Ok(format!(
+        "{:>8} {copies:>6} {:>8} {:>11} {:>7} {reasons:?}",
         accepted.len(),
         rejections.len(),
         summary.connections,
         summary.go_aways
-    )
+    ))
+}
+
+fn check(is_right: bool, wrong: impl FnOnce() -> String) -> Result<(), String> {
+    if is_right { Ok(()) } else { Err(wrong()) }
+}
+
+/// Waits until nothing waits for anything.
+async fn settled(world: &World) -> Result<(), String> {
+    match tokio::time::timeout(PATIENCE / 2, world.wait_until_settled()).await {
+        Ok(()) => Ok(()),
+        Err(_) => Err(format!("stuck: {:?}", world.client.call("apnsd.status", vec![Value::string(APP)]).await)),
+    }
 }
 
 /// Sends so many in calls of 50, every tenth with another beginning.
