@@ -146,10 +146,9 @@ async fn an_environment_with_another_address_takes_its_apps_along() {
 async fn an_environment_that_cannot_be_used_any_more_refuses_its_apps_and_keeps_what_waits() {
     let (service, app) = with_app().await;
     service.notify(&app, broadcast(&[TOKEN])).await.unwrap();
-    for (name, gateway, words) in [
-        ("staging", "binary://127.0.0.1:1", "not in the configuration"),
-        ("sandbox", "https://127.0.0.1", "speaks http2"),
-    ] {
+    for (name, gateway, words) in
+        [("staging", "binary://127.0.0.1:1", "not in the configuration"), ("sandbox", "fcm://127.0.0.1", "speaks fcm")]
+    {
         let worker = app.0.provisioned().unwrap().worker().unwrap().clone();
         reload(&service, name, gateway).await;
         let status = service.status(&app).unwrap();
