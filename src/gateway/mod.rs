@@ -162,7 +162,8 @@ pub enum CloseCause {
     Untrusted(String),
     /// The gateway refused the credentials with a TLS alert, during the handshake or just after. The alert's name.
     Refused(String),
-    /// The provider named a reason that blames one notification, and closed as the protocol wants.
+    /// The provider named a reason: it blames one notification, and the protocol wants a close; or it blames the app, and
+    /// every other notification would fail the same way.
     Error(Reason),
     /// The provider announced its shutdown (binary status 10, HTTP/2 GOAWAY).
     Shutdown,

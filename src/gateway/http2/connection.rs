@@ -72,8 +72,8 @@ pub(super) struct Connection {
 /// What a connection says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Notice {
-    /// The peer closes it (GOAWAY): in words, and with the reason that it names.
-    GoingAway(String, Option<ApnsReason>),
+    /// The peer closes it.
+    GoingAway(GoAway),
     /// It should be replaced. In words.
     Useless(String),
     /// It is over.
@@ -89,8 +89,19 @@ pub(super) enum End {
     Silent,
     /// The peer refused our credentials. The alert's name.
     Refused(String),
+    /// The peer closed it before it stood.
+    Unwanted(GoAway),
     /// The path or the protocol broke. In words.
     Lost(String),
+}
+
+/// How a peer closes a connection (GOAWAY).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct GoAway {
+    /// What it says.
+    pub(super) words: String,
+    /// The provider's name for it, where it is one.
+    pub(super) reason: Option<ApnsReason>,
 }
 
 impl Connection {
@@ -114,12 +125,16 @@ impl Connection {
             // Late answers to streams that we reset are no attack.
             .max_local_error_reset_streams(None);
         let lost = |error: h2::Error| End::Lost(error.to_string());
-        let (requests, mut connection) = builder.handshake(wire).await.map_err(lost)?;
+        let (mut requests, mut connection) = builder.handshake(wire).await.map_err(lost)?;
         let mut ping = connection.ping_pong().ok_or_else(|| End::Lost("no PING is possible".to_owned()))?;
         ping.send_ping(Ping::opaque()).map_err(lost)?;
         let mut is_alive = false;
         std::future::poll_fn(|cx| {
-            if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
+            let progress = Pin::new(&mut connection).poll(cx);
+            if let Some(go_away) = go_away(&mut requests, cx) {
+                return Poll::Ready(Err(End::Unwanted(go_away)));
+            }
+            if let Poll::Ready(result) = progress {
                 return Poll::Ready(Err(end_of(result, &seen)));
             }
             is_alive |= ping.poll_pong(cx).is_ready();
@@ -186,23 +201,11 @@ impl Connection {
         self.going_away(cx)
     }
 
-    /// Whether the peer has just begun to close the connection, by what the next request would meet.
+    /// Whether the peer has just begun to close the connection.
     fn going_away(&mut self, cx: &mut Context<'_>) -> Option<Notice> {
-        let Poll::Ready(Err(error)) = self.requests.as_mut()?.poll_ready(cx) else { return None };
-        if self.is_going_away || !error.is_go_away() || !error.is_remote() {
-            return None;
-        }
+        let go_away = go_away(self.requests.as_mut()?, cx).filter(|_| !self.is_going_away)?;
         self.is_going_away = true;
-        // `h2` shows the debug data and nothing else gives it.
-        let text = error.to_string();
-        let reason = response::reason_in(&text);
-        let code = error.reason().map_or_else(String::new, |code| code.description().to_owned());
-        let words = match (reason, text.split_once('(')) {
-            (Some(reason), _) => format!("GOAWAY: {reason}"),
-            (None, Some((_, data))) => format!("GOAWAY: {code} ({}", response::shown(data)),
-            (None, None) => format!("GOAWAY: {code}"),
-        };
-        Some(Notice::GoingAway(words, reason))
+        Some(Notice::GoingAway(go_away))
     }
 
     /// How many requests can be opened now.
@@ -374,6 +377,24 @@ impl Connection {
         }
         end_of(result, &self.seen)
     }
+}
+
+/// How the peer closes the connection, where it does: by what the next request would meet.
+fn go_away(requests: &mut SendRequest<Bytes>, cx: &mut Context<'_>) -> Option<GoAway> {
+    let Poll::Ready(Err(error)) = requests.poll_ready(cx) else { return None };
+    if !error.is_go_away() || !error.is_remote() {
+        return None;
+    }
+    // `h2` shows the debug data and nothing else gives it.
+    let text = error.to_string();
+    let reason = response::reason_in(&text);
+    let code = error.reason().map_or_else(String::new, |code| code.description().to_owned());
+    let words = match (reason, text.split_once('(')) {
+        (Some(reason), _) => format!("GOAWAY: {reason}"),
+        (None, Some((_, data))) => format!("GOAWAY: {code} ({}", response::shown(data)),
+        (None, None) => format!("GOAWAY: {code}"),
+    };
+    Some(GoAway { words, reason })
 }
 
 fn end_of(result: Result<(), h2::Error>, seen: &Seen) -> End {

@@ -136,6 +136,8 @@ impl Pulse {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn at(millis: u64) -> Instant {
@@ -202,5 +204,27 @@ mod tests {
         assert_eq!(pulse.deadline(false), at(121_000));
         pulse.read(at(100_000));
         assert_eq!(pulse.deadline(false), at(160_000));
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_than_the_peer_allows_and_sooner_or_later_something(
+            events in proptest::collection::vec((0..3_u8, 0..2000_u32, 0..10_000_u64), 0..50),
+            peer_max in 0..3000_usize,
+            open in 0..3000_u32,
+        ) {
+            let mut limit = Limit::new(true);
+            let mut now = at(0);
+            for (event, open, millis) in events {
+                now = now + Duration::from_millis(millis);
+                match event {
+                    0 => limit.proven(),
+                    1 => limit.delivered(),
+                    _ => limit.refused(open, now),
+                }
+            }
+            prop_assert!(u64::from(limit.free(peer_max, open, now)) + u64::from(open) <= (peer_max as u64).max(open.into()));
+            prop_assert!(peer_max == 0 || limit.free(peer_max, 0, now + REFUSED_WAIT_MAX) > 0);
+        }
     }
 }

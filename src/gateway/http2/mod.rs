@@ -31,7 +31,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use http::uri::Authority;
 
@@ -213,11 +212,14 @@ impl Http2Gateway {
                 return std::future::pending().await;
             }
             let (clock, deadline) = (self.clock.clone(), self.deadline());
-            // What there is to read is read before the time that has passed may mean anything.
+            // What there is to read is read before the time that has passed may mean anything; however much that is.
             tokio::select! {
                 biased;
                 () = poll_fn(|cx| self.poll(cx)) => (),
-                () = clock.sleep_until(deadline) => self.look_at_the_clock(),
+                () = clock.sleep_until(deadline) => (),
+            }
+            if deadline.is_some_and(|deadline| deadline <= clock.now()) {
+                self.look_at_the_clock();
             }
         }
     }
@@ -276,8 +278,7 @@ impl Http2Gateway {
                 }
             };
             if let Some(token) = &token {
-                let authorization: HeaderValue = token.authorization.clone();
-                prepared.head.headers_mut().insert(AUTHORIZATION, authorization);
+                prepared.head.headers_mut().insert(AUTHORIZATION, token.authorization.clone());
             }
             let sent = Sent { row, token: number, is_plain_topic: prepared.is_plain_topic, deadline };
             match self.connections[index].open(prepared, sent, cx) {

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::connection::{Connection, End, Notice};
+use super::connection::{Connection, End, GoAway, Notice};
 use super::{Attempt, Http2Gateway, State};
 use crate::clock::Instant;
 use crate::credentials::Credentials;
 use crate::domain::apns::ApnsReason;
 use crate::domain::outcome::{Blame, Outcome, Reason, Retry};
+use crate::gateway::tls::Connector;
 use crate::gateway::{CloseCause, Event};
 
 /// A connection that is closed without a word within this time of its handshake, and nothing was answered on it, may not
@@ -48,7 +49,7 @@ impl Http2Gateway {
             tokio::select! {
                 biased;
                 connection = Connection::establish(stream, peer, &clock, is_cautious) => {
-                    connection.map_err(not_established)
+                    connection.map_err(|end| not_established(end, &connector))
                 }
                 () = clock.sleep_until(Some(deadline)) => {
                     let words = format!("no SETTINGS and PONG within {} s", timeout.as_secs_f32());
@@ -96,8 +97,10 @@ impl Http2Gateway {
     /// A connection has something to say of itself.
     pub(super) fn noticed(&mut self, index: usize, notice: Notice, now: Instant) {
         match notice {
-            Notice::GoingAway(_, Some(reason)) if is_refusal(reason) => self.refuse(reason),
-            Notice::GoingAway(words, _) => self.replace(index, &words, now),
+            Notice::GoingAway(go_away) => match refusal(&go_away) {
+                Some(reason) => self.refuse(reason),
+                None => self.replace(index, &go_away.words, now),
+            },
             Notice::Useless(words) => self.replace(index, &words, now),
             Notice::Ended(end) => self.ended(index, end, now),
         }
@@ -171,19 +174,24 @@ impl Http2Gateway {
     }
 }
 
-/// Whether a reason to close a connection would close the next one too.
-fn is_refusal(reason: ApnsReason) -> bool {
+/// The reason to close a connection, where it would close the next one too.
+fn refusal(go_away: &GoAway) -> Option<ApnsReason> {
+    let reason = go_away.reason?;
     let is_of_this_token = matches!(
         reason,
         ApnsReason::ExpiredProviderToken | ApnsReason::TooManyProviderTokenUpdates | ApnsReason::UnrelatedKeyIdInToken
     );
-    reason.blame() == Blame::App && !is_of_this_token
+    (reason.blame() == Blame::App && !is_of_this_token).then_some(reason)
 }
 
-fn not_established(end: End) -> CloseCause {
+fn not_established(end: End, connector: &Connector) -> CloseCause {
     match end {
         End::Drained | End::Silent => CloseCause::Silent { settled: false },
         End::Refused(alert) => CloseCause::Refused(alert),
+        End::Unwanted(go_away) => match refusal(&go_away) {
+            Some(reason) => CloseCause::Error(Reason::Apns(reason)),
+            None => connector.unreachable("HTTP/2", &go_away.words),
+        },
         End::Lost(words) => CloseCause::Dead(words),
     }
 }
@@ -195,6 +203,6 @@ fn cause_of(connection: &Connection, end: End, now: Instant) -> CloseCause {
         End::Silent if connection.age(now) < EARLY => CloseCause::Silent { settled: false },
         End::Silent => CloseCause::Dead("the gateway closed the idle connection".to_owned()),
         End::Refused(alert) => CloseCause::Refused(alert),
-        End::Lost(words) => CloseCause::Dead(words),
+        End::Unwanted(GoAway { words, .. }) | End::Lost(words) => CloseCause::Dead(words),
     }
 }

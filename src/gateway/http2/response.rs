@@ -184,6 +184,8 @@ pub(super) fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_secs(1_900_000_000);
@@ -335,5 +337,29 @@ mod tests {
         assert_eq!(reason_in(r#"not a result (b"{\"reason\":\"Shutdown\"}")"#), Some(ApnsReason::Shutdown));
         assert_eq!(reason_in(r#"(b"{\"reason\":\"BadCertificate\"}")"#), Some(ApnsReason::BadCertificate));
         assert_eq!(reason_in("ShutdownNow"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_has_a_verdict_and_no_wait_is_longer_than_an_hour(
+            status in 100..1000_u16,
+            body in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..64),
+                (r#"[A-Za-z"\\{}]{0,20}"#, any::<i64>())
+                    .prop_map(|(reason, since)| format!(r#"{{"reason":"{reason}","timestamp":{since}}}"#).into_bytes()),
+            ],
+            retry_after in "[ -~]{0,32}",
+            is_plain_topic: bool,
+        ) {
+            let headers = HeaderMap::from_iter([(header::RETRY_AFTER, retry_after.parse().unwrap())]);
+            let verdict = read(Answer { status, headers: &headers, body: &body, is_plain_topic }, NOW);
+            prop_assert_eq!(verdict.outcome == Outcome::Accepted, status == 200);
+            if let Outcome::Retry(Retry::Transient { after: Some(after), .. }) = verdict.outcome {
+                prop_assert!(after <= Duration::from_secs(3600));
+            }
+            if let Consequence::Unheard(text) = verdict.consequence {
+                prop_assert!(text.chars().count() <= 64 && !text.contains(char::is_control));
+            }
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::domain::token::Tokens;
 use crate::gateway::{CloseCause, Closed, Event, Gateway, Settings};
 
 mod answering;
+mod chaos;
 mod ending;
 mod limiting;
 mod server;

@@ -149,6 +149,40 @@ async fn a_request_that_is_never_answered_is_cancelled_and_unknown() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_never_answered_is_given_up_however_many_others_are() {
+    let server = Server::start().await;
+    let settings = Settings { request_deadline: Duration::from_millis(200), ..Settings::default() };
+    let mut gateway = server.gateway_with(settings, 1);
+    let mut peer = proven(&server, &mut gateway, 100).await;
+    let forgotten = sent(&mut gateway, &mut peer, 1).await;
+    let serve = async {
+        loop {
+            let frame = peer.frame().await;
+            if frame.is_end() {
+                peer.answer(frame.stream, 200, "").await;
+            } else if frame.kind == server::RST_STREAM {
+                return frame.stream;
+            }
+        }
+    };
+    let busy = async {
+        loop {
+            if gateway.room() > 0 {
+                gateway.send(span(gateway.room()));
+            }
+            gateway.event().await;
+        }
+    };
+    let reset = async {
+        tokio::select! {
+            reset = serve => reset,
+            () = busy => unreachable!(),
+        }
+    };
+    assert_eq!(tokio::time::timeout(AT_MOST, reset).await.unwrap(), forgotten[0]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_a_header_is_rejected_without_being_sent() {
     let server = Server::start().await;
     let mut gateway = server.gateway();

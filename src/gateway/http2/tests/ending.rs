@@ -93,6 +93,28 @@ async fn a_goaway_that_refuses_the_certificate_is_the_apps_fault() {
 }
 
 #[tokio::test]
+async fn a_goaway_instead_of_a_pong_says_why_too() {
+    let server = Server::start().await;
+    let mut gateway = server.gateway();
+    let work = async {
+        let mut peer = server.accept_silently().await;
+        peer.answers_pings = false;
+        peer.limit(100).await;
+        // Apple's servers say it twice.
+        peer.go_away(0, 0, r#"{"reason":"BadCertificate"}"#).await;
+        peer.go_away(0, 0, r#"{"reason":"BadCertificate"}"#).await;
+        while peer.frame_or_end().await.is_some() {}
+    };
+    let mut events = Vec::new();
+    beside(&mut gateway, &mut events, work).await;
+    if events.is_empty() {
+        events.push(next(&mut gateway).await);
+    }
+    let Some(Event::Closed(Closed { cause, .. })) = events.pop() else { panic!("no end") };
+    assert_eq!(cause, CloseCause::Error(Reason::Apns(ApnsReason::BadCertificate)));
+}
+
+#[tokio::test]
 async fn a_connection_that_delivered_nothing_before_its_goaway_leaves_it_to_the_back_off() {
     let server = Server::start().await;
     let mut gateway = server.gateway();

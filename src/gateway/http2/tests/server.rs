@@ -74,7 +74,7 @@ impl Server {
 
     /// Begins a TLS handshake that fails.
     pub(super) async fn refuse_tls(&self) {
-        let (tcp, _) = self.listener.accept().await.unwrap();
+        let tcp = self.accept_tcp().await;
         TlsAcceptor::from(self.config.clone()).accept(tcp).await.unwrap_err();
     }
 
@@ -82,29 +82,36 @@ impl Server {
         self.listener.local_addr().unwrap()
     }
 
-    /// Accepts a connection up to the end of the TLS handshake.
-    pub(super) async fn accept_tls(&self) -> TlsStream<TcpStream> {
+    pub(super) async fn accept_tcp(&self) -> TcpStream {
         let (tcp, _) = self.listener.accept().await.unwrap();
         tcp.set_nodelay(true).unwrap();
+        tcp
+    }
+
+    /// Accepts a connection up to the end of the TLS handshake.
+    pub(super) async fn accept_tls(&self) -> TlsStream<TcpStream> {
+        let tcp = self.accept_tcp().await;
         TlsAcceptor::from(self.config.clone()).accept(tcp).await.unwrap()
     }
 
     /// Accepts a connection, says nothing yet.
     pub(super) async fn accept_silently(&self) -> Peer {
-        let mut stream = self.accept_tls().await;
-        let mut preface = [0; 24];
-        stream.read_exact(&mut preface).await.unwrap();
-        assert_eq!(&preface, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        Peer { stream, read: BytesMut::new(), answers_pings: true }
+        Peer::begin(self.accept_tls().await).await.unwrap()
     }
 
     /// Accepts a connection that allows so many streams at first, and makes it stand.
     pub(super) async fn accept(&self, limit: u32) -> Peer {
-        let mut peer = self.accept_silently().await;
+        self.welcome(self.accept_tcp().await, limit).await.unwrap()
+    }
+
+    /// Makes a connection stand; `None` where the gateway closes it before.
+    pub(super) async fn welcome(&self, tcp: TcpStream, limit: u32) -> Option<Peer> {
+        let stream = TlsAcceptor::from(self.config.clone()).accept(tcp).await.ok()?;
+        let mut peer = Peer::begin(stream).await?;
         peer.limit(limit).await;
         // The acknowledgement of our SETTINGS and the first PING; answered on the way.
-        while peer.frame().await.kind != PING {}
-        peer
+        while peer.frame_or_end().await?.kind != PING {}
+        Some(peer)
     }
 
     pub(super) fn route(&self) -> Route {
@@ -177,6 +184,13 @@ impl Frame {
 }
 
 impl Peer {
+    async fn begin(mut stream: TlsStream<TcpStream>) -> Option<Self> {
+        let mut preface = [0; 24];
+        stream.read_exact(&mut preface).await.ok()?;
+        assert_eq!(&preface, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        Some(Self { stream, read: BytesMut::new(), answers_pings: true })
+    }
+
     /// The next frame, after it was acknowledged where that is due.
     pub(super) async fn frame(&mut self) -> Frame {
         self.frame_or_end().await.expect("the gateway closed")
@@ -217,8 +231,10 @@ impl Peer {
         frame.extend([kind, flags]);
         frame.extend(stream.to_be_bytes());
         frame.extend(payload);
-        self.stream.write_all(&frame).await.unwrap();
-        self.stream.flush().await.unwrap();
+        // What the gateway has closed takes no more.
+        if self.stream.write_all(&frame).await.is_ok() {
+            self.stream.flush().await.unwrap_or_default();
+        }
     }
 
     /// SETTINGS_MAX_CONCURRENT_STREAMS.
