@@ -1,6 +1,7 @@
 //! Conversations with literal bytes: what no proper client does, and what needs an injected clock.
 
 use super::*;
+use crate::domain::apns::ApnsReason;
 use crate::simulator::journal::request::RequestVerdict;
 use crate::simulator::peer::{GatewayEnvironment, Peer};
 use crate::simulator::script::fault::{Delay, Fault, StreamFault};
@@ -180,6 +181,17 @@ fn silence_ends_a_connection_or_makes_the_next_byte_fatal() {
     reset.receive(&request(1), at(500));
     assert_eq!(reset.ended(at(500).at), Some(End { ending: Ending::Reset, pause: Duration::ZERO }));
     assert_eq!(reset.notes().counts.http2.not_processed, 1);
+}
+
+#[test]
+fn good_requests_get_another_reason_for_so_long() {
+    let unavailable = "ServiceUnavailable".to_owned();
+    let burst = Http2Fault::Status { reason: unavailable, retry_after: None, answers: None, ms: Some(100) };
+    let mut conversation = conversation([burst.into()], 0);
+    conversation.receive(&request(1), at(99));
+    conversation.receive(&request(3), at(100));
+    let rejected = RequestVerdict::Rejected(ApnsReason::ServiceUnavailable);
+    assert_eq!(verdicts(&mut conversation), [(1, rejected, false), (3, RequestVerdict::Accepted, false)]);
 }
 
 #[test]
