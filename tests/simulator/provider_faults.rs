@@ -185,6 +185,8 @@ async fn an_answer_waits_for_a_further_request_or_never_comes() {
     let mut never = provider.send(good(""), PAYLOAD).await.unwrap();
     provider.push("").await;
     assert!((&mut never).now_or_never().is_none());
+    drop(never);
+    lab.counts(|counts| counts.canceled == 1).await;
     let counts = lab.counts(|counts| counts.requests == 3).await;
     assert_eq!((counts.accepted, counts.unanswered), (3, 1));
 }
