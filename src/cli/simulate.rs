@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::exit::{Exit, Failure};
 use super::output;
@@ -12,6 +12,7 @@ use super::running::{self, StopSignals};
 use crate::clock::Clock;
 use crate::shutdown::Shutdown;
 use crate::simulator::certificates::BUNDLE_ID;
+use crate::simulator::peer::GatewayEnvironment;
 use crate::simulator::{Settings, Simulator};
 
 /// Run Apple's gateways to try things with, without an Apple account
@@ -37,12 +38,23 @@ pub(super) struct Simulate {
     /// Address of the journal and the fault commands
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2199")]
     control: SocketAddr,
+    /// The environment that the gateways play; certificates and keys that are not made for it are refused
+    #[arg(long, value_name = "NAME", default_value = "both")]
+    environment: Environment,
     /// Only count what is received; for measuring
     #[arg(long)]
     count_only: bool,
     /// Makes everything that is chosen by chance the same every time
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
+}
+
+/// What the gateways play.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Environment {
+    Sandbox,
+    Production,
+    Both,
 }
 
 /// Runs the simulator until it is told to stop.
@@ -52,6 +64,11 @@ pub(super) fn run(args: Simulate) -> Result<(), Failure> {
         feedback: args.feedback,
         http2: args.http2,
         control: args.control,
+        environment: match args.environment {
+            Environment::Sandbox => GatewayEnvironment::Development,
+            Environment::Production => GatewayEnvironment::Production,
+            Environment::Both => GatewayEnvironment::Both,
+        },
         count_only: args.count_only,
         seed: args.seed.unwrap_or_default(),
         ..Settings::new(args.dir)

@@ -15,8 +15,8 @@ const PRODUCTION: Oid<'static> = oid!(1.2.840.113635.100.6.3.2);
 const TOPICS: Oid<'static> = oid!(1.2.840.113635.100.6.3.6);
 const UID: Oid<'static> = oid!(0.9.2342.19200300.100.1.1);
 
-/// The environment that the gateway plays. A certificate that is not made for it passes the handshake and is then
-/// closed at once, as Apple did.
+/// The environment that the gateways play. A certificate that is not made for it passes the handshake; then the binary
+/// gateway closes at once, as Apple's did, and the HTTP/2 provider API answers BadCertificateEnvironment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GatewayEnvironment {
     /// The sandbox: extension 1.2.840.113635.100.6.3.1 is needed.

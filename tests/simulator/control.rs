@@ -22,7 +22,7 @@ async fn request(address: SocketAddr, head: &str, body: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-async fn call(lab: &Lab, head: &str, body: &str) -> (u16, Value) {
+pub(crate) async fn call(lab: &Lab, head: &str, body: &str) -> (u16, Value) {
     let (status, body) = request(lab.simulator.control_address(), head, body).await;
     (status, serde_json::from_str(&body).unwrap_or(Value::Null))
 }

@@ -7,6 +7,9 @@ use apnsd::simulator::journal::entry::{Event, Service};
 use apnsd::simulator::journal::request::RequestVerdict;
 use apnsd::simulator::peer::GatewayEnvironment;
 
+use serde_json::json;
+
+use super::control::call;
 use super::lab::{Lab, token};
 use super::provider_lab::{PAYLOAD, good, request};
 
@@ -15,7 +18,7 @@ const ID: &str = "0a1b2c3d-0000-4000-8000-0123456789ab";
 #[tokio::test]
 async fn a_good_request_is_accepted_and_its_id_is_echoed() {
     let lab = Lab::start().await;
-    let mut provider = lab.provider(Some(lab.good())).await;
+    let provider = lab.provider(Some(lab.good())).await;
     let headers = [
         ("apns-topic", "com.example.app"),
         ("apns-id", ID),
@@ -43,7 +46,7 @@ async fn a_good_request_is_accepted_and_its_id_is_echoed() {
 #[tokio::test]
 async fn a_request_without_an_id_gets_one() {
     let lab = Lab::start().await;
-    let mut provider = lab.provider(Some(lab.good())).await;
+    let provider = lab.provider(Some(lab.good())).await;
     let ids = [provider.ask(good(""), PAYLOAD).await.unwrap(), provider.ask(good(""), PAYLOAD).await.unwrap()];
     let ids = ids.map(|answer| answer.header("apns-id").to_owned());
     assert!(ids[0] != ids[1] && ids.iter().all(|id| id.len() == 36), "{ids:?}");
@@ -53,7 +56,7 @@ async fn a_request_without_an_id_gets_one() {
 #[tokio::test]
 async fn a_provider_token_stands_for_a_certificate() {
     let lab = Lab::start().await;
-    let mut provider = lab.provider(None).await;
+    let provider = lab.provider(None).await;
     let told = provider.push("").await;
     assert_eq!(told, (403, "MissingProviderToken".to_owned()));
     let authorization = lab.authorization();
@@ -69,8 +72,41 @@ async fn a_provider_token_stands_for_a_certificate() {
 #[tokio::test]
 async fn the_sandbox_gives_an_id_of_its_delivery_log() {
     let lab = Lab::with(|settings| Settings { environment: GatewayEnvironment::Development, ..settings }).await;
-    let mut provider = lab.provider(Some(lab.good())).await;
+    let provider = lab.provider(Some(lab.good())).await;
     assert_eq!(provider.ask(good(""), PAYLOAD).await.unwrap().header("apns-unique-id").len(), 36);
+}
+
+#[tokio::test]
+async fn the_control_port_shows_requests_counts_and_provider_tokens() {
+    let lab = Lab::start().await;
+    let provider = lab.provider(None).await;
+    let authorization = lab.authorization();
+    let headers = [("apns-topic", "a.b"), ("apns-id", ID), ("authorization", authorization.as_str())];
+    provider.ask(request("bad0", &headers), PAYLOAD).await.unwrap();
+    let (_, journal) = call(&lab, "GET /journal?after=1&limit=1", "").await;
+    let mut entry = journal["entries"][0].clone();
+    entry.as_object_mut().unwrap().remove("at_us");
+    let expected = json!({"seq": 2, "connection": 1, "event": "request", "stream": 1, "apns_id": ID,
+        "token": token("bad0"), "topic": "a.b", "push_type": null, "expiration": null, "priority": null,
+        "collapse_id": null, "payload": "{\"aps\":{}}", "verdict": "rejected", "reason": "BadDeviceToken",
+        "status": 400, "excess": false});
+    assert_eq!(entry, expected);
+    let (_, summary) = call(&lab, "GET /summary", "").await;
+    assert_eq!((&summary["http2"]["rejected"], &summary["packets"]), (&json!(1), &json!(0)));
+    assert_eq!(summary["http2"]["reasons"], json!({"BadDeviceToken": 1}));
+    let taken = &summary["provider_tokens"][0];
+    assert_eq!((&taken["key_id"], &taken["team_id"]), (&json!("SIMULATOR1"), &json!("SIMTEAM001")));
+    assert!(taken["issued_at"].is_i64() && taken["first_used"].as_i64() > Some(1_700_000_000_000), "{taken}");
+}
+
+#[tokio::test]
+async fn faults_are_commands_of_the_control_port() {
+    let lab = Lab::start().await;
+    let command = r#"{"faults": [{"http2": {"status": {"reason": "Shutdown", "answers": 1}}}], "gateway": "http2"}"#;
+    assert_eq!(call(&lab, "POST /script", command).await.0, 200);
+    let provider = lab.provider(Some(lab.good())).await;
+    assert_eq!(provider.push("").await, (503, "Shutdown".to_owned()));
+    assert_eq!(provider.push("").await.0, 200);
 }
 
 #[tokio::test]
@@ -86,7 +122,7 @@ async fn http_1_is_not_spoken() {
 #[tokio::test]
 async fn a_dead_token_is_gone_since_a_time_in_milliseconds() {
     let lab = Lab::start().await;
-    let mut provider = lab.provider(Some(lab.good())).await;
+    let provider = lab.provider(Some(lab.good())).await;
     let before = apnsd::clock::Clock::system().timestamp().as_millis();
     let answer = provider.ask(good("dead"), PAYLOAD).await.unwrap();
     assert_eq!(answer.told(), (410, "Unregistered".to_owned()));
@@ -98,7 +134,7 @@ async fn a_dead_token_is_gone_since_a_time_in_milliseconds() {
 #[tokio::test]
 async fn every_documented_reason_has_a_token() {
     let lab = Lab::start().await;
-    let mut provider = lab.provider(Some(lab.good())).await;
+    let provider = lab.provider(Some(lab.good())).await;
     for (number, reason) in ApnsReason::DOCUMENTED.into_iter().enumerate() {
         let told = provider.push(&format!("ee{number:02}")).await;
         assert_eq!(told, (reason.status(), reason.name().to_owned()));

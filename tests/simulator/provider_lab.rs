@@ -144,12 +144,12 @@ impl Provider {
     }
 
     /// Sends a request and waits for its answer.
-    pub(crate) async fn ask(&mut self, request: Request<()>, body: &[u8]) -> Result<Answer, h2::Error> {
+    pub(crate) async fn ask(&self, request: Request<()>, body: &[u8]) -> Result<Answer, h2::Error> {
         answer(self.send(request, body).await?).await
     }
 
     /// The same with a good request; status and reason of its answer.
-    pub(crate) async fn push(&mut self, prefix: &str) -> (u16, String) {
+    pub(crate) async fn push(&self, prefix: &str) -> (u16, String) {
         self.ask(good(prefix), PAYLOAD).await.unwrap().told()
     }
 

@@ -20,7 +20,6 @@ const PAYLOAD_MAX: usize = 4096;
 const VOIP_PAYLOAD_MAX: usize = 5120;
 
 /// How the client of a connection proves who it is.
-#[derive(Debug)]
 pub(super) enum Authentication {
     /// By the certificate of its handshake.
     Certificate(Peer),
@@ -29,7 +28,6 @@ pub(super) enum Authentication {
 }
 
 /// Judges the requests of one connection.
-#[derive(Debug)]
 pub(super) struct Judge {
     pub(super) authentication: Authentication,
     pub(super) environment: GatewayEnvironment,

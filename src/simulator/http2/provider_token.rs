@@ -101,8 +101,7 @@ struct JsonClaims {
     iat: i64,
 }
 
-/// The provider tokens of one connection.
-#[derive(Debug)]
+/// The provider tokens of one connection. Without `Debug`: it holds one.
 pub(super) struct TokenAuthentication {
     tokens: ProviderTokens,
     environment: GatewayEnvironment,

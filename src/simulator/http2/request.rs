@@ -6,8 +6,9 @@ use crate::simulator::journal::request::{Request, RequestVerdict};
 /// Headers as HPACK gives them.
 pub(super) type Headers = [(Vec<u8>, Vec<u8>)];
 
-/// The headers that matter; others are ignored. Where one comes twice, the first one counts.
-#[derive(Clone, Copy, Debug, Default)]
+/// The headers that matter; others are ignored. Where one comes twice, the first one counts. Without `Debug`: a provider
+/// token is among them.
+#[derive(Clone, Copy, Default)]
 pub(super) struct RequestHeaders<'a> {
     pub(super) method: Option<&'a [u8]>,
     pub(super) path: Option<&'a [u8]>,

@@ -97,6 +97,8 @@ pub struct RequestCounts {
     pub unanswered: u64,
     /// Streams beyond the number that the client had acknowledged.
     pub excess: u64,
+    /// Streams that the client reset, before their request was complete or its answer was.
+    pub canceled: u64,
     /// Answers with an error, by its reason.
     pub reasons: ReasonCounts,
     /// GOAWAY frames sent.
@@ -135,6 +137,7 @@ impl RequestCounts {
         self.not_processed += other.not_processed;
         self.unanswered += other.unanswered;
         self.excess += other.excess;
+        self.canceled += other.canceled;
         self.reasons.add(&other.reasons);
         self.go_aways += other.go_aways;
         self.violations += other.violations;

@@ -231,6 +231,7 @@ impl Conversation {
             }
             Event::Reset { stream, .. } => {
                 self.unanswered.remove(&stream);
+                self.notes.counts.http2.canceled += 1;
             }
             Event::SettingsAcknowledged => self.limit.acknowledged(),
             Event::GoAway { .. } | Event::Ping { .. } | Event::PingAcknowledged { .. } => (),
