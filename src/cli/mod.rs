@@ -17,6 +17,7 @@ mod notify;
 mod output;
 mod provision;
 mod queue;
+mod recipients;
 mod render;
 mod results;
 mod running;

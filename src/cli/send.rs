@@ -7,26 +7,26 @@ use clap::{ArgGroup, Args};
 use super::call::Daemon;
 use super::exit::{Exit, Failure};
 use super::message::{Message, Options};
+use super::recipients::Recipients;
 use super::render::{Columns, cell, items, member, table};
 use crate::config::parse_duration;
 use crate::xmlrpc::value::Value;
 
 /// Send a notification now and show what became of it
 ///
-/// It goes before all that waits. What has no outcome in time stays queued and is delivered like any other.
+/// It goes before all that waits, to at most 1000 tokens. What has no outcome in time stays queued and is delivered like any other.
 #[derive(Debug, Args)]
 #[command(
     group = ArgGroup::new("what").required(true),
     after_help = "Ends with 0 when all were accepted, 5 when one was rejected, 6 when an outcome is not known yet.\n\n\
-        Examples:\n  apnsd send myapp TOKEN --alert Hello\n  apnsd send myapp TOKEN TOKEN --alert Hello --wait 30s"
+        Examples:\n  apnsd send myapp --token TOKEN --alert Hello\n  apnsd send myapp --tokens tokens.txt --alert Hello --wait 30s"
 )]
 pub(super) struct Send {
     /// The name that the app was provisioned under
     #[arg(value_name = "APP")]
     app_id: String,
-    /// Device tokens, at most 1000
-    #[arg(value_name = "TOKEN", required = true)]
-    tokens: Vec<String>,
+    #[command(flatten)]
+    recipients: Recipients,
     #[command(flatten)]
     message: Message,
     #[command(flatten)]
@@ -44,7 +44,7 @@ pub(super) fn run(args: &Send) -> Result<(), Failure> {
     options.push(("timeout".into(), Value::Double(args.wait.as_secs_f64())));
     let params = vec![
         Value::string(args.app_id.as_str()),
-        Value::Array(args.tokens.iter().map(|token| Value::string(token.as_str())).collect()),
+        Value::Array(args.recipients.tokens()?.into_iter().map(Value::string).collect()),
         args.message.to_value(),
         Value::Struct(options),
     ];

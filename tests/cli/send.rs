@@ -11,7 +11,8 @@ fn row(token: &str, outcome: &str, more: &[(&str, &str)]) -> String {
 #[test]
 fn a_send_asks_for_outcomes_and_shows_them() {
     let answer = array(&[row("aa", "accepted", &[("id", "1-2")]), row("bb", "presumed", &[("id", "1-3")])]);
-    let (printed, asked) = ask(&["send", "myapp", "aa", "bb", "--alert", "Hi", "--wait", "2500ms"], &answer);
+    let (printed, asked) =
+        ask(&["send", "myapp", "--token", "aa", "--token", "bb", "--alert", "Hi", "--wait", "2500ms"], &answer);
     assert_eq!(
         printed,
         "\
@@ -39,7 +40,8 @@ fn the_exit_code_says_the_worst_of_the_outcomes() {
         (vec![row("aa", "repeated", &[])], 6),
     ] {
         let daemon = Daemon::answering(&array(&rows));
-        let output = apnsd(&["send", "myapp", "aa", "--alert", "Hi"]).env("APNSD_URL", &daemon.url).output().unwrap();
+        let output =
+            apnsd(&["send", "myapp", "--token", "aa", "--alert", "Hi"]).env("APNSD_URL", &daemon.url).output().unwrap();
         daemon.request();
         assert_eq!((output.status.code(), stderr(&output)), (Some(code), ""), "{rows:?}");
         assert_eq!(stdout(&output).contains("bb     rejected  InvalidToken       8"), rows.contains(&rejected));
@@ -56,12 +58,12 @@ fn a_send_to_the_simulator_is_accepted_and_a_dry_run_has_no_effect() {
     assert!(said.starts_with("notifications  1\npayloads       1\npayload bytes  25\n"), "{said}");
     assert!(world.done(&["queue"]).contains("myapp         0"), "nothing waits");
 
-    let said = world.done(&["send", "myapp", &token, "--alert", "Hello"]);
+    let said = world.done(&["send", "myapp", "--token", &token, "--alert", "Hello"]);
     assert!(said.contains(&format!("{token}  accepted  ")), "{said}");
     let bad = format!("bad8{}", "0".repeat(60));
-    let output = world.run(&["send", "myapp", &token, &bad, "--alert", "Hello", "--json"]);
+    let output = world.run(&["send", "myapp", "--token", &token, "--token", &bad, "--alert", "Hello", "--json"]);
     assert_eq!((output.status.code(), stderr(&output)), (Some(5), ""));
     let rows: serde_json::Value = serde_json::from_str(stdout(&output)).unwrap();
     assert_eq!((&rows[0]["outcome"], &rows[1]["outcome"]), (&"accepted".into(), &"rejected".into()));
-    assert_eq!((&rows[1]["status"], &rows[1]["reason"]), (&8.into(), &"InvalidToken".into()));
+    assert_eq!((&rows[1]["status"], &rows[1]["reason"]), (&400.into(), &"BadDeviceToken".into()));
 }
