@@ -54,6 +54,7 @@ impl Http2Gateway {
                 connection.delivered();
                 self.redial.delivered();
                 self.is_key_unrelated = false;
+                self.is_token_doubted = false;
             }
             Consequence::ServerError => {
                 if connection.failed() {
@@ -69,7 +70,15 @@ impl Http2Gateway {
         }
     }
 
+    /// A token is never used for as long as an hour: a new connection may take it all the same. If the next one says the
+    /// same, it is renewed out of turn; if that one is called expired too, the clock is the reason.
     fn token_expired(&mut self, index: usize, token: u64, now: Instant) {
+        if !self.connections[index].is_serving() {
+            return;
+        }
+        if !std::mem::replace(&mut self.is_token_doubted, true) {
+            return self.replace(index, "it calls the provider token expired", now);
+        }
         let renewal = match &*self.credentials {
             Credentials::ProviderKey(key) => Some(self.tokens.expired(key, token, self.clock.timestamp())),
             Credentials::Certificate(_) => None,

@@ -87,6 +87,8 @@ pub struct Http2Gateway {
     is_unproven: bool,
     /// Whether a connection was replaced because of the key that it began with, and nothing was delivered since.
     is_key_unrelated: bool,
+    /// Whether one was replaced because it called the provider token expired, and nothing was delivered since.
+    is_token_doubted: bool,
     /// When the log last said that the provider token changes too often.
     token_warned_at: Option<Instant>,
     /// Unknown reasons that the log has named.
@@ -136,6 +138,7 @@ impl Http2Gateway {
             is_full: false,
             is_unproven: false,
             is_key_unrelated: false,
+            is_token_doubted: false,
             token_warned_at: None,
             unheard: BTreeSet::new(),
         })

@@ -164,7 +164,7 @@ async fn retiring_waits_for_answers_and_says_goodbye() {
 }
 
 #[tokio::test]
-async fn an_expired_provider_token_costs_nothing_once_and_then_the_clock_is_suspected() {
+async fn a_token_called_expired_is_tried_once_more_then_renewed_and_then_the_clock_is_suspected() {
     let server = Server::start().await;
     let mut gateway = server.gateway();
     let mut peer = proven(&server, &mut gateway, 100).await;
@@ -187,6 +187,18 @@ async fn an_expired_provider_token_costs_nothing_once_and_then_the_clock_is_susp
     assert_eq!(settled_rows.collect::<Vec<_>>(), [(0, NOT_PROCESSED), (1, NOT_PROCESSED)]);
     let streams = sent(&mut gateway, &mut other, 1).await;
     quietly(&mut gateway, other.refuse(streams[0], ApnsReason::ExpiredProviderToken)).await;
+    assert_eq!(settled(&mut gateway, 1).await, [NOT_PROCESSED]);
+    let (_, cause) = closed(&mut gateway).await;
+    assert!(matches!(cause, CloseCause::Unreachable(_)), "{cause}");
+
+    gateway.connect();
+    let mut events = Vec::new();
+    let mut third = beside(&mut gateway, &mut events, server.accept(100)).await;
+    while gateway.room() == 0 {
+        events.push(next(&mut gateway).await);
+    }
+    let streams = sent(&mut gateway, &mut third, 1).await;
+    quietly(&mut gateway, third.refuse(streams[0], ApnsReason::ExpiredProviderToken)).await;
     assert_eq!(settled(&mut gateway, 1).await, [NOT_PROCESSED]);
     let (_, cause) = closed(&mut gateway).await;
     assert_eq!(cause, CloseCause::Error(Reason::Apns(ApnsReason::ExpiredProviderToken)));
