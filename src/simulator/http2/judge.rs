@@ -66,6 +66,14 @@ impl Judge {
         }
     }
 
+    /// The last request was answered with ExpiredProviderToken, be it as a fault.
+    pub(super) fn expired_token(&self) {
+        match &self.authentication {
+            Authentication::Certificate(_) => (),
+            Authentication::Token(tokens) => tokens.expired(),
+        }
+    }
+
     /// Whether the client may send to the topic that it names. The push type, if there is one.
     fn check_credentials<'a>(
         &mut self,

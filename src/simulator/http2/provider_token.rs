@@ -2,8 +2,8 @@
 //!
 //! Source: "Establishing a token-based connection to APNs". A token is good for an hour from its `iat`; a key changes its
 //! token no sooner than every 20 minutes, counted over all connections; a connection belongs to one team, and to the key
-//! that it began with and those related to it. Two tokens of one key with the same `iat` are one token, and going back
-//! to one that was in use before is no change.
+//! that it began with and those related to it. Two tokens of one key with the same `iat` are one token, going back to one
+//! that was in use before is no change, and a token that was called expired, be it as a fault, may be changed at once.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -38,6 +38,8 @@ pub struct ProviderTokenUse {
     /// When it was taken for the first time, by the simulator's wall clock; Unix milliseconds in JSON.
     #[serde(serialize_with = "milliseconds")]
     pub first_used: Timestamp,
+    /// It was answered with ExpiredProviderToken: by its age, or as a fault.
+    pub expired: bool,
 }
 
 /// The tokens that were taken, of all connections. Clones share them.
@@ -62,7 +64,7 @@ impl ProviderTokens {
     fn take(&self, claims: &Claims<'_>, now: Timestamp) -> Result<(), ApnsReason> {
         let mut taken = self.lock();
         let mut of_key = taken.iter().rev().filter(|used| used.key_id == claims.key.key_id).peekable();
-        let latest = of_key.peek().map(|used| used.first_used);
+        let latest = of_key.peek().filter(|used| !used.expired).map(|used| used.first_used);
         if of_key.any(|used| used.issued_at == claims.issued_at) {
             return Ok(());
         }
@@ -73,8 +75,19 @@ impl ProviderTokens {
             taken.remove(0);
         }
         let ProviderKeyFile { key_id, team_id, .. } = *claims.key;
-        taken.push(ProviderTokenUse { key_id, team_id, issued_at: claims.issued_at, first_used: now });
+        let issued_at = claims.issued_at;
+        taken.push(ProviderTokenUse { key_id, team_id, issued_at, first_used: now, expired: false });
         Ok(())
+    }
+
+    /// A token was called expired.
+    fn expire(&self, verified: &Verified) {
+        let mut taken = self.lock();
+        let is_it =
+            |used: &&mut ProviderTokenUse| used.key_id == verified.key_id && used.issued_at == verified.issued_at;
+        if let Some(used) = taken.iter_mut().rev().find(is_it) {
+            used.expired = true;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<ProviderTokenUse>> {
@@ -107,8 +120,14 @@ pub(super) struct TokenAuthentication {
     environment: GatewayEnvironment,
     /// The key that the connection began with.
     key: Option<&'static str>,
-    /// The last header that was verified, and the `iat` of its token: verifying takes longer than all else.
-    verified: Option<(Vec<u8>, i64)>,
+    verified: Option<Verified>,
+}
+
+/// The last token that was verified; verifying takes longer than all else.
+struct Verified {
+    header: Vec<u8>,
+    key_id: &'static str,
+    issued_at: i64,
 }
 
 impl TokenAuthentication {
@@ -120,10 +139,8 @@ impl TokenAuthentication {
     /// Whether a request with this `authorization` header may go on.
     pub(super) fn check(&mut self, authorization: Option<&[u8]>, now: Timestamp) -> Result<(), ApnsReason> {
         let header = authorization.ok_or(ApnsReason::MissingProviderToken)?;
-        if let Some((verified, issued_at)) = &self.verified
-            && verified == header
-        {
-            return check_age(*issued_at, now);
+        if let Some(verified) = self.verified.as_ref().filter(|verified| verified.header == header) {
+            return check_age(verified.issued_at, now);
         }
         let certificates = Arc::clone(&self.tokens.certificates);
         let claims = bearer(header).and_then(|token| verify(token, &certificates)).ok_or(INVALID)?;
@@ -140,9 +157,17 @@ impl TokenAuthentication {
             }
         }
         self.tokens.take(&claims, now)?;
-        self.key.get_or_insert(claims.key.key_id);
-        self.verified = Some((header.to_owned(), claims.issued_at));
+        let Claims { key: ProviderKeyFile { key_id, .. }, issued_at } = claims;
+        self.key.get_or_insert(key_id);
+        self.verified = Some(Verified { header: header.to_owned(), key_id, issued_at });
         Ok(())
+    }
+
+    /// The last request was answered with ExpiredProviderToken.
+    pub(super) fn expired(&self) {
+        if let Some(verified) = &self.verified {
+            self.tokens.expire(verified);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Conversation, Life, Now};
 use crate::clock::Instant;
-use crate::domain::apns::{IdSeed, NotificationId};
+use crate::domain::apns::{ApnsReason, IdSeed, NotificationId};
 use crate::simulator::http2::answer::{Answer, Delivery};
 use crate::simulator::http2::request::{Headers, RequestHeaders};
 use crate::simulator::http2::session::Response;
@@ -76,6 +76,9 @@ impl Conversation {
         }
         let (answered, retry_after) = self.behavior.verdict(rule.verdict(), now.at);
         self.limit.answered(answered.is_ok());
+        if answered == Err(ApnsReason::ExpiredProviderToken) {
+            self.judge.expired_token();
+        }
         let verdict = match answered {
             Ok(()) if rule == DeviceRule::Lose => RequestVerdict::Lost,
             Ok(()) => RequestVerdict::Accepted,

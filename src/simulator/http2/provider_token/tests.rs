@@ -88,6 +88,19 @@ fn a_key_changes_its_token_every_20_minutes_at_most_whatever_the_connection() {
 }
 
 #[test]
+fn a_token_that_was_called_expired_may_be_changed_at_once() {
+    let apple = Apple::new();
+    let mut connection = apple.connection();
+    let token = |issued| apple.header("SIMULATOR1", issued);
+    assert_eq!(check(&mut connection, &token(0), 0), Ok(()));
+    connection.expired();
+    let mut other = apple.connection();
+    assert_eq!(check(&mut other, &token(1), 1), Ok(()));
+    assert_eq!(check(&mut other, &token(2), 2), Err(ApnsReason::TooManyProviderTokenUpdates));
+    assert_eq!(apple.tokens.taken().iter().map(|used| used.expired).collect::<Vec<_>>(), [true, false]);
+}
+
+#[test]
 fn signing_the_same_claims_again_makes_no_other_token() {
     let apple = Apple::new();
     let (one, other) = (apple.header("SIMULATOR1", 0), apple.header("SIMULATOR1", 0));
