@@ -17,7 +17,7 @@ const BEFORE: usize = 200;
 const DURING: usize = 1000;
 const AFTER: usize = 300;
 /// So many worlds at a time: most of each is waiting.
-const TOGETHER: usize = 4;
+const TOGETHER: usize = 8;
 /// How long a fault lasts.
 const LASTS: Duration = Duration::from_secs(2);
 

@@ -1,4 +1,5 @@
-//! `apnsd.send`: callers who wait for outcomes, over the binary gateway, which says nothing for success.
+//! `apnsd.send`: callers who wait for outcomes, over the binary gateway, which says nothing for success, and over the
+//! provider API, which answers each notification.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -221,7 +222,40 @@ async fn a_dry_run_has_the_same_faults_and_no_effect() {
     let answer = call("apnsd.validate", good).await.unwrap();
     let numbers = ["notifications", "payloads", "payload_bytes"].map(|name| member(&answer, name).clone());
     assert_eq!(numbers, [Value::Int(2), Value::Int(1), Value::Int(22)]);
-    assert_eq!((text(&answer, "protocol"), text(&answer, "environment")), ("binary".into(), "sandbox".into()));
+    assert_eq!((text(&answer, "protocol"), text(&answer, "environment")), ("binary".into(), "sandbox-binary".into()));
     let status = world.client.call("apnsd.status", vec![Value::string(APP)]).await.unwrap();
     assert_eq!(member(&status, "accepted"), &Value::Int(0));
+}
+
+/// The provider API takes what waits one by one; who waits for an outcome is not behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_the_provider_api_each_is_answered_with_its_own_outcome() {
+    let world = World::over_http2(|_| ()).await;
+    world.provision(&world.simulator.certificates().good.pem).await.unwrap();
+    world.wait_until_state("connected").await;
+    world.faults(
+        r#"{"faults": [{"http2": {"streams": {"limits": [1]}}}, {"http2": {"answer": {"how": {"delay": {"fixed_ms": 5}}}}}],
+            "connections": "open"}"#,
+    );
+    let bulk: Vec<String> = (0..50_000).map(|number| token("bb", number)).collect();
+    world.notify(&bulk).await.unwrap();
+
+    let tokens = [token("aa", 1), token("bad8", 2), token("dead", 3), token("ee28", 4)];
+    let rows = send(&world, &tokens, &[("timeout", Value::Int(20))]).await.unwrap();
+    assert_eq!(outcomes(&rows), ["accepted", "rejected", "rejected", "queued"]);
+    let told =
+        |row: &Value<'static>| (text(row, "reason"), member(row, "status").clone(), member(row, "retry").clone());
+    let expected = |reason: &str, status, retry| (reason.to_owned(), Value::Int(status), Value::Boolean(retry));
+    assert_eq!(told(&rows[1]), expected("BadDeviceToken", 400, false));
+    assert_eq!(told(&rows[2]), expected("Unregistered", 410, false));
+    assert_eq!(told(&rows[3]), expected("TooManyRequests", 429, true));
+    assert!(matches!(member(&rows[2], "timestamp"), Value::DateTime(_)));
+    let requests = world.requests();
+    assert!(requests.len() < 25_000, "the others wait all the while: {}", requests.len());
+    for (row, token) in rows.iter().zip(&tokens) {
+        let of_token = requests
+            .iter()
+            .find(|request| request.token.as_deref().map(apnsd::domain::token::token_hex).as_ref() == Some(token));
+        assert_eq!(of_token.unwrap().apns_id, text(row, "id"), "the id is Apple's too");
+    }
 }
