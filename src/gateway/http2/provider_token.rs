@@ -1,6 +1,6 @@
 //! Provider tokens: one per key and team, shared by every app and connection that uses it.
 //!
-//! When a token is renewed is decided by [`Issue`], which is pure. Apple wants a change at most every 20 minutes and at
+//! When a token is renewed is decided by `Issue`, which is pure. Apple wants a change at most every 20 minutes and at
 //! least every 60, over all of a key's connections ("Establishing a token-based connection to APNs"). `iat` is rounded
 //! down to half hours, so that several daemons with one key agree. Tokens are secret: they are never shown.
 
