@@ -35,6 +35,7 @@ pub(crate) struct Site {
     address: SocketAddr,
     gateway: SocketAddr,
     feedback: SocketAddr,
+    provider_api: SocketAddr,
     keys: Vec<(String, String)>,
     gateways: Shutdown,
     dir: TempDir,
@@ -52,6 +53,7 @@ impl Site {
             address: free_address(),
             gateway: free_address(),
             feedback: free_address(),
+            provider_api: free_address(),
             keys: Vec::new(),
             gateways: Shutdown::new(),
             dir,
@@ -92,6 +94,7 @@ impl Site {
         let settings = Settings {
             binary: self.gateway,
             feedback: self.feedback,
+            http2: self.provider_api,
             control: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             journal_memory: JOURNAL_MEMORY,
             ..Settings::new(&self.certificates.dir)
