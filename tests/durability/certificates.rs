@@ -38,7 +38,7 @@ async fn a_certificate_replaced_20_times_under_load_loses_nothing_and_each_conne
     let replace = async |number: usize| {
         let pem = &pems[number % 2];
         let asked = site.clock.now();
-        site.provision_with(&Site::app(0), pem).await.unwrap();
+        site.provision_with(0, pem, &[]).await.unwrap();
         Replacement { asked, answered: site.clock.now(), fingerprint: fingerprint(pem) }
     };
 
