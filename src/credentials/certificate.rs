@@ -140,10 +140,10 @@ pub(crate) fn facts(certificate: &[u8]) -> Result<CertificateFacts, CredentialsE
     if topics.is_empty() {
         topics.extend(uid.clone());
     }
-    let common_name = subject.iter_common_name().find_map(|name| name.as_str().ok()).map(str::to_owned);
-    let team = subject.iter_organizational_unit().find_map(|unit| unit.as_str().ok()).map(str::to_owned);
+    let common_name = subject.iter_common_name().find_map(|name| name.as_str().ok()).map(shown);
+    let team = subject.iter_organizational_unit().find_map(|unit| unit.as_str().ok()).map(shown);
     Ok(CertificateFacts {
-        subject: common_name.unwrap_or_else(|| subject.to_string()),
+        subject: common_name.unwrap_or_else(|| shown(&subject.to_string())),
         uid,
         topics,
         team,
@@ -156,12 +156,17 @@ pub(crate) fn facts(certificate: &[u8]) -> Result<CertificateFacts, CredentialsE
 
 fn attribute(name: &X509Name<'_>, oid: &Oid<'_>) -> Option<String> {
     let mut attributes = name.iter_attributes().filter(|attribute| attribute.attr_type() == oid);
-    attributes.find_map(|attribute| attribute.as_str().ok()).map(str::to_owned)
+    attributes.find_map(|attribute| attribute.as_str().ok()).map(shown)
+}
+
+/// What a certificate says, without anything that could forge a line of a log.
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// A sequence of topics, each followed by a sequence of its kinds; whatever is not a topic is passed over.
 fn topics(der: &[u8]) -> Vec<String> {
     let Ok((_, list)) = Sequence::from_der(der) else { return Vec::new() };
     let items: Vec<Any<'_>> = list.der_sequence_of::<Any<'_>, _>().unwrap_or_default();
-    items.into_iter().filter_map(|item| Utf8String::try_from(item).ok()).map(|topic| topic.string()).collect()
+    items.into_iter().filter_map(|item| Utf8String::try_from(item).ok()).map(|topic| shown(&topic.string())).collect()
 }

@@ -95,6 +95,22 @@ fn without_a_list_of_topics_the_uid_is_the_topic() {
 }
 
 #[test]
+fn a_certificate_cannot_forge_a_line_of_a_log() {
+    let mut params = params(&[(TOPICS, b"\x30\x0b\x0c\x02c\x0a\x30\x05\x0c\x03app")]);
+    params.distinguished_name.push(DnType::CommonName, "push\nERROR forged \u{1b}[31m");
+    params.distinguished_name.push(DnType::CustomDnType(vec![0, 9, 2342, 19200300, 100, 1, 1]), "com\r\n.x");
+    params.distinguished_name.push(DnType::OrganizationalUnitName, "TE\u{1}AM");
+    let key = KeyPair::generate().unwrap();
+    let pem = params.self_signed(&key).unwrap().pem() + &key.serialize_pem();
+    let credentials = parse(pem.as_bytes()).unwrap();
+    let certificate = credentials.certificate().unwrap();
+    assert_eq!(certificate.subject, "pushERROR forged [31m");
+    assert_eq!(certificate.uid.as_deref(), Some("com.x"));
+    assert_eq!(certificate.team.as_deref(), Some("TEAM"));
+    assert_eq!(certificate.topics, ["c"]);
+}
+
+#[test]
 fn every_form_of_key_is_read() {
     for name in ["rsa-pkcs8.pem", "rsa-pkcs1.pem", "ec-sec1.pem", "openssl-pkcs12.pem"] {
         let credentials = parse(&file(name)).unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -7,11 +7,12 @@ use std::time::Duration;
 use apnsd::clock::Instant;
 use apnsd::domain::token::token_hex;
 use apnsd::simulator::journal::Journal;
-use apnsd::simulator::journal::entry::{Entry, Event, Notification, Service, Verdict};
+use apnsd::simulator::journal::entry::{Entry, Event, Service, Verdict};
+use apnsd::simulator::journal::request::{Request, RequestVerdict};
 
 use crate::ledger::{Fate, Ledger, Row};
 use crate::process::Kill;
-use crate::site::Site;
+use crate::site::{Site, Way};
 
 /// What a daemon has handed to the kernel reaches the gateway within this time, whatever becomes of the daemon.
 const ON_THE_WAY: Duration = Duration::from_secs(10);
@@ -25,6 +26,8 @@ const PAGE: usize = 50_000;
 pub(crate) struct Arrival {
     pub(crate) at: Instant,
     pub(crate) connection: u64,
+    /// Over HTTP/2: its `apns-id`.
+    id: Option<u128>,
 }
 
 /// A connection to the gateway.
@@ -46,7 +49,9 @@ pub(crate) struct Evidence {
     pub(crate) order: Vec<u32>,
     /// Connections for notifications.
     pub(crate) openings: Vec<Opening>,
-    /// What the gateway accepted and nobody has sent, or not so.
+    /// Whose each `apns-id` is.
+    ids: HashMap<u128, u32>,
+    /// What the gateway accepted and nobody has sent, or not so; and what no client may do.
     pub(crate) strange: Vec<String>,
 }
 
@@ -59,6 +64,8 @@ pub(crate) struct Findings {
     pub(crate) unasked: Vec<String>,
     /// Accepted by the gateway more than once.
     pub(crate) twice: Vec<(u32, Vec<Arrival>)>,
+    /// Those of them that did not keep their `apns-id`.
+    renamed: Vec<(u32, Vec<Arrival>)>,
     figures: Figures,
 }
 
@@ -99,6 +106,7 @@ impl Evidence {
             arrivals: HashMap::new(),
             order: Vec::new(),
             openings: Vec::new(),
+            ids: HashMap::new(),
             strange: Vec::new(),
         }
     }
@@ -120,20 +128,38 @@ impl Evidence {
         let Entry { at, connection, event, .. } = entry;
         match event {
             Event::Notification(notification) if notification.verdict == Verdict::Accepted => {
-                match number_of(&notification) {
-                    Some(number) => {
-                        self.arrivals.entry(number).or_default().push(Arrival { at, connection });
-                        self.order.push(number);
-                    }
-                    None => self.strange.push(format!("{notification:?}")),
-                }
+                let number = number_of(notification.token.as_deref(), notification.payload.as_deref());
+                self.accept(number, Arrival { at, connection, id: None }, &notification);
             }
-            Event::Opened { service: Service::Gateway, fingerprint, .. } => {
+            Event::Request(request) if request.excess => self.strange.push(format!("beyond the limit: {request:?}")),
+            Event::Request(request) if request.verdict == RequestVerdict::Accepted => {
+                self.accept_request(at, connection, &request)
+            }
+            Event::Violation { what } => self.strange.push(what),
+            Event::Opened { service: Service::Gateway | Service::Http2, fingerprint, .. } => {
                 self.openings.push(Opening { at, fingerprint });
             }
-            Event::Opened { .. } | Event::Refused { .. } | Event::Notification(_) => (),
-            Event::Answered { .. } | Event::Feedback { .. } | Event::Closed { .. } => (),
-            Event::Request(_) | Event::GoAway { .. } | Event::Violation { .. } => (),
+            Event::Opened { .. } | Event::Refused { .. } | Event::Notification(_) | Event::Request(_) => (),
+            Event::Answered { .. } | Event::Feedback { .. } | Event::Closed { .. } | Event::GoAway { .. } => (),
+        }
+    }
+
+    fn accept_request(&mut self, at: Instant, connection: u64, request: &Request) {
+        let number = number_of(request.token.as_deref(), request.payload.as_deref());
+        let id = u128::from_str_radix(&request.apns_id.replace('-', ""), 16).expect("the simulator checks it");
+        let owner = number.map(|number| *self.ids.entry(id).or_insert(number));
+        let number = number.filter(|_| owner == number);
+        self.accept(number, Arrival { at, connection, id: Some(id) }, request);
+    }
+
+    /// Enters something accepted: a row of ours, or something strange.
+    fn accept(&mut self, number: Option<u32>, arrival: Arrival, what: &impl Debug) {
+        match number {
+            Some(number) => {
+                self.arrivals.entry(number).or_default().push(arrival);
+                self.order.push(number);
+            }
+            None => self.strange.push(format!("{what:?}")),
         }
     }
 
@@ -145,7 +171,10 @@ impl Evidence {
 
     /// Waits for what is still on the way, then holds everything against the books. The daemon's queues are empty.
     pub(crate) async fn hold_against(&mut self, ledger: &Ledger, site: &Site, apps: usize) -> Findings {
-        let (rejected, wrongly) = judge(&site.rejections(apps).await);
+        let (mut rejected, mut wrongly) = (HashSet::new(), Vec::new());
+        for app in 0..apps {
+            judge(site.way(app), &site.rejections(app).await, &mut rejected, &mut wrongly);
+        }
         let deadline = site.clock.now() + ON_THE_WAY;
         loop {
             self.read();
@@ -177,13 +206,15 @@ impl Evidence {
         let mut twice: Vec<(u32, Vec<Arrival>)> =
             self.arrivals.iter().filter(|(_, all)| all.len() > 1).map(|(number, all)| (*number, all.clone())).collect();
         twice.sort_by_key(|(number, _)| *number);
+        let keeps_id = |all: &[Arrival]| all.windows(2).all(|pair| pair[0].id == pair[1].id);
+        let renamed = twice.iter().filter(|(_, all)| !keeps_id(all)).cloned().collect();
         let figures = Figures {
             answered_ok: lines.iter().filter(|line| line.fate == Fate::Accepted).count(),
             delivered: self.arrivals.len(),
             rejected: rejected.len(),
             copies: self.order.len() - self.arrivals.len(),
         };
-        Findings { lost, unasked, twice, figures }
+        Findings { lost, unasked, twice, renamed, figures }
     }
 }
 
@@ -192,6 +223,7 @@ impl Findings {
     pub(crate) fn assert_nothing_lost(&self) {
         assert_none("notifications were answered OK and are lost", &self.lost);
         assert_none("things were sent that nobody asked for", &self.unasked);
+        assert_none("notifications were sent again with another apns-id", &self.renamed);
     }
 
     /// The same, and each was sent once.
@@ -239,9 +271,9 @@ pub(crate) fn assert_none<T: Debug>(what: &str, found: &[T]) {
 }
 
 /// The row of a notification, if it is one of ours and says what it should.
-fn number_of(notification: &Notification) -> Option<u32> {
-    let number = number_in(&token_hex(notification.token.as_deref()?), false)?;
-    let payload = str::from_utf8(notification.payload.as_deref()?).ok()?;
+fn number_of(token: Option<&[u8]>, payload: Option<&[u8]>) -> Option<u32> {
+    let number = number_in(&token_hex(token?), false)?;
+    let payload = str::from_utf8(payload?).ok()?;
     let text = payload.strip_prefix("{\"aps\":{\"alert\":\"")?.strip_suffix("\"}}")?;
     (text == "to all" || text.trim_end_matches('x') == number.to_string()).then_some(number)
 }
@@ -252,20 +284,12 @@ fn number_in(token: &str, bad: bool) -> Option<u32> {
     (Row { number, bad }.token() == token).then_some(number)
 }
 
-/// Numbers of bad rows that were rejected for it, and all other rejections in words.
-fn judge(rejections: &[(String, String)]) -> (HashSet<u32>, Vec<String>) {
-    let (mut rejected, mut wrongly) = (HashSet::new(), Vec::new());
-    for rejection in rejections {
-        match bad_row(rejection) {
-            Ok(number) => drop(rejected.insert(number)),
-            Err(words) => wrongly.push(words),
+/// Sorts an app's rejections: numbers of bad rows that were rejected for it, and all others in words.
+fn judge(way: Way, rejections: &[(String, String)], rejected: &mut HashSet<u32>, wrongly: &mut Vec<String>) {
+    for (token, reason) in rejections {
+        match number_in(token, true).filter(|_| reason == way.bad_token()) {
+            Some(number) => drop(rejected.insert(number)),
+            None => wrongly.push(format!("{token} was rejected: {reason}")),
         }
     }
-    (rejected, wrongly)
-}
-
-/// A rejection as it should be: the row of a bad token, rejected for that. Anything else in words.
-fn bad_row((token, reason): &(String, String)) -> Result<u32, String> {
-    let number = number_in(token, true).filter(|_| reason == "InvalidToken");
-    number.ok_or_else(|| format!("{token} was rejected: {reason}"))
 }

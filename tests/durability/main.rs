@@ -1,5 +1,5 @@
 //! What "accepted" is worth: the real daemon as a process of its own, killed, stopped, filled up and damaged, between
-//! callers over HTTP and a simulated gateway that remembers everything.
+//! callers over HTTP and a simulated gateway, binary or HTTP/2, that remembers everything.
 //!
 //! `cargo test --test durability -- --nocapture` shows one line of figures for each test. Variables change the runs:
 //!

@@ -60,9 +60,18 @@ impl Daemon {
 
     /// SIGTERM, and waits for the end.
     pub(crate) async fn terminate(self) -> Ended {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("-TERM");
         self.ended().await
+    }
+
+    /// SIGHUP: it looks at its configuration and at credential files.
+    pub(crate) fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     /// Waits for its end.

@@ -23,6 +23,38 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Entries of a million notifications and more.
 const JOURNAL_MEMORY: usize = 2 << 30;
 
+/// How an app reaches its gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The binary gateway.
+    Binary,
+    /// The HTTP/2 provider API, with a certificate.
+    Certificate,
+    /// The HTTP/2 provider API, with a key that signs provider tokens.
+    Key,
+}
+
+/// Apps over HTTP/2, every other with a key.
+pub(crate) const HTTP2: &[Way] = &[Way::Certificate, Way::Key];
+
+impl Way {
+    /// Name of the environment that leads there.
+    fn environment(self) -> &'static str {
+        match self {
+            Self::Binary => "sandbox-binary",
+            Self::Certificate | Self::Key => "sandbox",
+        }
+    }
+
+    /// Why a bad token is rejected there.
+    pub(crate) fn bad_token(self) -> &'static str {
+        match self {
+            Self::Binary => "InvalidToken",
+            Self::Certificate | Self::Key => "BadDeviceToken",
+        }
+    }
+}
+
 /// A machine with a daemon on it. Its daemons come and go.
 #[derive(Debug)]
 pub(crate) struct Site {
@@ -32,6 +64,8 @@ pub(crate) struct Site {
     pub(crate) state_dir: PathBuf,
     /// What stands before the daemon's own command line.
     pub(crate) wrapper: Vec<String>,
+    /// Of the apps, in turn.
+    ways: &'static [Way],
     address: SocketAddr,
     gateway: SocketAddr,
     feedback: SocketAddr,
@@ -50,6 +84,7 @@ impl Site {
             certificates,
             state_dir: dir.path().join("state"),
             wrapper: Vec::new(),
+            ways: &[Way::Binary],
             address: free_address(),
             gateway: free_address(),
             feedback: free_address(),
@@ -59,6 +94,12 @@ impl Site {
             dir,
         };
         site.with("delivery.settle_after", "500ms").with("shutdown.deadline", "20s").with("store.min_free", "1MiB")
+    }
+
+    /// With apps that go other ways than over the binary gateway, in turn.
+    pub(crate) fn over(mut self, ways: &'static [Way]) -> Self {
+        self.ways = ways;
+        self
     }
 
     /// With a key of the configuration.
@@ -87,6 +128,11 @@ impl Site {
     /// The name of an app.
     pub(crate) fn app(number: usize) -> String {
         format!("app-{number}")
+    }
+
+    /// The way of an app.
+    pub(crate) fn way(&self, number: usize) -> Way {
+        self.ways[number % self.ways.len()]
     }
 
     /// Opens the gateway, which is closed until then.
@@ -145,10 +191,14 @@ impl Site {
     }
 
     fn config(&self) -> String {
+        let Self { state_dir, gateway, feedback, provider_api, .. } = self;
+        let ca = &self.certificates.ca.path;
         format!(
-            "state_dir = {:?}\n\n[environments.sandbox]\ngateway = \"binary://{}\"\nfeedback = \"binary://{}\"\n\
-             ca = {:?}\n",
-            self.state_dir, self.gateway, self.feedback, self.certificates.ca.path
+            "state_dir = {state_dir:?}\n\n[provision]\ncertificate_dirs = [{:?}]\n\n\
+             [environments.sandbox]\ngateway = \"https://{provider_api}\"\nca = {ca:?}\n\n\
+             [environments.sandbox-binary]\ngateway = \"binary://{gateway}\"\nfeedback = \"binary://{feedback}\"\n\
+             ca = {ca:?}\n",
+            self.dir()
         )
     }
 
@@ -156,19 +206,37 @@ impl Site {
         Client::new(&format!("http://{}", self.address), PATIENCE).unwrap()
     }
 
-    /// Provisions apps 0 to `count`, each with a certificate of its own.
+    /// Provisions apps 0 to `count`: each with a certificate of its own, or all with one key.
     pub(crate) async fn provision(&self, count: usize) {
         for number in 0..count {
-            let pem = self.certificates.issue(&format!("com.example.{number}")).unwrap();
-            self.provision_with(&Self::app(number), &pem).await.unwrap();
+            let bundle_id = format!("com.example.{number}");
+            match self.way(number) {
+                Way::Binary | Way::Certificate => {
+                    let pem = self.certificates.issue(&bundle_id).unwrap();
+                    self.provision_with(number, &pem, &[]).await.unwrap();
+                }
+                Way::Key => {
+                    let key = &self.certificates.provider_keys.good;
+                    let options = [("key_id", key.key_id), ("team_id", key.team_id), ("topic", &bundle_id)];
+                    self.provision_with(number, &key.file.pem, &options).await.unwrap();
+                }
+            }
         }
     }
 
-    /// Provisions an app with a certificate, whatever it had.
-    pub(crate) async fn provision_with(&self, app: &str, pem: &str) -> Result<(), ClientError> {
-        let options = Value::Struct(vec![("force".into(), Value::Boolean(true))]);
-        let [app, pem, environment] = [app, pem, "sandbox"].map(|text| Value::string(text.to_owned()));
-        self.client().call("provision", vec![app, pem, environment, Value::Int(15), options]).await.map(drop)
+    /// Provisions an app with these credentials, or with those in a file, whatever it had.
+    pub(crate) async fn provision_with(
+        &self,
+        number: usize,
+        credentials: &str,
+        options: &[(&'static str, &str)],
+    ) -> Result<(), ClientError> {
+        let string = |text: &str| Value::string(text.to_owned());
+        let options = options.iter().map(|(name, text)| ((*name).into(), string(text)));
+        let options = options.chain([("force".into(), Value::Boolean(true))]).collect();
+        let [app, environment] = [&Self::app(number), self.way(number).environment()].map(string);
+        let arguments = vec![app, string(credentials), environment, Value::Int(15), Value::Struct(options)];
+        self.client().call("provision", arguments).await.map(drop)
     }
 
     /// Waits until apps 0 to `count` have neither waiting nor unsettled notifications.
@@ -191,23 +259,20 @@ impl Site {
         }
     }
 
-    /// All rejections of apps 0 to `count`: token in hex, and reason.
-    pub(crate) async fn rejections(&self, count: usize) -> Vec<(String, String)> {
+    /// All rejections of an app: token in hex, and reason.
+    pub(crate) async fn rejections(&self, number: usize) -> Vec<(String, String)> {
         let mut all = Vec::new();
-        for number in 0..count {
-            let mut cursor = "0".to_owned();
-            loop {
-                let arguments = vec![Value::string(Self::app(number)), Value::string(cursor.clone())];
-                let page = self.client().call("apnsd.rejections", arguments).await.unwrap();
-                let Value::Array(entries) = member(&page, "rejections") else { panic!("{page:?}") };
-                if entries.is_empty() {
-                    break;
-                }
-                all.extend(entries.iter().map(|entry| (text(entry, "token"), text(entry, "reason"))));
-                cursor = text(&page, "cursor");
+        let mut cursor = "0".to_owned();
+        loop {
+            let arguments = vec![Value::string(Self::app(number)), Value::string(cursor.clone())];
+            let page = self.client().call("apnsd.rejections", arguments).await.unwrap();
+            let Value::Array(entries) = member(&page, "rejections") else { panic!("{page:?}") };
+            if entries.is_empty() {
+                return all;
             }
+            all.extend(entries.iter().map(|entry| (text(entry, "token"), text(entry, "reason"))));
+            cursor = text(&page, "cursor");
         }
-        all
     }
 }
 

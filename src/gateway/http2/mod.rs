@@ -19,7 +19,7 @@ mod pool;
 pub mod provider_token;
 mod redial;
 mod request;
-mod response;
+pub mod response;
 mod streams;
 mod unsent;
 mod wire;

@@ -22,26 +22,29 @@ const SHOWN_MAX: usize = 64;
 
 /// An answer as it arrived.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Answer<'a> {
-    pub(super) status: u16,
-    pub(super) headers: &'a HeaderMap,
-    pub(super) body: &'a [u8],
+pub struct Answer<'a> {
+    /// HTTP status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// Its body, JSON where it is right.
+    pub body: &'a [u8],
     /// Whether the request carried the app's own topic as it is.
-    pub(super) is_plain_topic: bool,
+    pub is_plain_topic: bool,
 }
 
 /// What an answer means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub struct Verdict {
     /// For the row.
-    pub(super) outcome: Outcome,
+    pub outcome: Outcome,
     /// For everything else.
-    pub(super) consequence: Consequence,
+    pub consequence: Consequence,
 }
 
 /// What follows from an answer beyond its row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Consequence {
+pub enum Consequence {
     /// Nothing.
     Nothing,
     /// The connection works.
@@ -63,7 +66,7 @@ pub(super) enum Consequence {
 }
 
 /// Reads an answer.
-pub(super) fn read(answer: Answer<'_>, now: Timestamp) -> Verdict {
+pub fn read(answer: Answer<'_>, now: Timestamp) -> Verdict {
     if answer.status == 200 {
         return Verdict { outcome: Outcome::Accepted, consequence: Consequence::Delivered };
     }
