@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::{AppSection, Config};
 use crate::delivery::Delivery;
 use crate::domain::feedback::Cursor;
+use crate::gateway::http2::provider_token::ProviderTokens;
 use crate::listener::address::LocalAddress;
 use crate::listener::bind::{BindError, Listeners};
 use crate::queue::Queue;
@@ -19,7 +20,7 @@ use crate::service::PushService;
 use crate::service::request::{Provision, ProvisionOptions};
 use crate::shutdown::Shutdown;
 use crate::store::{Durability, Kind, OpenError, Store, StoreError};
-use crate::{listener, queue, rpc, service, store, telemetry};
+use crate::{gateway, listener, queue, rpc, service, store, telemetry};
 
 /// A running daemon.
 #[derive(Debug)]
@@ -69,7 +70,8 @@ impl Daemon {
         let (intake, work) = (Shutdown::new(), Shutdown::new());
         let store = open_store(config, &clock).await?;
         let queue = Queue::new(store.clone(), queue_settings(config), clock.clone());
-        let gateway = config.delivery.gateway.clone().into();
+        let provider_tokens = provider_tokens(config);
+        let gateway = gateway::Shared { settings: config.delivery.gateway.clone(), provider_tokens };
         let delivery = Delivery {
             gateway,
             unknown: config.delivery.unknown,
@@ -222,6 +224,14 @@ fn accepted_means(config: &Config) -> &'static str {
         (Kind::Sqlite, Durability::None) => {
             "handed to the disk; it survives the death of this process, but power loss may damage the store"
         }
+    }
+}
+
+/// Provider tokens, whose times outlive the process where anything does.
+fn provider_tokens(config: &Config) -> ProviderTokens {
+    match config.store.kind {
+        Kind::Sqlite => ProviderTokens::kept_in(config.state_dir.join("apnsd.provider-tokens")),
+        Kind::Memory => ProviderTokens::default(),
     }
 }
 

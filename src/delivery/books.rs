@@ -64,13 +64,14 @@ pub(super) struct Origin {
 pub(super) enum News {
     /// Rows were delivered, or would have been if their tokens were not dead.
     Delivered,
-    /// So many rows in a row were rejected by the gateway for a reason.
+    /// So many rows in a row were rejected by the gateway for a reason, or given up.
     Rejected(Reason, u64),
 }
 
 /// What follows from a set of outcomes.
 #[derive(Default)]
 struct Verdicts {
+    news: Vec<News>,
     delivered: Vec<Span>,
     rejected: Vec<(Span, Reason)>,
     /// Rows, also among `rejected`, whose tokens are dead, and since when.
@@ -124,16 +125,10 @@ impl Books {
 
     /// Enters outcomes.
     pub(super) async fn enter(&self, settled: Vec<Settled>, origin: &Origin) -> Vec<News> {
-        let mut news = Vec::new();
         let mut verdicts = Verdicts::default();
         for Settled { span, outcome } in settled {
             if let Outcome::Unregistered { since, .. } = &outcome {
                 self.watches.note_dead(&span, *since);
-            }
-            match &outcome {
-                Outcome::Accepted | Outcome::Presumed | Outcome::Unregistered { .. } => news.push(News::Delivered),
-                Outcome::Rejected(reason) => news.push(News::Rejected(*reason, u64::from(span.len()))),
-                Outcome::Expired | Outcome::Retry(_) => (),
             }
             verdicts.add(span, outcome, origin.instead, self.policy);
         }
@@ -146,7 +141,7 @@ impl Books {
         self.reject(verdicts.rejected).await;
         self.defer(verdicts.deferred).await;
         self.queue.give_back(verdicts.returned);
-        news
+        verdicts.news
     }
 
     /// Enters corrected outcomes of rows that were settled as presumed. Only the
@@ -333,8 +328,9 @@ impl Verdicts {
         let retry = match outcome {
             Outcome::Accepted => return self.deliver(span, Logged::Accepted),
             Outcome::Presumed => return self.deliver(span, Logged::Presumed),
-            Outcome::Rejected(reason) => return self.rejected.push((span, reason)),
+            Outcome::Rejected(reason) => return self.reject(span, reason),
             Outcome::Unregistered { reason, since } => {
+                self.news.push(News::Delivered);
                 self.dead.push((span.clone(), since));
                 return self.rejected.push((span, reason));
             }
@@ -342,12 +338,15 @@ impl Verdicts {
             Outcome::Retry(retry) => retry,
         };
         let next = retry::next(span.tries, &retry, policy, fastrand::f64());
-        if let (Some(reason), _) | (None, Next::Reject(reason)) = (instead, next) {
+        if let Some(reason) = instead {
             return self.rejected.push((span, reason));
+        }
+        if let Next::Reject(reason) = next {
+            return self.reject(span, reason);
         }
         match retry {
             Retry::NotProcessed => (),
-            Retry::Unknown { .. } => self.logged.push((span.clone(), Logged::Unknown)),
+            Retry::Unknown { .. } | Retry::Unanswered => self.logged.push((span.clone(), Logged::Unknown)),
             Retry::Transient { reason, .. } => self.logged.push((span.clone(), Logged::Retried(reason))),
         }
         match next {
@@ -357,7 +356,13 @@ impl Verdicts {
         }
     }
 
+    fn reject(&mut self, span: Span, reason: Reason) {
+        self.news.push(News::Rejected(reason, u64::from(span.len())));
+        self.rejected.push((span, reason));
+    }
+
     fn deliver(&mut self, span: Span, outcome: Logged) {
+        self.news.push(News::Delivered);
         self.logged.push((span.clone(), outcome));
         self.delivered.push(span);
     }

@@ -401,10 +401,11 @@ impl Worker {
         is_shutdown && !queue.is_durable() && !self.state.is_paused() && queue.depth().waiting > 0
     }
 
-    /// Closes the gateway as planned, once, and after it has sent what it holds where that is still wanted.
+    /// Closes the gateway as planned, once. What it has not sent yet is sent first where it would be lost.
     fn retire_to_end(&mut self, now: Instant) -> Option<Instant> {
         self.express.retire();
-        let sends = matches!(self.ending, Some(Ending::Shutdown)) && !self.state.is_paused();
+        let is_shutdown = matches!(self.ending, Some(Ending::Shutdown));
+        let sends = is_shutdown && !self.books.queue.is_durable() && !self.state.is_paused();
         if sends && self.gateway.is_connected() && self.gateway.has_unsent() && !self.state.is_retiring() {
             return Some(now + SENT_LOOK);
         }
@@ -492,7 +493,7 @@ fn was_answered(settled: &[Settled]) -> bool {
     settled.iter().any(|settled| match settled.outcome {
         Outcome::Accepted | Outcome::Presumed | Outcome::Rejected(_) | Outcome::Unregistered { .. } => true,
         Outcome::Retry(Retry::Transient { .. }) => true,
-        Outcome::Expired | Outcome::Retry(Retry::NotProcessed | Retry::Unknown { .. }) => false,
+        Outcome::Expired | Outcome::Retry(Retry::NotProcessed | Retry::Unknown { .. } | Retry::Unanswered) => false,
     })
 }
 

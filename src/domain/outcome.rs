@@ -43,11 +43,14 @@ pub struct Settled {
 pub enum Retry {
     /// Certainly not processed: the front of the queue, in order; no attempt.
     NotProcessed,
-    /// Sent and never answered: an attempt whose result is not known.
+    /// Binary gateway: sent and never answered, an attempt whose result is not known.
     Unknown {
         /// The row was alone on the wire when the connection was closed without a word.
         alone: bool,
     },
+    /// HTTP/2: sent and never answered, an attempt whose result is not known. Nothing tells which row is to blame, if any
+    /// is, so that all are tried later each time.
+    Unanswered,
     /// The provider answered with an error that may pass: an attempt.
     Transient {
         /// The provider's word for it.

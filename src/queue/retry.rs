@@ -22,6 +22,11 @@ const BINARY_DELAYS: [Duration; 4] =
 /// The same for the HTTP/2 provider API: first on a new connection, then as Apple advises, after 15 minutes in the end.
 const APNS_DELAYS: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(900)];
+/// The same for what it never answered: once more at once, in case the connection was to blame.
+const UNANSWERED_DELAYS: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(900)];
+/// No provider's `Retry-After` makes a wait shorter.
+const DELAY_MIN: Duration = Duration::from_secs(1);
 /// Share of such a wait by which it is shortened or lengthened at random.
 const JITTER: f64 = 0.2;
 
@@ -51,12 +56,22 @@ pub struct Policy {
 pub fn next(tries: Tries, retry: &Retry, policy: Policy, random: f64) -> Next {
     match retry {
         Retry::NotProcessed => Next::AtOnce(tries),
-        Retry::Unknown { alone } => {
-            let unknown = tries.unknown.saturating_add(1);
-            if policy.unknown == Unknown::Reject || unknown > policy.attempts_max {
-                return Next::Reject(Reason::AttemptsExhausted);
+        Retry::Unknown { .. } | Retry::Unanswered
+            if policy.unknown == Unknown::Reject || tries.unknown >= policy.attempts_max =>
+        {
+            Next::Reject(Reason::AttemptsExhausted)
+        }
+        Retry::Unknown { alone } => Next::AtOnce(Tries {
+            unknown: tries.unknown + 1,
+            alone: tries.alone.saturating_add(u8::from(*alone)),
+            ..tries
+        }),
+        Retry::Unanswered => {
+            let again = Tries { unknown: tries.unknown + 1, ..tries };
+            match tries.unknown.checked_sub(1) {
+                None => Next::AtOnce(again),
+                Some(earlier) => Next::After(again, delay(&UNANSWERED_DELAYS, earlier, random)),
             }
-            Next::AtOnce(Tries { unknown, alone: tries.alone.saturating_add(u8::from(*alone)), ..tries })
         }
         Retry::Transient { reason, after } => {
             let transient = tries.transient.saturating_add(1);
@@ -65,11 +80,16 @@ pub fn next(tries: Tries, retry: &Retry, policy: Policy, random: f64) -> Next {
                 _ if transient >= policy.attempts_max => return Next::Reject(*reason),
                 _ => BINARY_DELAYS,
             };
-            let delay = delays[usize::from(transient - 1).min(delays.len() - 1)];
-            let jittered = delay.mul_f64(1.0 - JITTER + 2.0 * JITTER * random.clamp(0.0, 1.0));
-            Next::After(Tries { transient, ..tries }, after.unwrap_or(jittered))
+            let own = delay(&delays, transient - 1, random);
+            Next::After(Tries { transient, ..tries }, after.map_or(own, |after| after.max(DELAY_MIN)))
         }
     }
+}
+
+/// The wait before the next attempt after so many earlier ones, shortened or lengthened at random.
+fn delay(delays: &[Duration], earlier: u8, random: f64) -> Duration {
+    let delay = delays[usize::from(earlier).min(delays.len() - 1)];
+    delay.mul_f64(1.0 - JITTER + 2.0 * JITTER * random.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -148,6 +168,35 @@ mod tests {
         assert_eq!(unknown, Next::Reject(Reason::AttemptsExhausted));
         let tries = Tries::default();
         assert_eq!(next(tries, &Retry::NotProcessed, at_most_once, EVEN), Next::AtOnce(tries));
+    }
+
+    #[test]
+    fn what_the_provider_api_never_answers_is_tried_at_once_then_later_each_time_and_given_up_in_the_end() {
+        let mut tries = Tries::default();
+        let mut waits = Vec::new();
+        let end = loop {
+            match next(tries, &Retry::Unanswered, POLICY, EVEN) {
+                Next::AtOnce(again) => {
+                    waits.push(0);
+                    tries = again;
+                }
+                Next::After(again, wait) => {
+                    waits.push(wait.as_secs());
+                    tries = again;
+                }
+                end @ Next::Reject(_) => break end,
+            }
+        };
+        assert_eq!(waits, [0, 1, 60, 300, 900]);
+        assert_eq!(end, Next::Reject(Reason::AttemptsExhausted));
+    }
+
+    #[test]
+    fn no_provider_has_a_row_sent_again_and_again_without_a_wait() {
+        let reason = Reason::Apns(ApnsReason::TooManyRequests);
+        let retry = Retry::Transient { reason, after: Some(Duration::ZERO) };
+        let Next::After(_, wait) = next(Tries::default(), &retry, POLICY, EVEN) else { panic!("not deferred") };
+        assert_eq!(wait, Duration::from_secs(1));
     }
 
     #[test]

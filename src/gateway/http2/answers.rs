@@ -37,7 +37,7 @@ impl Http2Gateway {
                 End::NotProcessed => Outcome::Retry(Retry::NotProcessed),
                 End::Unknown => {
                     self.is_unproven = true;
-                    Outcome::Retry(Retry::Unknown { alone: false })
+                    Outcome::Retry(Retry::Unanswered)
                 }
             };
             self.outcomes.push(sent.row, outcome);

@@ -21,6 +21,7 @@ mod redial;
 mod request;
 pub mod response;
 mod streams;
+mod token_times;
 mod unsent;
 mod wire;
 

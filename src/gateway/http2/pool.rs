@@ -149,7 +149,7 @@ impl Http2Gateway {
             self.is_unproven = true;
         }
         for sent in lost {
-            self.outcomes.push(sent.row, Outcome::Retry(Retry::Unknown { alone: false }));
+            self.outcomes.push(sent.row, Outcome::Retry(Retry::Unanswered));
         }
         let cause = cause_of(&connection, end, now);
         match &mut self.state {

@@ -6,13 +6,16 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
+use tracing::warn;
 
+use super::token_times;
 use crate::credentials::provider_key::{ProviderKey, SignError};
 use crate::domain::time::Timestamp;
 
@@ -25,8 +28,16 @@ const AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// The provider tokens of a process. Cheap to clone; clones share the same tokens.
 #[derive(Clone, Default)]
-pub struct ProviderTokens {
-    by_key: Arc<Mutex<HashMap<[u8; 32], Issued>>>,
+pub struct ProviderTokens(Arc<Mutex<Keys>>);
+
+/// What is known of each key, by its fingerprint.
+#[derive(Default)]
+struct Keys {
+    issued: HashMap<[u8; 32], Issued>,
+    /// Of the process before this one.
+    earlier: HashMap<[u8; 32], Issue>,
+    /// Where times are kept for the process after this one.
+    file: Option<PathBuf>,
 }
 
 /// A token as requests carry it.
@@ -53,23 +64,39 @@ struct Issued {
 }
 
 impl ProviderTokens {
+    /// Tokens whose times are kept in a file, so that a restart changes none: Apple counts changes. A file that cannot be
+    /// read or written is said in the log, and does no other harm.
+    pub fn kept_in(file: PathBuf) -> Self {
+        let earlier = token_times::read(&file).unwrap_or_else(|error| {
+            warn!("the times of provider tokens cannot be read from {}: {error}", file.display());
+            HashMap::new()
+        });
+        Self(Arc::new(Mutex::new(Keys { issued: HashMap::new(), earlier, file: Some(file) })))
+    }
+
     /// The key's token to use now. Fails where the system has no randomness.
     pub(super) fn token(&self, key: &ProviderKey, now: Timestamp) -> Result<ProviderToken, SignError> {
-        let mut by_key = self.lock();
-        let previous = by_key.get(&key.fingerprint);
+        let mut keys = self.lock();
+        let previous = keys.issued.get(&key.fingerprint);
         if let Some(issued) = previous.filter(|issued| issued.issue.is_kept(now)) {
             return Ok(issued.token.clone());
         }
-        let issue = Issue::after(previous.map(|issued| &issued.issue), now);
+        let earlier = previous.map(|issued| &issued.issue).or_else(|| keys.earlier.get(&key.fingerprint));
+        let issue = match earlier {
+            // The same token, but for its signature.
+            Some(earlier) if earlier.is_kept(now) => earlier.clone(),
+            earlier => Issue::after(earlier, now),
+        };
         let number = previous.map_or(0, |issued| issued.token.number + 1);
         let token = ProviderToken { authorization: sign(key, issue.iat)?, number };
-        by_key.insert(key.fingerprint, Issued { issue, token: token.clone() });
+        keys.issued.insert(key.fingerprint, Issued { issue, token: token.clone() });
+        keys.keep(now);
         Ok(token)
     }
 
     /// The provider called the key's token with this number expired.
     pub(super) fn expired(&self, key: &ProviderKey, number: u64, now: Timestamp) -> Expired {
-        match self.lock().get_mut(&key.fingerprint) {
+        match self.lock().issued.get_mut(&key.fingerprint) {
             Some(issued) if issued.token.number == number => issued.issue.expire(now),
             // Another request has found out before.
             Some(_) | None => Expired::Renewed,
@@ -77,27 +104,40 @@ impl ProviderTokens {
     }
 
     /// A panic while it was held cannot have left half an entry.
-    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Issued>> {
-        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Keys> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keys {
+    /// Writes the times of all tokens that may still be in use.
+    fn keep(&mut self, now: Timestamp) {
+        self.earlier.retain(|_, issue| issue.is_kept(now));
+        let Some(file) = &self.file else { return };
+        let issued = self.issued.iter().map(|(key, issued)| (key, &issued.issue));
+        let earlier = self.earlier.iter().filter(|(key, _)| !self.issued.contains_key(*key));
+        if let Err(error) = token_times::write(file, issued.chain(earlier)) {
+            warn!("the times of provider tokens cannot be written to {}: {error}", file.display());
+        }
     }
 }
 
 impl fmt::Debug for ProviderTokens {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("ProviderTokens").field("keys", &self.lock().len()).finish_non_exhaustive()
+        formatter.debug_struct("ProviderTokens").field("keys", &self.lock().issued.len()).finish_non_exhaustive()
     }
 }
 
 /// When a token was issued, and how long it is used. Pure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Issue {
+pub(super) struct Issue {
     /// What the token says.
-    iat: Timestamp,
-    first_used: Timestamp,
+    pub(super) iat: Timestamp,
+    pub(super) first_used: Timestamp,
     /// The provider called it expired.
-    is_expired: bool,
+    pub(super) is_expired: bool,
     /// When a token was last renewed out of turn, because the one before was called expired.
-    forced_at: Option<Timestamp>,
+    pub(super) forced_at: Option<Timestamp>,
 }
 
 impl Issue {
@@ -241,6 +281,37 @@ mod tests {
         assert_eq!(tokens.expired(&key, second.number, at(13)), Expired::ClockSuspected);
         assert_eq!(tokens.token(&key, at(13)).unwrap().number, second.number);
         assert_eq!(tokens.expired(&key, second.number, at(31)), Expired::Renewed);
+    }
+
+    #[test]
+    fn a_restart_is_no_reason_for_another_token() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("times");
+        let (key, _) = provider_key();
+        let start = || ProviderTokens::kept_in(file.clone());
+        let at = |seconds| Timestamp::from_secs(1_800_000_000 + seconds);
+        let first = start().token(&key, at(30 * MINUTE - 9)).unwrap();
+        assert_eq!(iat(&start().token(&key, at(30 * MINUTE + 3)).unwrap()), iat(&first), "a new half hour");
+        let later = start().token(&key, at(50 * MINUTE)).unwrap();
+        assert_eq!(iat(&later), at(30 * MINUTE).as_secs());
+        std::fs::write(&file, "nonsense").unwrap();
+        assert_eq!(iat(&start().token(&key, at(51 * MINUTE)).unwrap()), at(30 * MINUTE).as_secs());
+    }
+
+    #[test]
+    fn a_token_that_was_renewed_out_of_turn_survives_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let start = || ProviderTokens::kept_in(directory.path().join("times"));
+        let (key, _) = provider_key();
+        let at = |minute| Timestamp::from_secs(1_800_000_000 + minute * MINUTE);
+        let tokens = start();
+        let first = tokens.token(&key, at(10)).unwrap();
+        assert_eq!(tokens.expired(&key, first.number, at(11)), Expired::Renewed);
+        tokens.token(&key, at(11)).unwrap();
+        let tokens = start();
+        let again = tokens.token(&key, at(12)).unwrap();
+        assert_eq!(iat(&again), at(11).as_secs());
+        assert_eq!(tokens.expired(&key, again.number, at(12)), Expired::ClockSuspected);
     }
 
     #[test]

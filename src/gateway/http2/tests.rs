@@ -127,6 +127,6 @@ fn transient(reason: ApnsReason) -> Outcome {
 }
 
 const NOT_PROCESSED: Outcome = Outcome::Retry(Retry::NotProcessed);
-const UNKNOWN: Outcome = Outcome::Retry(Retry::Unknown { alone: false });
+const UNKNOWN: Outcome = Outcome::Retry(Retry::Unanswered);
 const CANCEL: u32 = 8;
 const REFUSED_STREAM: u32 = 7;

@@ -80,7 +80,7 @@ fn show(settled: &[Settled]) -> Vec<String> {
             Outcome::Rejected(reason) | Outcome::Unregistered { reason, .. } => format!("rejected: {}", reason.name()),
             Outcome::Retry(Retry::NotProcessed) => "not processed".to_owned(),
             Outcome::Retry(Retry::Unknown { alone: true }) => "unknown, alone".to_owned(),
-            Outcome::Retry(Retry::Unknown { alone: false }) => "unknown".to_owned(),
+            Outcome::Retry(Retry::Unknown { alone: false } | Retry::Unanswered) => "unknown".to_owned(),
             Outcome::Retry(Retry::Transient { reason, after }) => format!("transient: {} {after:?}", reason.name()),
             Outcome::Expired => "expired".to_owned(),
         };
