@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::apns::ApnsReason;
 use crate::domain::batch::Tries;
 use crate::domain::outcome::{Reason, Retry};
 
@@ -22,6 +23,14 @@ const BINARY_DELAYS: [Duration; 4] =
 /// The same for the HTTP/2 provider API: first on a new connection, then as Apple advises, after 15 minutes in the end.
 const APNS_DELAYS: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(900)];
+/// The same for answers that ask for another connection: the first asks for nothing else.
+const ELSEWHERE_DELAYS: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_secs(1),
+    Duration::from_secs(60),
+    Duration::from_secs(300),
+    Duration::from_secs(900),
+];
 /// Share of such a wait by which it is shortened or lengthened at random.
 const JITTER: f64 = 0.2;
 
@@ -61,11 +70,15 @@ pub fn next(tries: Tries, retry: &Retry, policy: Policy, random: f64) -> Next {
         Retry::Transient { reason, after } => {
             let transient = tries.transient.saturating_add(1);
             let delays = match reason {
-                Reason::Apns(_) => APNS_DELAYS,
+                Reason::Apns(ApnsReason::IdleTimeout | ApnsReason::Shutdown) => &ELSEWHERE_DELAYS[..],
+                Reason::Apns(_) => &APNS_DELAYS,
                 _ if transient >= policy.attempts_max => return Next::Reject(*reason),
-                _ => BINARY_DELAYS,
+                _ => &BINARY_DELAYS,
             };
             let delay = delays[usize::from(transient - 1).min(delays.len() - 1)];
+            if delay.is_zero() && after.is_none() {
+                return Next::AtOnce(Tries { transient, ..tries });
+            }
             let jittered = delay.mul_f64(1.0 - JITTER + 2.0 * JITTER * random.clamp(0.0, 1.0));
             Next::After(Tries { transient, ..tries }, after.unwrap_or(jittered))
         }
@@ -75,7 +88,6 @@ pub fn next(tries: Tries, retry: &Retry, policy: Policy, random: f64) -> Next {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::apns::ApnsReason;
 
     const POLICY: Policy = Policy { attempts_max: 5, unknown: Unknown::Resend };
     /// Neither shorter nor longer.
@@ -129,6 +141,21 @@ mod tests {
         }
         assert_eq!(waits[..6], [1, 60, 300, 900, 900, 900]);
         assert_eq!(waits.last(), Some(&900));
+    }
+
+    #[test]
+    fn what_wants_another_connection_gets_it_at_once_and_then_waits_longer_each_time() {
+        for reason in [ApnsReason::IdleTimeout, ApnsReason::Shutdown] {
+            let retry = Retry::Transient { reason: Reason::Apns(reason), after: None };
+            let mut tries = Tries { transient: 1, ..Tries::default() };
+            assert_eq!(next(Tries::default(), &retry, POLICY, EVEN), Next::AtOnce(tries));
+            let waits = [1, 2, 3, 4, 5].map(|_| {
+                let Next::After(next, wait) = next(tries, &retry, POLICY, EVEN) else { panic!("not deferred") };
+                tries = next;
+                wait.as_secs()
+            });
+            assert_eq!(waits, [1, 60, 300, 900, 900]);
+        }
     }
 
     #[test]

@@ -243,20 +243,31 @@ async fn a_second_connection_takes_what_the_first_has_no_room_for() {
 
 #[tokio::test]
 async fn a_server_that_wants_another_connection_gets_one() {
-    let table = [
-        (ApnsReason::ServiceUnavailable, transient(ApnsReason::ServiceUnavailable)),
-        (ApnsReason::IdleTimeout, NOT_PROCESSED),
-        (ApnsReason::Shutdown, NOT_PROCESSED),
-    ];
-    for (reason, outcome) in table {
+    for reason in [ApnsReason::ServiceUnavailable, ApnsReason::IdleTimeout, ApnsReason::Shutdown] {
         let server = Server::start().await;
         let mut gateway = server.gateway();
         let mut peer = proven(&server, &mut gateway, 100).await;
         let streams = sent(&mut gateway, &mut peer, 1).await;
         quietly(&mut gateway, peer.refuse(streams[0], reason)).await;
-        assert_eq!(settled(&mut gateway, 1).await, [outcome]);
+        assert_eq!(settled(&mut gateway, 1).await, [transient(reason)]);
         assert_eq!((gateway.room(), gateway.is_connected()), (0, true));
         quietly(&mut gateway, server.accept(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_delivered_nothing_ends_for_what_the_gateway_answered() {
+    for reason in [ApnsReason::ServiceUnavailable, ApnsReason::IdleTimeout, ApnsReason::Shutdown] {
+        let server = Server::start().await;
+        let mut gateway = server.gateway();
+        let mut peer = connected(&server, &mut gateway, 100).await;
+        let streams = sent(&mut gateway, &mut peer, 1).await;
+        quietly(&mut gateway, peer.refuse(streams[0], reason)).await;
+        assert_eq!(settled(&mut gateway, 1).await, [transient(reason)]);
+        let (_, cause) = closed(&mut gateway).await;
+        let words =
+            format!("https://{}: the gateway answered {reason}, and nothing was delivered before", server.address());
+        assert_eq!(cause, CloseCause::Unreachable(words));
     }
 }
 
