@@ -209,6 +209,8 @@ impl Worker {
                 info!(app = %self.books.app, environment = %self.environment(), %peer, "connected");
                 self.state.connected(self.books.clock.now());
             }
+            // The gateway has said why in the log.
+            Event::Reconnecting { cause } => self.state.reconnecting(cause),
             Event::Room => (),
             Event::Settled(settled) => self.enter(settled).await,
             Event::Closed(closed) => self.on_closed(closed).await,
@@ -233,7 +235,8 @@ impl Worker {
         let origin = Origin { source: self.origin.source.clone(), instead: self.express.instead() };
         match event {
             Event::Connected { .. } => self.express.connected(),
-            Event::Room => (),
+            // Only a gateway that needs no second connection does so.
+            Event::Reconnecting { .. } | Event::Room => (),
             Event::Settled(settled) => self.enter_from(settled, &origin).await,
             Event::Closed(closed) => {
                 self.enter_from(closed.settled, &origin).await;
@@ -297,6 +300,7 @@ impl Worker {
             }
             Command::Resume(done) => {
                 self.state.resume(self.books.clock.now());
+                self.gateway.hurry();
                 done
             }
         };
@@ -329,7 +333,7 @@ impl Worker {
                 self.take_over(replacement, false).await;
             }
             // Nothing was sent on it.
-            Event::Room | Event::Settled(_) => self.candidate = Some(replacement),
+            Event::Reconnecting { .. } | Event::Room | Event::Settled(_) => self.candidate = Some(replacement),
         }
     }
 
@@ -366,7 +370,7 @@ impl Worker {
     async fn on_draining(&mut self, event: Event) {
         let Some(draining) = &self.draining else { return };
         match event {
-            Event::Connected { .. } | Event::Room => (),
+            Event::Connected { .. } | Event::Reconnecting { .. } | Event::Room => (),
             Event::Settled(settled) => drop(self.books.enter(settled, &draining.origin).await),
             Event::Closed(closed) => {
                 let origin = draining.origin.clone();
