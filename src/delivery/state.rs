@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::domain::outcome::{Blame, Reason};
-use crate::gateway::CloseCause;
+use crate::gateway::{CloseCause, alert};
 
 /// Shortest time between two connection attempts of one app: at most 25 a second.
 const CONNECT_SPACING: Duration = Duration::from_millis(40);
@@ -222,7 +222,8 @@ impl State {
         match cause {
             CloseCause::Unreachable(text) | CloseCause::Untrusted(text) => self.back_off(text.clone(), now, random),
             CloseCause::Refused(alert) => {
-                self.pause_for(format!("the gateway refused the certificate: {alert}"), now);
+                let advice = alert::advice(alert);
+                self.pause_for(format!("the gateway refused the certificate: {alert}: {advice}"), now);
             }
             CloseCause::Error(reason) if reason.blame() == Blame::App => {
                 self.pause_for(format!("the gateway refuses this app: {reason}. {}", reason.advice()), now);

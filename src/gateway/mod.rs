@@ -4,6 +4,7 @@
 //! there is [`Gateway::room`], and [`Gateway::event`] for what comes back. A gateway takes rows only while it is
 //! connected; [`Event::Closed`] returns every row that has no outcome yet.
 
+pub mod alert;
 pub mod binary;
 pub mod http2;
 pub mod probe;

@@ -7,8 +7,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Jitter that changes nothing.
 const MIDDLE: f64 = 0.5;
 
-const REFUSED: &str = "the gateway refused the certificate: certificate expired (tried again every 5 minutes, and at \
-                       once on `apnsd resume`)";
+const REFUSED: &str = "the gateway refused the certificate: certificate expired: renew it in Apple's developer account \
+                       (tried again every 5 minutes, and at once on `apnsd resume`)";
 
 fn at(millis: u64) -> Instant {
     Instant::from_start(Duration::from_millis(millis))
@@ -244,6 +244,19 @@ fn a_gateway_that_shuts_down_is_called_again_at_once_only_if_it_answered_anythin
         state.connected(at(now));
         closed(&mut state, CloseCause::Shutdown, true, at(now));
         assert_eq!(state.step(at(now), true), Step::Wait(Some(at(until))));
+    }
+}
+
+#[test]
+fn credentials_of_the_other_environment_are_called_by_what_they_are() {
+    let table = [
+        (ApnsReason::BadCertificateEnvironment, "The certificate is for the other environment"),
+        (ApnsReason::BadEnvironmentKeyIdInToken, "The key is for the other environment"),
+    ];
+    for (reason, words) in table {
+        let mut state = connected();
+        closed(&mut state, CloseCause::Error(Reason::Apns(reason)), true, at(5));
+        assert!(state.cause().contains(words), "{}", state.cause());
     }
 }
 
