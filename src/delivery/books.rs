@@ -66,6 +66,8 @@ pub(super) enum News {
     Delivered,
     /// So many rows in a row were rejected by the gateway for a reason.
     Rejected(Reason, u64),
+    /// So many rows in a row are put off for a reason that may pass.
+    PutOff(Reason, u64),
 }
 
 /// What follows from a set of outcomes.
@@ -133,7 +135,10 @@ impl Books {
             match &outcome {
                 Outcome::Accepted | Outcome::Presumed | Outcome::Unregistered { .. } => news.push(News::Delivered),
                 Outcome::Rejected(reason) => news.push(News::Rejected(*reason, u64::from(span.len()))),
-                Outcome::Expired | Outcome::Retry(_) => (),
+                Outcome::Retry(Retry::Transient { reason, .. }) => {
+                    news.push(News::PutOff(*reason, u64::from(span.len())));
+                }
+                Outcome::Expired | Outcome::Retry(Retry::NotProcessed | Retry::Unknown { .. }) => (),
             }
             verdicts.add(span, outcome, origin.instead, self.policy);
         }
