@@ -18,7 +18,7 @@ use crate::domain::app::{AppId, Environment, Protocol};
 use crate::domain::outcome::Reason;
 use crate::domain::time::Timestamp;
 use crate::gateway::probe::{ProbeError, probe};
-use crate::gateway::{CloseCause, Route};
+use crate::gateway::{CloseCause, Route, alert};
 use crate::xmlrpc::value::Value;
 
 /// Say what a certificate or key is, and whether it can be used
@@ -190,29 +190,13 @@ impl Place {
 /// Why a gateway did not take credentials, with what to do.
 fn explained(error: &ProbeError) -> String {
     let advice = match error {
-        ProbeError::Closed(CloseCause::Refused(alert)) => alert_advice(alert),
+        ProbeError::Closed(CloseCause::Refused(alert)) => alert::advice(alert),
         ProbeError::Closed(CloseCause::Error(Reason::Apns(
             ApnsReason::BadCertificateEnvironment | ApnsReason::BadEnvironmentKeyIdInToken,
         ))) => "it is for Apple's other environment",
         ProbeError::Closed(_) | ProbeError::Route(_) => return error.to_string(),
     };
     format!("{error}: {advice}")
-}
-
-/// What to do about an alert of TLS, by the name that the gateway module gives it (RFC 8446, 6.2).
-fn alert_advice(alert: &str) -> &'static str {
-    match alert {
-        "certificate expired" => "renew it in Apple's developer account",
-        "certificate revoked" => "it was revoked in Apple's developer account: make a new one there",
-        "unknown certificate authority" => {
-            "it was signed by an authority that the gateway does not know: take the certificate that was made for it"
-        }
-        "certificate required" | "no certificate" | "handshake failure" => {
-            "the gateway wants another certificate, or none of this kind: take the one that was made for it"
-        }
-        "decrypt error" => "the gateway could not verify its signature: export certificate and key again",
-        _ => "take the push certificate that was made for this gateway, or make a new one",
-    }
 }
 
 #[cfg(test)]

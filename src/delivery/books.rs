@@ -66,6 +66,8 @@ pub(super) enum News {
     Delivered,
     /// So many rows in a row were rejected by the gateway for a reason, or given up.
     Rejected(Reason, u64),
+    /// So many rows in a row are put off for a reason that may pass.
+    PutOff(Reason, u64),
 }
 
 /// What follows from a set of outcomes.
@@ -347,7 +349,10 @@ impl Verdicts {
         match retry {
             Retry::NotProcessed => (),
             Retry::Unknown { .. } | Retry::Unanswered => self.logged.push((span.clone(), Logged::Unknown)),
-            Retry::Transient { reason, .. } => self.logged.push((span.clone(), Logged::Retried(reason))),
+            Retry::Transient { reason, .. } => {
+                self.news.push(News::PutOff(reason, u64::from(span.len())));
+                self.logged.push((span.clone(), Logged::Retried(reason)));
+            }
         }
         match next {
             Next::AtOnce(tries) => self.returned.push(span.with_tries(tries)),

@@ -8,6 +8,7 @@ mod books;
 mod express;
 pub mod feedback_poller;
 mod reading;
+mod setbacks;
 mod state;
 pub mod watch;
 mod worker;

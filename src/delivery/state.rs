@@ -7,6 +7,8 @@
 //!    └──────── closed(cause): not before …, wanted or only when rows wait ◄──┘
 //! ```
 //!
+//! A gateway that makes its next connection by itself leads from Up to Reconnecting, and back with `connected()`.
+//!
 //! A *pause* lies over it: the queue is kept and `notify` is refused until a connection stands again, or until
 //! somebody resumes what an operator paused.
 
@@ -14,7 +16,7 @@ use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::domain::outcome::{Blame, Reason};
-use crate::gateway::CloseCause;
+use crate::gateway::{CloseCause, alert};
 
 /// Shortest time between two connection attempts of one app: at most 25 a second.
 const CONNECT_SPACING: Duration = Duration::from_millis(40);
@@ -73,6 +75,8 @@ enum Link {
     Up {
         send_from: Instant,
     },
+    /// The gateway makes the next connection by itself.
+    Reconnecting,
     Retiring,
 }
 
@@ -125,11 +129,11 @@ impl State {
             Link::Down { wanted: false, .. } if !rows_due => Step::Wait(None),
             Link::Down { not_before, .. } if now < not_before => Step::Wait(Some(not_before)),
             Link::Down { .. } => Step::Connect,
-            Link::Up { .. } if self.pause.is_some() => Step::Retire,
+            Link::Up { .. } | Link::Reconnecting if self.pause.is_some() => Step::Retire,
             Link::Up { .. } if !rows_due => Step::Wait(None),
             Link::Up { send_from } if now < send_from => Step::Wait(Some(send_from)),
             Link::Up { .. } => Step::Send,
-            Link::Connecting | Link::Retiring => Step::Wait(None),
+            Link::Connecting | Link::Reconnecting | Link::Retiring => Step::Wait(None),
         }
     }
 
@@ -141,6 +145,9 @@ impl State {
 
     /// The connection stands.
     pub(super) fn connected(&mut self, now: Instant) {
+        if self.link == Link::Retiring {
+            return;
+        }
         let send_from = if self.probation { now + PROBATION } else { now };
         self.link = Link::Up { send_from };
         self.answered = false;
@@ -149,6 +156,18 @@ impl State {
         }
         if self.pause.is_none() && self.early_closes == 0 {
             self.cause.clear();
+        }
+    }
+
+    /// No connection stands any more, in words, and the gateway makes another one by itself.
+    pub(super) fn reconnecting(&mut self, cause: String) {
+        match self.link {
+            Link::Up { .. } | Link::Reconnecting => (),
+            Link::Down { .. } | Link::Connecting | Link::Retiring => return,
+        }
+        self.link = Link::Reconnecting;
+        if self.pause.is_none() {
+            self.cause = cause;
         }
     }
 
@@ -170,7 +189,8 @@ impl State {
         self.rejections_in_row = 0;
         self.closed_in_row = 0;
         self.probation = false;
-        if self.pause.is_none() {
+        // The answer may be the last one of a connection that is gone.
+        if self.pause.is_none() && self.link != Link::Reconnecting {
             self.cause.clear();
         }
     }
@@ -202,7 +222,8 @@ impl State {
         match cause {
             CloseCause::Unreachable(text) | CloseCause::Untrusted(text) => self.back_off(text.clone(), now, random),
             CloseCause::Refused(alert) => {
-                self.pause_for(format!("the gateway refused the certificate: {alert}"), now);
+                let advice = alert::advice(alert);
+                self.pause_for(format!("the gateway refused the certificate: {alert}: {advice}"), now);
             }
             CloseCause::Error(reason) if reason.blame() == Blame::App => {
                 self.pause_for(format!("the gateway refuses this app: {reason}. {}", reason.advice()), now);
@@ -263,7 +284,7 @@ impl State {
             (Some(_), _) => PAUSED,
             (None, Link::Down { wanted: false, .. }) => "idle",
             (None, Link::Down { wanted: true, .. }) => "waiting",
-            (None, Link::Connecting) => "connecting",
+            (None, Link::Connecting | Link::Reconnecting) => "connecting",
             (None, Link::Up { .. } | Link::Retiring) => "connected",
         }
     }
@@ -320,7 +341,7 @@ impl State {
             self.cause = format!("{cause} (tried again every 5 minutes, and at once on `apnsd resume`)");
         }
         match self.link {
-            Link::Up { .. } | Link::Retiring => (),
+            Link::Up { .. } | Link::Reconnecting | Link::Retiring => (),
             Link::Down { .. } | Link::Connecting => self.wait_for_retry(now),
         }
     }

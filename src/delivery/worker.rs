@@ -10,6 +10,7 @@ use super::bad_tokens::BadTokens;
 use super::books::{Books, News, Origin};
 use super::express::Express;
 use super::reading::Reading;
+use super::setbacks::Setbacks;
 use super::state::{PAUSED, State, Step};
 use super::{Command, CommandError, REMOVED, Replacement, WorkerStatus, feedback_source};
 use crate::clock::Instant;
@@ -33,6 +34,7 @@ pub(super) struct Worker {
     reading: Reading,
     state: State,
     bad_tokens: BadTokens,
+    setbacks: Setbacks,
     /// A gateway with new credentials, tried beside the present one.
     candidate: Option<Replacement>,
     /// The gateway before the present one, as long as it has rows without an outcome.
@@ -88,6 +90,7 @@ impl Worker {
             reading: Reading::default(),
             state,
             bad_tokens: BadTokens::default(),
+            setbacks: Setbacks::default(),
             candidate: None,
             draining: None,
             next_replacement: None,
@@ -209,6 +212,8 @@ impl Worker {
                 info!(app = %self.books.app, environment = %self.environment(), %peer, "connected");
                 self.state.connected(self.books.clock.now());
             }
+            // The gateway has said why in the log.
+            Event::Reconnecting { cause } => self.state.reconnecting(cause),
             Event::Room => (),
             Event::Settled(settled) => self.enter(settled).await,
             Event::Closed(closed) => self.on_closed(closed).await,
@@ -233,7 +238,8 @@ impl Worker {
         let origin = Origin { source: self.origin.source.clone(), instead: self.express.instead() };
         match event {
             Event::Connected { .. } => self.express.connected(),
-            Event::Room => (),
+            // Only a gateway that needs no second connection does so.
+            Event::Reconnecting { .. } | Event::Room => (),
             Event::Settled(settled) => self.enter_from(settled, &origin).await,
             Event::Closed(closed) => {
                 self.enter_from(closed.settled, &origin).await;
@@ -262,6 +268,11 @@ impl Worker {
                         self.warn_of_bad_tokens(count);
                     }
                 }
+                News::PutOff(reason, rows) => {
+                    if let Some(count) = self.setbacks.put_off(rows, self.books.clock.now()) {
+                        self.warn_of_setbacks(count, reason);
+                    }
+                }
             }
         }
     }
@@ -272,6 +283,15 @@ impl Worker {
             %app, %environment, count,
             "many bad tokens within a minute: do they belong to this environment? A token of a development build works in \
              the sandbox alone, one of TestFlight or the App Store in production alone"
+        );
+    }
+
+    fn warn_of_setbacks(&self, count: u64, reason: Reason) {
+        let (app, environment) = (&self.books.app, self.environment());
+        warn!(
+            %app, %environment, count,
+            "the gateway puts many notifications off, the last one for: {reason}; they are tried again (`apnsd queue` \
+             tells how many for which reason)"
         );
     }
 
@@ -297,6 +317,7 @@ impl Worker {
             }
             Command::Resume(done) => {
                 self.state.resume(self.books.clock.now());
+                self.gateway.hurry();
                 done
             }
         };
@@ -329,7 +350,7 @@ impl Worker {
                 self.take_over(replacement, false).await;
             }
             // Nothing was sent on it.
-            Event::Room | Event::Settled(_) => self.candidate = Some(replacement),
+            Event::Reconnecting { .. } | Event::Room | Event::Settled(_) => self.candidate = Some(replacement),
         }
     }
 
@@ -366,7 +387,7 @@ impl Worker {
     async fn on_draining(&mut self, event: Event) {
         let Some(draining) = &self.draining else { return };
         match event {
-            Event::Connected { .. } | Event::Room => (),
+            Event::Connected { .. } | Event::Reconnecting { .. } | Event::Room => (),
             Event::Settled(settled) => drop(self.books.enter(settled, &draining.origin).await),
             Event::Closed(closed) => {
                 let origin = draining.origin.clone();

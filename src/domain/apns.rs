@@ -246,9 +246,8 @@ impl ApnsReason {
             }
             Self::MissingProviderToken => "It needs a `.p8` key or a push certificate",
             Self::UnrelatedKeyIdInToken => "May this key push to the app's topic?",
-            Self::BadEnvironmentKeyIdInToken | Self::BadCertificateEnvironment => {
-                "It is for the other environment (`sandbox`, `production`)"
-            }
+            Self::BadEnvironmentKeyIdInToken => "The key is for the other environment (`sandbox`, `production`)",
+            Self::BadCertificateEnvironment => "The certificate is for the other environment (`sandbox`, `production`)",
             Self::BadTopic | Self::MissingTopic | Self::TopicDisallowed => {
                 "Is the app's `topic` its bundle id, and may its credentials push to it?"
             }

@@ -1,9 +1,10 @@
 //! One provider's protocol at a time: connects, sends spans, answers with outcomes. Never sees queue or store.
 //!
 //! A [`Gateway`] belongs to one app's delivery worker, which drives it: [`Gateway::connect`], [`Gateway::send`] while
-//! there is [`Gateway::room`], and [`Gateway::event`] for what comes back. A gateway holds rows only while it is
-//! connected: [`Event::Closed`] returns every row that has no outcome yet.
+//! there is [`Gateway::room`], and [`Gateway::event`] for what comes back. A gateway takes rows only while it is
+//! connected; [`Event::Closed`] returns every row that has no outcome yet.
 
+pub mod alert;
 pub mod binary;
 pub mod http2;
 pub mod probe;
@@ -135,6 +136,12 @@ pub enum Event {
     },
     /// There is room again after there was none.
     Room,
+    /// HTTP/2: no connection takes rows any more, and the gateway makes another one by itself; then [`Event::Connected`]
+    /// says so again. Rows that were sent may still settle.
+    Reconnecting {
+        /// Why, in words.
+        cause: String,
+    },
     /// Outcomes.
     Settled(Vec<Settled>),
     /// The connection, or the attempt to make one, is over.
@@ -240,6 +247,15 @@ impl Gateway {
         }
     }
 
+    /// Makes the next connection at once where the gateway waits before it makes one by itself.
+    pub fn hurry(&mut self) {
+        match self {
+            // It makes no connection by itself.
+            Self::Binary(_) => (),
+            Self::Http2(gateway) => gateway.hurry(),
+        }
+    }
+
     /// Bounds connection attempts that begin from now on.
     pub fn set_connect_timeout(&mut self, connect_timeout: Duration) {
         match self {
@@ -248,7 +264,7 @@ impl Gateway {
         }
     }
 
-    /// Whether a connection stands that takes rows or may still settle some.
+    /// Whether the gateway is connected, as its events say.
     pub fn is_connected(&self) -> bool {
         match self {
             Self::Binary(gateway) => gateway.is_connected(),

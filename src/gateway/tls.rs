@@ -13,14 +13,14 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
-use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{CloseCause, Route, RouteError, proxy};
+use super::{CloseCause, Route, RouteError, alert, proxy};
 use crate::clock::{Clock, Instant};
 use crate::credentials::Credentials;
 use crate::domain::app::Address;
@@ -135,11 +135,11 @@ impl Connector {
     fn handshake_failure(&self, error: &io::Error) -> CloseCause {
         match tls_error(error) {
             Some(rustls::Error::InvalidCertificate(problem)) => self.untrusted(problem),
-            Some(rustls::Error::AlertReceived(alert)) if blames_credentials(*alert) => {
-                CloseCause::Refused(alert_words(*alert))
+            Some(rustls::Error::AlertReceived(alert)) if alert::blames_credentials(*alert) => {
+                CloseCause::Refused(alert::words(*alert))
             }
             Some(rustls::Error::AlertReceived(alert)) => {
-                self.unreachable("TLS handshake", &format!("the gateway sent the alert `{}`", alert_words(*alert)))
+                self.unreachable("TLS handshake", &format!("the gateway sent the alert `{}`", alert::words(*alert)))
             }
             Some(error) => self.unreachable("TLS handshake", error),
             None if is_close(error) => self.unreachable("TLS handshake", &"the gateway closed the connection"),
@@ -271,11 +271,11 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn of(error: &io::Error) -> Self {
         match tls_error(error) {
-            Some(rustls::Error::AlertReceived(alert)) if blames_credentials(*alert) => {
-                Self::Refused(alert_words(*alert))
+            Some(rustls::Error::AlertReceived(alert)) if alert::blames_credentials(*alert) => {
+                Self::Refused(alert::words(*alert))
             }
             Some(rustls::Error::AlertReceived(alert)) => {
-                Self::Lost(format!("the gateway sent the alert `{}`", alert_words(*alert)))
+                Self::Lost(format!("the gateway sent the alert `{}`", alert::words(*alert)))
             }
             Some(error) => Self::Lost(error.to_string()),
             None if is_close(error) => Self::Closed,
@@ -294,54 +294,11 @@ fn is_close(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
-/// Whether an alert is a verdict on our certificate (RFC 8446, 6.2). Servers of TLS 1.2 answer a missing one with
-/// `handshake_failure`.
-fn blames_credentials(alert: AlertDescription) -> bool {
-    matches!(
-        alert,
-        AlertDescription::HandshakeFailure
-            | AlertDescription::NoCertificate
-            | AlertDescription::BadCertificate
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::UnknownCA
-            | AlertDescription::AccessDenied
-            | AlertDescription::DecryptError
-            | AlertDescription::CertificateRequired
-    )
-}
-
-/// An alert's name in words: `certificate expired`.
-fn alert_words(alert: AlertDescription) -> String {
-    match alert {
-        AlertDescription::UnknownCA => "unknown certificate authority".to_owned(),
-        AlertDescription::Unknown(code) => format!("number {code}"),
-        alert => {
-            let mut words = String::new();
-            for letter in format!("{alert:?}").chars() {
-                if letter.is_ascii_uppercase() && !words.is_empty() {
-                    words.push(' ');
-                }
-                words.push(letter.to_ascii_lowercase());
-            }
-            words
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use rustls::AlertDescription;
 
-    #[test]
-    fn alerts_read_as_words() {
-        assert_eq!(alert_words(AlertDescription::CertificateExpired), "certificate expired");
-        assert_eq!(alert_words(AlertDescription::BadCertificate), "bad certificate");
-        assert_eq!(alert_words(AlertDescription::UnknownCA), "unknown certificate authority");
-        assert_eq!(alert_words(AlertDescription::Unknown(200)), "number 200");
-    }
+    use super::*;
 
     #[test]
     fn an_error_is_a_close_a_refusal_or_a_lost_path() {

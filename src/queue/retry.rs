@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::apns::ApnsReason;
 use crate::domain::batch::Tries;
 use crate::domain::outcome::{Reason, Retry};
 
@@ -19,12 +20,15 @@ pub enum Next {
 /// Waits between attempts that the binary gateway answered with a transient error, by how many there were.
 const BINARY_DELAYS: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60), Duration::from_secs(300)];
-/// The same for the HTTP/2 provider API: first on a new connection, then as Apple advises, after 15 minutes in the end.
-const APNS_DELAYS: [Duration; 4] =
-    [Duration::from_secs(1), Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(900)];
-/// The same for what it never answered: once more at once, in case the connection was to blame.
-const UNANSWERED_DELAYS: [Duration; 4] =
-    [Duration::from_secs(1), Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(900)];
+/// The same for the HTTP/2 provider API: on a new connection, then as Apple advises, after 15 minutes in the end. The first
+/// is for what may be the connection's fault alone: a row that was never answered, or is asked to go elsewhere.
+const APNS_DELAYS: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_secs(1),
+    Duration::from_secs(60),
+    Duration::from_secs(300),
+    Duration::from_secs(900),
+];
 /// No provider's `Retry-After` makes a wait shorter.
 const DELAY_MIN: Duration = Duration::from_secs(1);
 /// Share of such a wait by which it is shortened or lengthened at random.
@@ -68,34 +72,36 @@ pub fn next(tries: Tries, retry: &Retry, policy: Policy, random: f64) -> Next {
         }),
         Retry::Unanswered => {
             let again = Tries { unknown: tries.unknown + 1, ..tries };
-            match tries.unknown.checked_sub(1) {
-                None => Next::AtOnce(again),
-                Some(earlier) => Next::After(again, delay(&UNANSWERED_DELAYS, earlier, random)),
-            }
+            after_delay(again, &APNS_DELAYS, tries.unknown, random)
         }
         Retry::Transient { reason, after } => {
             let transient = tries.transient.saturating_add(1);
+            let again = Tries { transient, ..tries };
             let delays = match reason {
-                Reason::Apns(_) => APNS_DELAYS,
+                Reason::Apns(ApnsReason::IdleTimeout | ApnsReason::Shutdown) => &APNS_DELAYS[..],
+                Reason::Apns(_) => &APNS_DELAYS[1..],
                 _ if transient >= policy.attempts_max => return Next::Reject(*reason),
-                _ => BINARY_DELAYS,
+                _ => &BINARY_DELAYS,
             };
-            let own = delay(&delays, transient - 1, random);
-            Next::After(Tries { transient, ..tries }, after.map_or(own, |after| after.max(DELAY_MIN)))
+            match after {
+                Some(after) => Next::After(again, (*after).max(DELAY_MIN)),
+                None => after_delay(again, delays, transient - 1, random),
+            }
         }
     }
 }
 
-/// The wait before the next attempt after so many earlier ones, shortened or lengthened at random.
-fn delay(delays: &[Duration], earlier: u8, random: f64) -> Duration {
-    let delay = delays[usize::from(earlier).min(delays.len() - 1)];
-    delay.mul_f64(1.0 - JITTER + 2.0 * JITTER * random.clamp(0.0, 1.0))
+/// The next attempt after so many earlier ones, its wait shortened or lengthened at random.
+fn after_delay(tries: Tries, delays: &[Duration], earlier: u8, random: f64) -> Next {
+    match delays[usize::from(earlier).min(delays.len() - 1)] {
+        Duration::ZERO => Next::AtOnce(tries),
+        delay => Next::After(tries, delay.mul_f64(1.0 - JITTER + 2.0 * JITTER * random.clamp(0.0, 1.0))),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::apns::ApnsReason;
 
     const POLICY: Policy = Policy { attempts_max: 5, unknown: Unknown::Resend };
     /// Neither shorter nor longer.
@@ -149,6 +155,21 @@ mod tests {
         }
         assert_eq!(waits[..6], [1, 60, 300, 900, 900, 900]);
         assert_eq!(waits.last(), Some(&900));
+    }
+
+    #[test]
+    fn what_wants_another_connection_gets_it_at_once_and_then_waits_longer_each_time() {
+        for reason in [ApnsReason::IdleTimeout, ApnsReason::Shutdown] {
+            let retry = Retry::Transient { reason: Reason::Apns(reason), after: None };
+            let mut tries = Tries { transient: 1, ..Tries::default() };
+            assert_eq!(next(Tries::default(), &retry, POLICY, EVEN), Next::AtOnce(tries));
+            let waits = [1, 2, 3, 4, 5].map(|_| {
+                let Next::After(next, wait) = next(tries, &retry, POLICY, EVEN) else { panic!("not deferred") };
+                tries = next;
+                wait.as_secs()
+            });
+            assert_eq!(waits, [1, 60, 300, 900, 900]);
+        }
     }
 
     #[test]

@@ -202,6 +202,42 @@ async fn a_topic_that_one_call_names_cannot_pause_the_app() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_always_asked_to_go_elsewhere_waits_and_holds_up_nobody() {
+    let world = World::with_http2_app().await;
+    // The simulator answers such a token with IdleTimeout.
+    world.notify(&[token("ee08", 1)]).await.unwrap();
+    let again = |status: &Value<'static>| {
+        let Value::Struct(members) = status else { panic!("{status:?}") };
+        members.iter().any(|(name, retries)| name == "retries" && member(retries, "IdleTimeout") == &Value::Int(3))
+    };
+    let status = world.wait_until_status(again).await;
+    assert_eq!(member(&status, "deferred"), &Value::Int(1), "not at once for ever: {status:?}");
+    world.notify(&[token("aa", 2)]).await.unwrap();
+    world.wait_until_status(|status| member(status, "delivered") == &Value::Int(1)).await;
+    assert_eq!(accepted(&world.requests()), [token("aa", 2)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_without_a_connection_is_not_called_connected() {
+    let world = World::over_http2(|config| config.delivery.connect_timeout = std::time::Duration::from_secs(3)).await;
+    world.provision(&world.simulator.certificates().good.pem).await.unwrap();
+    world.notify(&[token("aa", 1)]).await.unwrap();
+    world.wait_until_settled().await;
+    world.faults(r#"{"faults": [{"connect": "stall"}, {"http2": {"go_away": {}}}], "connections": "every"}"#);
+    let status = world.wait_until_state("connecting").await;
+    assert!(text(&status, "cause").ends_with(": GOAWAY: Shutdown (503)"), "{status:?}");
+    let status = world.wait_until_state("waiting").await;
+    assert!(text(&status, "cause").contains("TLS handshake: not done within 3 s"), "{status:?}");
+    world.simulator.script().clear();
+    world.client.call("apnsd.resume", vec![Value::string(APP)]).await.unwrap();
+    world.notify(&[token("aa", 2)]).await.unwrap();
+    let status = world.wait_until_state("connected").await;
+    assert_eq!(text(&status, "cause"), "");
+    world.wait_until_settled().await;
+    assert_eq!(accepted(&world.requests()), [token("aa", 1), token("aa", 2)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_file_that_is_renewed_under_load_loses_nothing() {
     let world = World::over_http2(|_| ()).await;
     let certificates = world.simulator.certificates();

@@ -105,7 +105,8 @@ async fn each_outcome_has_its_place_on_disk() {
         settled(span, Outcome::Retry(Retry::NotProcessed)),
     ];
     let news = place.books().enter(outcomes, &origin()).await;
-    assert_eq!(news, [News::Delivered, News::Rejected(Reason::InvalidToken, 1)]);
+    let put_off = News::PutOff(Reason::ProcessingError, 1);
+    assert_eq!(news, [News::Delivered, News::Rejected(Reason::InvalidToken, 1), put_off]);
     assert_eq!(place.rejected().await, [(1, "InvalidToken")]);
     assert_eq!((place.on_disk().await, place.queue.depth().waiting), (3, 3));
     assert_eq!(place.books().lease(9).await.unwrap().rows, 3..5);

@@ -7,8 +7,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Jitter that changes nothing.
 const MIDDLE: f64 = 0.5;
 
-const REFUSED: &str = "the gateway refused the certificate: certificate expired (tried again every 5 minutes, and at \
-                       once on `apnsd resume`)";
+const REFUSED: &str = "the gateway refused the certificate: certificate expired: renew it in Apple's developer account \
+                       (tried again every 5 minutes, and at once on `apnsd resume`)";
 
 fn at(millis: u64) -> Instant {
     Instant::from_start(Duration::from_millis(millis))
@@ -190,6 +190,38 @@ fn an_operators_pause_lasts_until_resume_and_does_not_refuse_callers() {
 }
 
 #[test]
+fn a_gateway_that_makes_its_next_connection_by_itself_is_not_connected_meanwhile() {
+    let mut state = connected();
+    state.reconnecting("GOAWAY".into());
+    assert_eq!((state.word(), state.cause(), state.refuses()), ("connecting", "GOAWAY", false));
+    assert_eq!(state.step(at(1), true), Step::Wait(None));
+    state.delivered();
+    assert_eq!(state.cause(), "GOAWAY", "the last answer of the connection that is gone");
+    state.connected(at(2));
+    assert_eq!((state.word(), state.cause()), ("connected", ""));
+    assert_eq!(state.step(at(2), true), Step::Send);
+
+    state.reconnecting("GOAWAY".into());
+    closed(&mut state, CloseCause::Unreachable("no route".into()), false, at(3));
+    assert_eq!((state.word(), state.cause()), ("waiting", "no route"));
+}
+
+#[test]
+fn what_pauses_while_the_gateway_reconnects_closes_it() {
+    let mut state = connected();
+    state.reconnecting("GOAWAY".into());
+    state.pause();
+    assert_eq!(state.step(at(1), true), Step::Retire);
+    state.retiring();
+    state.connected(at(1));
+    state.reconnecting("late news".into());
+    assert!(state.is_retiring());
+    assert!(state.cause().starts_with("paused by an operator"), "{}", state.cause());
+    closed(&mut state, CloseCause::Retired { proven: true }, false, at(2));
+    assert_eq!(state.step(at(400_000), true), Step::Wait(None));
+}
+
+#[test]
 fn a_path_that_dies_after_answers_reconnects_at_once_and_before_backs_off() {
     let mut state = connected();
     state.delivered();
@@ -212,6 +244,19 @@ fn a_gateway_that_shuts_down_is_called_again_at_once_only_if_it_answered_anythin
         state.connected(at(now));
         closed(&mut state, CloseCause::Shutdown, true, at(now));
         assert_eq!(state.step(at(now), true), Step::Wait(Some(at(until))));
+    }
+}
+
+#[test]
+fn credentials_of_the_other_environment_are_called_by_what_they_are() {
+    let table = [
+        (ApnsReason::BadCertificateEnvironment, "The certificate is for the other environment"),
+        (ApnsReason::BadEnvironmentKeyIdInToken, "The key is for the other environment"),
+    ];
+    for (reason, words) in table {
+        let mut state = connected();
+        closed(&mut state, CloseCause::Error(Reason::Apns(reason)), true, at(5));
+        assert!(state.cause().contains(words), "{}", state.cause());
     }
 }
 

@@ -56,12 +56,13 @@ impl Http2Gateway {
                 self.is_key_unrelated = false;
                 self.is_token_doubted = false;
             }
-            Consequence::ServerError => {
+            Consequence::ServerError(reason) => {
                 if connection.failed() {
-                    self.replace(index, "it answers nothing but server errors", now);
+                    let why = format!("the gateway answers nothing but server errors, the last one {reason}");
+                    self.replace(index, &why, now);
                 }
             }
-            Consequence::Replace => self.replace(index, "the gateway wants another one", now),
+            Consequence::Replace(reason) => self.replace(index, &format!("the gateway answered {reason}"), now),
             Consequence::TokenExpired => self.token_expired(index, token, now),
             Consequence::KeyUnrelated => self.key_unrelated(index, now),
             Consequence::TokenTooNew => self.token_too_new(now),

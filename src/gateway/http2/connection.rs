@@ -102,6 +102,8 @@ pub(super) struct GoAway {
     pub(super) words: String,
     /// The provider's name for it, where it is one.
     pub(super) reason: Option<ApnsReason>,
+    /// Whether it reports no error (NO_ERROR).
+    pub(super) is_graceful: bool,
 }
 
 impl Connection {
@@ -265,6 +267,11 @@ impl Connection {
         self.answers > 0
     }
 
+    /// Whether each request was answered that it took.
+    pub(super) fn is_settled(&self) -> bool {
+        self.answers == u64::from(self.opened)
+    }
+
     /// How long it has been standing.
     pub(super) fn age(&self, now: Instant) -> Duration {
         now.since(self.opened_at)
@@ -394,7 +401,8 @@ fn go_away(requests: &mut SendRequest<Bytes>, cx: &mut Context<'_>) -> Option<Go
         (None, Some((_, data))) => format!("GOAWAY: {code} ({}", response::shown(data)),
         (None, None) => format!("GOAWAY: {code}"),
     };
-    Some(GoAway { words, reason })
+    let is_graceful = error.reason() == Some(h2::Reason::NO_ERROR);
+    Some(GoAway { words, reason, is_graceful })
 }
 
 fn end_of(result: Result<(), h2::Error>, seen: &Seen) -> End {

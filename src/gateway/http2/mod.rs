@@ -78,6 +78,8 @@ pub struct Http2Gateway {
     attempt: Option<Attempt>,
     connections: Vec<Connection>,
     redial: Redial,
+    /// Why the last connection takes no more requests, until that is told.
+    lost: Option<String>,
     outcomes: Outcomes,
     events: VecDeque<Event>,
     /// Reused between polls.
@@ -100,7 +102,7 @@ type Attempt = Pin<Box<dyn Future<Output = Result<Connection, CloseCause>> + Sen
 
 enum State {
     Closed,
-    /// It makes, has and replaces connections; `is_announced`: the caller has heard of the first.
+    /// It makes, has and replaces connections; `is_announced`: the caller has heard that one takes requests.
     Open {
         is_announced: bool,
     },
@@ -133,6 +135,7 @@ impl Http2Gateway {
             attempt: None,
             connections: Vec::new(),
             redial: Redial::default(),
+            lost: None,
             outcomes: Outcomes::default(),
             events: VecDeque::new(),
             finished: Vec::new(),
@@ -148,6 +151,13 @@ impl Http2Gateway {
     pub(super) fn connect(&mut self) {
         if matches!(self.state, State::Closed) {
             self.state = State::Open { is_announced: false };
+            self.lost = None;
+            self.redial.asked(self.clock.now());
+        }
+    }
+
+    pub(super) fn hurry(&mut self) {
+        if matches!(self.state, State::Open { .. }) {
             self.redial.asked(self.clock.now());
         }
     }
@@ -166,7 +176,7 @@ impl Http2Gateway {
 
     pub(super) fn room(&self) -> u32 {
         let serving = || self.connections.iter().filter(|connection| connection.is_serving());
-        if !matches!(self.state, State::Open { .. }) || serving().next().is_none() {
+        if !matches!(self.state, State::Open { is_announced: true }) || serving().next().is_none() {
             return 0;
         }
         let capacity: u32 = serving().map(|connection| connection.capacity()).sum();
@@ -329,6 +339,7 @@ impl Http2Gateway {
             self.events.push_back(Event::Closed(Closed { settled, revised: Vec::new(), cause }));
             return;
         }
+        self.report_loss();
         self.report_outcomes();
         if self.is_full && self.room() > 0 {
             self.is_full = false;
@@ -336,6 +347,20 @@ impl Http2Gateway {
         }
         if self.in_flight() == 0 {
             self.requests.forget();
+        }
+    }
+
+    /// Says that no connection takes rows any more. Those that have not left wait better where they can expire.
+    fn report_loss(&mut self) {
+        let Some(cause) = self.lost.take().filter(|_| self.serving() == 0) else { return };
+        if let State::Open { is_announced } = &mut self.state {
+            *is_announced = false;
+            self.is_full = false;
+            for span in self.unsent.take() {
+                self.outcomes.push(span, Outcome::Retry(Retry::NotProcessed));
+            }
+            self.report_outcomes();
+            self.events.push_back(Event::Reconnecting { cause });
         }
     }
 

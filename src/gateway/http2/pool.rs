@@ -68,9 +68,13 @@ impl Http2Gateway {
             Ok(connection) => self.established(connection),
             Err(cause) => {
                 self.redial.failed(now);
-                match self.serving() {
-                    0 => self.end(cause, self.settings.goaway_drain),
-                    _ => warn!(app = %self.app, environment = %self.environment, "no further connection: {cause}"),
+                match cause {
+                    _ if self.serving() > 0 => {
+                        warn!(app = %self.app, environment = %self.environment, "no further connection: {cause}");
+                    }
+                    // Those that are replaced are still awaited: others are tried meanwhile.
+                    CloseCause::Unreachable(words) if !self.connections.is_empty() => self.lost = Some(words),
+                    cause => self.end(cause, self.settings.goaway_drain),
                 }
             }
         }
@@ -99,7 +103,11 @@ impl Http2Gateway {
         match notice {
             Notice::GoingAway(go_away) => match refusal(&go_away) {
                 Some(reason) => self.refuse(reason),
-                None => self.replace(index, &go_away.words, now),
+                None => {
+                    let connection = &self.connections[index];
+                    let is_routine = go_away.is_graceful && connection.is_settled() && connection.age(now) >= EARLY;
+                    self.replace_for(index, &go_away.words, is_routine, now);
+                }
             },
             Notice::Useless(words) => self.replace(index, &words, now),
             Notice::Ended(end) => self.ended(index, end, now),
@@ -108,14 +116,24 @@ impl Http2Gateway {
 
     /// Has a connection take no more requests; another one takes its place at once where it was good for something.
     pub(super) fn replace(&mut self, index: usize, why: &str, now: Instant) {
+        self.replace_for(index, why, false, now);
+    }
+
+    /// `is_routine`: it was good for something although nothing was delivered.
+    fn replace_for(&mut self, index: usize, why: &str, is_routine: bool, now: Instant) {
         let connection = &mut self.connections[index];
         if !connection.is_serving() {
             return;
         }
         connection.drain(now + self.settings.goaway_drain);
-        let has_delivered = connection.has_delivered();
+        let is_good = is_routine || connection.has_delivered();
         info!(app = %self.app, environment = %self.environment, peer = %connection.peer, "connection replaced: {why}");
-        if has_delivered {
+        self.lost = Some(format!("{}: {why}", self.address));
+        if is_good {
+            if self.serving() == 0 {
+                // Those beside it may have failed.
+                self.redial.asked(now);
+            }
             return;
         }
         self.redial.failed(now);
@@ -163,13 +181,14 @@ impl Http2Gateway {
                 if !connection.has_delivered() {
                     self.redial.failed(now);
                 }
+                self.lost = Some(cause.to_string());
             }
             State::Closed | State::Open { .. } | State::Ending { .. } => (),
         }
     }
 
     /// Connections that take requests.
-    fn serving(&self) -> usize {
+    pub(super) fn serving(&self) -> usize {
         self.connections.iter().filter(|connection| connection.is_serving()).count()
     }
 }

@@ -49,10 +49,10 @@ pub enum Consequence {
     Nothing,
     /// The connection works.
     Delivered,
-    /// The provider's fault; when it repeats, the connection's.
-    ServerError,
-    /// The connection takes no more requests; another one may.
-    Replace,
+    /// The provider's fault, by its name; when it repeats, the connection's.
+    ServerError(ApnsReason),
+    /// The connection takes no more requests, for a reason; another one may.
+    Replace(ApnsReason),
     /// The provider token is too old, and the connection will not believe another one.
     TokenExpired,
     /// The connection began with another key.
@@ -135,9 +135,8 @@ fn of_reason(
         },
         R::TooManyProviderTokenUpdates => (transient(), Consequence::TokenTooNew),
         R::TooManyRequests => (transient(), Consequence::Nothing),
-        R::InternalServerError => (transient(), Consequence::ServerError),
-        R::ServiceUnavailable => (transient(), Consequence::Replace),
-        R::IdleTimeout | R::Shutdown => (not_processed, Consequence::Replace),
+        R::InternalServerError => (transient(), Consequence::ServerError(reason)),
+        R::IdleTimeout | R::ServiceUnavailable | R::Shutdown => (transient(), Consequence::Replace(reason)),
         // `from_name` knows no such name.
         R::Unknown(status) => return of_status(status, None, after),
     };
@@ -146,15 +145,16 @@ fn of_reason(
 
 /// An answer whose reason is missing or not known.
 fn of_status(status: u16, unheard: Option<&str>, after: impl Fn() -> Option<Duration>) -> Verdict {
-    let reason = Reason::Apns(ApnsReason::Unknown(status));
+    let named = ApnsReason::Unknown(status);
+    let reason = Reason::Apns(named);
     let outcome = match status {
         429 => Outcome::Retry(Retry::Transient { reason, after: after() }),
         400..500 => Outcome::Rejected(reason),
         _ => Outcome::Retry(Retry::Transient { reason, after: after() }),
     };
     let consequence = match (status, unheard) {
-        (503, _) => Consequence::Replace,
-        (500.., _) => Consequence::ServerError,
+        (503, _) => Consequence::Replace(named),
+        (500.., _) => Consequence::ServerError(named),
         (_, Some(unheard)) => Consequence::Unheard(shown(unheard)),
         (_, None) => Consequence::Nothing,
     };
@@ -235,7 +235,7 @@ mod tests {
             (400, "BadTopic", returned(C::Refused(R::BadTopic))),
             (400, "DeviceTokenNotForTopic", rejected(R::DeviceTokenNotForTopic)),
             (400, "DuplicateHeaders", rejected(R::DuplicateHeaders)),
-            (400, "IdleTimeout", returned(C::Replace)),
+            (400, "IdleTimeout", transient(R::IdleTimeout, C::Replace(R::IdleTimeout))),
             (400, "InvalidPushType", rejected(R::InvalidPushType)),
             (400, "MissingDeviceToken", rejected(R::MissingDeviceToken)),
             (400, "MissingTopic", returned(C::Refused(R::MissingTopic))),
@@ -256,9 +256,9 @@ mod tests {
             (413, "PayloadTooLarge", rejected(R::PayloadTooLarge)),
             (429, "TooManyProviderTokenUpdates", transient(R::TooManyProviderTokenUpdates, C::TokenTooNew)),
             (429, "TooManyRequests", transient(R::TooManyRequests, C::Nothing)),
-            (500, "InternalServerError", transient(R::InternalServerError, C::ServerError)),
-            (503, "ServiceUnavailable", transient(R::ServiceUnavailable, C::Replace)),
-            (503, "Shutdown", returned(C::Replace)),
+            (500, "InternalServerError", transient(R::InternalServerError, C::ServerError(R::InternalServerError))),
+            (503, "ServiceUnavailable", transient(R::ServiceUnavailable, C::Replace(R::ServiceUnavailable))),
+            (503, "Shutdown", transient(R::Shutdown, C::Replace(R::Shutdown))),
         ];
         for (expected, documented) in table.iter().map(|row| row.1).zip(R::DOCUMENTED) {
             assert_eq!(expected, documented.name());
@@ -308,9 +308,9 @@ mod tests {
         assert_eq!(verdict(400, "<html>", true), rejected(unknown(400)));
         assert_eq!(verdict(410, "", true), rejected(unknown(410)));
         assert_eq!(verdict(429, "", true), transient(unknown(429), Consequence::Nothing));
-        assert_eq!(verdict(500, "{", true), transient(unknown(500), Consequence::ServerError));
-        assert_eq!(verdict(502, "<html>", true), transient(unknown(502), Consequence::ServerError));
-        assert_eq!(verdict(503, "", true), transient(unknown(503), Consequence::Replace));
+        assert_eq!(verdict(500, "{", true), transient(unknown(500), Consequence::ServerError(unknown(500))));
+        assert_eq!(verdict(502, "<html>", true), transient(unknown(502), Consequence::ServerError(unknown(502))));
+        assert_eq!(verdict(503, "", true), transient(unknown(503), Consequence::Replace(unknown(503))));
         assert_eq!(verdict(302, "", true), transient(unknown(302), Consequence::Nothing));
         assert_eq!(shown(&"x\ny".repeat(100)).len(), 64);
     }

@@ -49,12 +49,17 @@ async fn beside<T>(gateway: &mut Gateway, events: &mut Vec<Event>, work: impl Fu
     tokio::time::timeout(AT_MOST, both).await.unwrap()
 }
 
-/// Does some work at the other end, during which the gateway has nothing to say but that there is room.
+/// Does some work at the other end, during which the gateway has nothing to say of rows.
 async fn quietly<T>(gateway: &mut Gateway, work: impl Future<Output = T>) -> T {
     let mut events = Vec::new();
     let done = beside(gateway, &mut events, work).await;
-    assert!(events.iter().all(|event| *event == Event::Room), "{events:?}");
+    assert!(events.iter().all(is_of_room), "{events:?}");
     done
+}
+
+/// Whether it says no more than whether there is room on a connection.
+fn is_of_room(event: &Event) -> bool {
+    matches!(event, Event::Room | Event::Reconnecting { .. } | Event::Connected { .. })
 }
 
 async fn next(gateway: &mut Gateway) -> Event {
@@ -93,8 +98,8 @@ async fn settled(gateway: &mut Gateway, rows: usize) -> Vec<Outcome> {
     while outcomes.len() < rows {
         match next(gateway).await {
             Event::Settled(settled) => outcomes.extend(by_row(settled)),
-            Event::Room => (),
-            event @ (Event::Connected { .. } | Event::Closed(_)) => panic!("{event:?} after {outcomes:?}"),
+            event if is_of_room(&event) => (),
+            event => panic!("{event:?} after {outcomes:?}"),
         }
     }
     outcomes.sort_by_key(|(row, _)| *row);
@@ -112,7 +117,7 @@ async fn closed(gateway: &mut Gateway) -> (Vec<Outcome>, CloseCause) {
             Event::Closed(Closed { settled, cause, .. }) => {
                 return (by_row(settled).map(|(_, outcome)| outcome).collect(), cause);
             }
-            Event::Room => (),
+            Event::Reconnecting { .. } | Event::Room => (),
             event @ (Event::Connected { .. } | Event::Settled(_)) => panic!("{event:?}"),
         }
     }

@@ -314,7 +314,7 @@ async fn bad_tokens_in_a_stream_cost_nobody_else_a_notification() {
     let (mut delivered, mut rejected) = (0, Vec::new());
     while delivered + (rejected.len() as u32) < rows {
         let settled = match next(&mut gateway).await {
-            Event::Connected { .. } | Event::Room => Vec::new(),
+            Event::Connected { .. } | Event::Reconnecting { .. } | Event::Room => Vec::new(),
             Event::Settled(settled) => settled,
             Event::Closed(closed) => {
                 assert_eq!(closed.cause, CloseCause::Error(Reason::InvalidToken));

@@ -130,7 +130,7 @@ async fn whatever_the_peer_does_each_row_that_is_sent_gets_one_outcome() {
     let work = async {
         while sender.done.len() < ROWS as usize {
             match gateway.event().await {
-                Event::Connected { .. } | Event::Room => (),
+                Event::Connected { .. } | Event::Reconnecting { .. } | Event::Room => (),
                 Event::Settled(settled) => sender.enter(settled),
                 Event::Closed(closed) => {
                     sender.enter(closed.settled);

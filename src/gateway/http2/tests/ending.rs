@@ -63,14 +63,16 @@ async fn a_goaway_returns_what_was_not_looked_at_and_another_connection_goes_on(
     quietly(&mut gateway, peer.go_away(streams[1], 0, r#"{"reason":"Shutdown"}"#)).await;
     assert_eq!(settled(&mut gateway, 2).await, [NOT_PROCESSED, NOT_PROCESSED]);
     assert_eq!((gateway.in_flight(), gateway.room()), (2, 0));
-    assert!(gateway.is_connected());
-    let mut other = quietly(&mut gateway, server.accept(100)).await;
-    let more = loop {
-        assert_eq!(next(&mut gateway).await, Event::Room);
-        if gateway.room() > 0 {
-            break sent(&mut gateway, &mut other, 1).await;
-        }
-    };
+    let words = format!("https://{}: GOAWAY: Shutdown (503)", server.address());
+    assert_eq!(next(&mut gateway).await, Event::Reconnecting { cause: words });
+    assert!(!gateway.is_connected());
+    let mut events = Vec::new();
+    let mut other = beside(&mut gateway, &mut events, server.accept(100)).await;
+    if events.is_empty() {
+        events.push(next(&mut gateway).await);
+    }
+    assert_eq!(events, [Event::Connected { peer: server.address() }]);
+    let more = sent(&mut gateway, &mut other, 1).await;
     quietly(&mut gateway, peer.answer(streams[0], 200, "")).await;
     assert_eq!(settled(&mut gateway, 1).await, [Outcome::Accepted]);
     quietly(&mut gateway, peer.answer(streams[1], 200, "")).await;
@@ -123,6 +125,69 @@ async fn a_connection_that_delivered_nothing_before_its_goaway_leaves_it_to_the_
     let (_, cause) = closed(&mut gateway).await;
     let CloseCause::Unreachable(words) = cause else { panic!("{cause:?}") };
     assert!(words.contains("GOAWAY") && words.contains("calm down"), "{words}");
+}
+
+/// Time stands still but for what the gateway waits for.
+#[tokio::test]
+async fn a_goaway_on_a_connection_that_had_nothing_to_do_is_routine() {
+    for (age, code, is_routine) in [(11, 0, true), (5, 0, false), (11, 11, false)] {
+        let server = Server::start().await;
+        let mut gateway = server.gateway();
+        let mut peer = connected(&server, &mut gateway, 100).await;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(age)).await;
+        tokio::time::resume();
+        quietly(&mut gateway, peer.go_away(0, code, "")).await;
+        if !is_routine {
+            let (_, cause) = closed(&mut gateway).await;
+            assert!(matches!(cause, CloseCause::Unreachable(_)), "{cause:?} after {age} s");
+            continue;
+        }
+        let mut events = Vec::new();
+        let mut other = beside(&mut gateway, &mut events, server.accept(100)).await;
+        while gateway.room() == 0 {
+            events.push(next(&mut gateway).await);
+        }
+        assert!(events.iter().all(is_of_room), "{events:?}");
+        sent(&mut gateway, &mut other, 1).await;
+    }
+}
+
+#[tokio::test]
+async fn while_a_connection_is_replaced_the_next_one_is_tried_again_at_once_when_somebody_asks() {
+    let server = Server::start().await;
+    let mut gateway = server.gateway();
+    let mut peer = proven(&server, &mut gateway, 100).await;
+    let streams = sent(&mut gateway, &mut peer, 1).await;
+    quietly(&mut gateway, peer.go_away(streams[0], 0, "")).await;
+    let mut events = Vec::new();
+    beside(&mut gateway, &mut events, async { drop(server.accept_tcp().await) }).await;
+    while events.len() < 2 {
+        events.push(next(&mut gateway).await);
+    }
+    let [Event::Reconnecting { cause: first }, Event::Reconnecting { cause: second }] = &events[..] else {
+        panic!("{events:?}");
+    };
+    assert!(first.contains("GOAWAY") && second.contains("TLS handshake"), "{events:?}");
+    let due = |gateway: &mut Gateway| match gateway {
+        Gateway::Http2(gateway) => gateway.next_dial().unwrap(),
+        Gateway::Binary(_) => panic!("another protocol"),
+    };
+    if let Gateway::Http2(gateway) = &mut gateway {
+        (0..5).for_each(|_| gateway.redial.failed(gateway.clock.now()));
+    }
+    let due_before = due(&mut gateway);
+    gateway.hurry();
+    assert!(due(&mut gateway) + Duration::from_secs(10) < due_before);
+    let mut other = quietly(&mut gateway, server.accept(100)).await;
+    while gateway.room() == 0 {
+        next(&mut gateway).await;
+    }
+    let more = sent(&mut gateway, &mut other, 1).await;
+    quietly(&mut gateway, peer.answer(streams[0], 200, "")).await;
+    assert_eq!(settled(&mut gateway, 1).await, [Outcome::Accepted]);
+    quietly(&mut gateway, other.answer(more[0], 200, "")).await;
+    assert_eq!(settled(&mut gateway, 1).await, [Outcome::Accepted]);
 }
 
 #[tokio::test]
@@ -181,8 +246,8 @@ async fn a_token_called_expired_is_tried_once_more_then_renewed_and_then_the_clo
     }
     let settled_rows = events.into_iter().flat_map(|event| match event {
         Event::Settled(settled) => by_row(settled).collect(),
-        Event::Room => Vec::new(),
-        event @ (Event::Connected { .. } | Event::Closed(_)) => panic!("{event:?}"),
+        event if is_of_room(&event) => Vec::new(),
+        event => panic!("{event:?}"),
     });
     assert_eq!(settled_rows.collect::<Vec<_>>(), [(0, NOT_PROCESSED), (1, NOT_PROCESSED)]);
     let streams = sent(&mut gateway, &mut other, 1).await;
@@ -243,20 +308,31 @@ async fn a_second_connection_takes_what_the_first_has_no_room_for() {
 
 #[tokio::test]
 async fn a_server_that_wants_another_connection_gets_one() {
-    let table = [
-        (ApnsReason::ServiceUnavailable, transient(ApnsReason::ServiceUnavailable)),
-        (ApnsReason::IdleTimeout, NOT_PROCESSED),
-        (ApnsReason::Shutdown, NOT_PROCESSED),
-    ];
-    for (reason, outcome) in table {
+    for reason in [ApnsReason::ServiceUnavailable, ApnsReason::IdleTimeout, ApnsReason::Shutdown] {
         let server = Server::start().await;
         let mut gateway = server.gateway();
         let mut peer = proven(&server, &mut gateway, 100).await;
         let streams = sent(&mut gateway, &mut peer, 1).await;
         quietly(&mut gateway, peer.refuse(streams[0], reason)).await;
-        assert_eq!(settled(&mut gateway, 1).await, [outcome]);
-        assert_eq!((gateway.room(), gateway.is_connected()), (0, true));
+        assert_eq!(settled(&mut gateway, 1).await, [transient(reason)]);
+        assert_eq!(gateway.room(), 0);
         quietly(&mut gateway, server.accept(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_delivered_nothing_ends_for_what_the_gateway_answered() {
+    for reason in [ApnsReason::ServiceUnavailable, ApnsReason::IdleTimeout, ApnsReason::Shutdown] {
+        let server = Server::start().await;
+        let mut gateway = server.gateway();
+        let mut peer = connected(&server, &mut gateway, 100).await;
+        let streams = sent(&mut gateway, &mut peer, 1).await;
+        quietly(&mut gateway, peer.refuse(streams[0], reason)).await;
+        assert_eq!(settled(&mut gateway, 1).await, [transient(reason)]);
+        let (_, cause) = closed(&mut gateway).await;
+        let words =
+            format!("https://{}: the gateway answered {reason}, and nothing was delivered before", server.address());
+        assert_eq!(cause, CloseCause::Unreachable(words));
     }
 }
 
@@ -291,8 +367,13 @@ async fn a_connection_that_allows_nothing_for_long_is_replaced() {
     })
     .await;
     assert_eq!(gateway.send(span(3)), None);
+    // What has not left waits for the next one with whoever knows when it expires.
+    assert_eq!(settled(&mut gateway, 3).await, [NOT_PROCESSED, NOT_PROCESSED, NOT_PROCESSED]);
     let mut other = quietly(&mut gateway, server.accept(10)).await;
-    quietly(&mut gateway, other.requests(1)).await;
+    while gateway.room() == 0 {
+        next(&mut gateway).await;
+    }
+    sent(&mut gateway, &mut other, 1).await;
 }
 
 /// Time stands still but for what the gateway waits for, and nothing is read or written meanwhile.

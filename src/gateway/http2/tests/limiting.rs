@@ -106,7 +106,9 @@ async fn many_rows_go_through_one_connection_whose_limit_jumps_between_1_and_100
                     }
                 }
                 Event::Room => (),
-                event @ (Event::Connected { .. } | Event::Closed(_)) => panic!("{event:?}"),
+                event @ (Event::Connected { .. } | Event::Reconnecting { .. } | Event::Closed(_)) => {
+                    panic!("{event:?}")
+                }
             }
         }
     };
