@@ -29,6 +29,20 @@ pub(super) struct Opened {
 }
 
 impl Passphrase {
+    /// The content of a file with credentials; `-` is standard input, unless the passphrase is to come from there.
+    pub(super) fn read_beside(&self, file: &str) -> Result<Vec<u8>, Failure> {
+        let read = match (file, self.passphrase_file.as_deref()) {
+            ("-", Some("-")) => {
+                let message = "both the credentials and --passphrase-file are to be read from standard input: name a \
+                    file for one of them";
+                return Err(Failure::new(Exit::Usage, message));
+            }
+            ("-", _) => contents(file, source::FILE_BYTES_MAX + 1),
+            (path, _) => source::read_file(Path::new(path)).map_err(|error| error.to_string()),
+        };
+        read.map_err(|problem| Failure::new(Exit::Failed, problem))
+    }
+
     /// The passphrase that was given beforehand, in a file or a variable.
     pub(super) fn given(&self) -> Result<Option<String>, Failure> {
         let failed = |problem: String| Failure::new(Exit::Failed, problem);
@@ -36,7 +50,7 @@ impl Passphrase {
             Some(file) => {
                 let bytes = contents(file, PASSPHRASE_BYTES_MAX as u64 + 2).map_err(failed)?;
                 let text = source::passphrase(bytes);
-                text.map(Some).ok_or_else(|| failed(format!("{file}: a passphrase is UTF-8 text")))
+                text.map(Some).map_err(|problem| failed(format!("{file}: {problem}")))
             }
             None => match std::env::var("APNSD_PASSPHRASE") {
                 Ok(passphrase) => Ok(Some(passphrase)),
@@ -68,14 +82,6 @@ impl Passphrase {
     }
 }
 
-/// The content of a file with credentials; `-` is standard input.
-pub(super) fn read(file: &str) -> Result<Vec<u8>, String> {
-    match file {
-        "-" => contents(file, source::FILE_BYTES_MAX + 1),
-        path => source::read_file(Path::new(path)).map_err(|error| error.to_string()),
-    }
-}
-
 /// What begins a file or standard input, which may be a pipe.
 fn contents(file: &str, bytes_max: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
@@ -99,7 +105,7 @@ fn ask(file: &str) -> io::Result<Option<String>> {
     BufReader::new(&terminal).take(PASSPHRASE_BYTES_MAX as u64 + 2).read_until(b'\n', &mut line)?;
     drop(silent);
     writeln!(terminal)?;
-    Ok(source::passphrase(line))
+    source::passphrase(line).map(Some).map_err(io::Error::other)
 }
 
 /// A terminal that does not show what is typed, and takes no key for a signal, until this is dropped.
