@@ -128,6 +128,41 @@ fn standard_input_is_not_read_for_two_things() {
     }
 }
 
+/// Runs a program on a terminal of its own, types when it asks for a passphrase, and tells whether the terminal showed
+/// what was typed, before and while it asked and after it ended, and how it ended.
+const TERMINAL: &str = r#"
+import os, pty, signal, sys, termios
+keys, program = os.fsencode(sys.argv[1]), sys.argv[2:]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(program[0], program)
+signal.alarm(60)
+shows = lambda: bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+told, said = [], b""
+while b"Passphrase of" not in said:
+    said += os.read(terminal, 1024)
+told.append(shows())
+os.write(terminal, keys)
+_, status = os.waitpid(pid, 0)
+told.append(shows())
+print(*told, os.waitstatus_to_exitcode(status))
+"#;
+
+#[test]
+fn a_passphrase_is_typed_unseen_and_ctrl_c_ends_the_question() {
+    let typed = |keys: &str| {
+        let mut python = Command::new("python3");
+        python.args(["-c", TERMINAL, keys, env!("CARGO_BIN_EXE_apnsd"), "check"]);
+        let output = python.arg(data("rsa-encrypted-pkcs1.pem")).env_remove("APNSD_PASSPHRASE").output().unwrap();
+        stdout(&output).to_owned() + stderr(&output)
+    };
+    assert_eq!(typed("secret\n"), "False True 0\n");
+    assert_eq!(typed("other\n"), "False True 1\n");
+    // Killed by SIGINT.
+    assert_eq!(typed("\x03"), "False True -2\n");
+    assert_eq!(typed("sec\x03"), "False True -2\n");
+}
+
 #[test]
 fn convert_writes_plain_pem_for_the_user_alone_and_replaces_nothing_unasked() {
     let dir = tempfile::tempdir().unwrap();
