@@ -5,12 +5,13 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::check_config::{ConfigFile, refuse};
-use super::credential::{self, Passphrase};
+use super::credential::Passphrase;
 use super::exit::{Exit, Failure};
 use super::render::{civil, json, sheet};
 use super::{output, running};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::credentials::error::CredentialsError;
 use crate::credentials::provider_key::ProviderKey;
 use crate::credentials::{CertificateFacts, CredentialOptions, Credentials};
 use crate::domain::apns::ApnsReason;
@@ -23,8 +24,9 @@ use crate::xmlrpc::value::Value;
 
 /// Say what a certificate or key is, and whether it can be used
 ///
-/// Every problem is told. With --connect, the gateway of an environment is asked whether it takes the certificate;
-/// nothing is pushed. Of a .p8 key that shows the way to the gateway alone: a key is judged with its first notification.
+/// All problems are told at once, but of a file that cannot be read nothing besides why. With --connect, a connection to
+/// the gateway of an environment is made; nothing is pushed. Over HTTP/2 that shows whether the gateway knows who signed
+/// the certificate: topic and environment, and a .p8 key altogether, are judged with the first notification.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  apnsd check myapp.p12 --passphrase-file myapp.pass\n  \
     apnsd check myapp.pem --connect production\n  \
@@ -57,12 +59,19 @@ pub(super) struct Check {
 pub(super) fn run(args: &Check) -> Result<(), Failure> {
     let clock = Clock::system();
     let place = args.connect.as_deref().map(|name| Place::find(name, &args.config)).transpose()?;
-    let bytes = credential::read(&args.file).map_err(|problem| Failure::new(Exit::Failed, problem))?;
+    let bytes = args.passphrase.read_beside(&args.file)?;
     let (key_id, team_id) = (args.key_id.as_deref(), args.team_id.as_deref());
     let options = CredentialOptions { passphrase: None, key_id, team_id };
     let (mut members, mut problems) = (Vec::new(), Vec::new());
     match args.passphrase.open(&args.file, &bytes, &options)?.credentials {
-        Err(error) => problems.push(error.to_string()),
+        Err(error) => {
+            problems.push(error.to_string());
+            if let CredentialsError::Ids { .. } = error {
+                members.push(("kind", Value::string(KEY)));
+                problems.extend(args.topic.is_none().then(|| CredentialsError::TopicMissing.to_string()));
+            }
+            members.extend(place.is_some().then(|| ("connection", Value::string(NOT_TRIED))));
+        }
         Ok(credentials) => {
             members = describe(&credentials, clock.timestamp());
             let environment = place.as_ref().map(|place| &*place.environment);
@@ -80,6 +89,11 @@ pub(super) fn run(args: &Check) -> Result<(), Failure> {
     output::print(&report(members, &problems, args.json))?;
     if problems.is_empty() { Ok(()) } else { Err(Failure::new(Exit::Failed, "")) }
 }
+
+/// What a `.p8` key is called.
+const KEY: &str = "provider token key";
+/// What is said of the gateway where credentials cannot be shown to it.
+const NOT_TRIED: &str = "not tried";
 
 /// A member of what is printed.
 type Member = (&'static str, Value<'static>);
@@ -109,7 +123,7 @@ fn describe(credentials: &Credentials, now: Timestamp) -> Vec<Member> {
             members
         }
         Credentials::ProviderKey(ProviderKey { key_id, team_id, .. }) => vec![
-            ("kind", Value::string("provider token key")),
+            ("kind", Value::string(KEY)),
             ("key_id", Value::string(key_id.clone())),
             ("team", Value::string(team_id.clone())),
         ],
@@ -146,7 +160,9 @@ impl Place {
     fn find(name: &str, file: &ConfigFile) -> Result<Self, Failure> {
         let (config, _) = file.load().map_err(|refused| refuse(&refused))?;
         let Some(environment) = config.environments.get(name).cloned() else {
-            let names: Vec<String> = config.environments.keys().map(|name| format!("`{name}`")).collect();
+            // Nothing that is read here is for FCM.
+            let usable = config.environments.values().filter(|row| row.gateway.protocol != Protocol::Fcm);
+            let names: Vec<String> = usable.map(|row| format!("`{}`", row.name)).collect();
             let message = format!(
                 "`{name}` is not an environment: use one of {}, or name a configuration with --config",
                 names.join(", ")
@@ -158,14 +174,22 @@ impl Place {
 
     /// What the gateway says of credentials.
     fn ask(&self, credentials: Credentials, clock: &Clock) -> Result<String, Failure> {
-        let is_key = match &credentials {
-            Credentials::Certificate(_) => false,
-            Credentials::ProviderKey(_) => true,
-        };
         let gateway = &self.environment.gateway;
-        if is_key && gateway.protocol == Protocol::Binary {
-            return Ok("not tried".to_owned());
-        }
+        let proven = match (&credentials, gateway.protocol) {
+            (Credentials::ProviderKey(_), Protocol::Binary) => return Ok(NOT_TRIED.to_owned()),
+            (Credentials::ProviderKey(_), _) => {
+                "can be reached; a key is judged with its first notification".to_owned()
+            }
+            // It closes at once on a certificate for the other environment, and knows no topics.
+            (Credentials::Certificate(_), Protocol::Binary) => "takes the certificate".to_owned(),
+            (Credentials::Certificate(identity), _) => format!(
+                "takes the certificate in the handshake; topic and environment are judged with the first notification \
+                 (environment `{}`, certificate for {})",
+                self.environment.name,
+                made_for(&identity.certificate)
+            ),
+        };
+        let valid = credentials.judge_time(clock.timestamp());
         let app = AppId::parse("check").map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
         let route = Route {
             app,
@@ -177,19 +201,34 @@ impl Place {
         };
         running::block_on(async {
             match probe(&route, clock).await {
-                Ok(peer) if is_key => {
-                    Ok(format!("{gateway} ({peer}) can be reached; a key is judged with its first notification"))
-                }
-                Ok(peer) => Ok(format!("{gateway} ({peer}) takes the certificate")),
-                Err(error) => Err(Failure::new(Exit::Failed, explained(&error))),
+                Ok(peer) => Ok(format!("{gateway} ({peer}) {proven}")),
+                Err(error) => Err(Failure::new(Exit::Failed, explained(&error, &valid))),
             }
         })
     }
 }
 
-/// Why a gateway did not take credentials, with what to do.
-fn explained(error: &ProbeError) -> String {
+/// Which of Apple's gateways a certificate is made for, by what it says itself.
+fn made_for(facts: &CertificateFacts) -> &'static str {
+    match (facts.development, facts.production) {
+        (true, true) => "development and production",
+        (true, false) => "development only",
+        (false, true) => "production only",
+        (false, false) => "neither development nor production",
+    }
+}
+
+/// Why a gateway did not take credentials, with what to do. `valid`: what this machine's clock says of them.
+fn explained(error: &ProbeError, valid: &Result<(), CredentialsError>) -> String {
     let advice = match error {
+        // TLS has no other word for a certificate that is not valid yet.
+        ProbeError::Closed(CloseCause::Refused(alert)) if alert == "certificate expired" => match valid {
+            Ok(()) => {
+                "by this machine's clock it is valid: correct the clock that is wrong, this one's or the gateway's"
+            }
+            Err(CredentialsError::NotYetValid { .. }) => "that is what gateways say of one that is not valid yet, too",
+            Err(_) => alert::advice(alert),
+        },
         ProbeError::Closed(CloseCause::Refused(alert)) => alert::advice(alert),
         ProbeError::Closed(CloseCause::Error(Reason::Apns(
             ApnsReason::BadCertificateEnvironment | ApnsReason::BadEnvironmentKeyIdInToken,
@@ -205,13 +244,35 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_with_what_to_do() {
-        let told = |cause| explained(&ProbeError::Closed(cause));
-        assert_eq!(
-            told(CloseCause::Refused("certificate expired".to_owned())),
-            "the gateway refused the credentials: certificate expired: renew it in Apple's developer account"
+        let told = |cause| explained(&ProbeError::Closed(cause), &Ok(()));
+        let unknown = told(CloseCause::Refused("unknown certificate authority".to_owned()));
+        assert!(
+            unknown.starts_with("the gateway refused the credentials: unknown certificate authority: it was signed")
         );
         let other = told(CloseCause::Error(Reason::Apns(ApnsReason::BadCertificateEnvironment)));
         assert!(other.ends_with(": it is for Apple's other environment"), "{other}");
         assert_eq!(told(CloseCause::Shutdown), "the gateway is shutting down");
+    }
+
+    #[test]
+    fn a_gateway_that_says_expired_is_not_believed_against_the_file() {
+        let (subject, moment) = (String::new, Timestamp::from_secs(1_800_000_000));
+        for (valid, advice) in [
+            (
+                Err(CredentialsError::Expired { subject: subject(), until: moment }),
+                "renew it in Apple's developer account",
+            ),
+            (
+                Err(CredentialsError::NotYetValid { subject: subject(), from: moment }),
+                "that is what gateways say of one that is not valid yet, too",
+            ),
+            (
+                Ok(()),
+                "by this machine's clock it is valid: correct the clock that is wrong, this one's or the gateway's",
+            ),
+        ] {
+            let told = explained(&ProbeError::Closed(CloseCause::Refused("certificate expired".to_owned())), &valid);
+            assert_eq!(told, format!("the gateway refused the credentials: certificate expired: {advice}"));
+        }
     }
 }

@@ -38,11 +38,11 @@ pub(super) struct Convert {
 /// Reads credentials and writes them.
 pub(super) fn run(args: &Convert) -> Result<(), Failure> {
     let failed = |problem: String| Failure::new(Exit::Failed, problem);
-    let bytes = credential::read(&args.input).map_err(failed)?;
+    let bytes = args.passphrase.read_beside(&args.input)?;
     let opened = args.passphrase.open(&args.input, &bytes, &CredentialOptions::default())?;
     let identity = match opened.credentials {
         Ok(Credentials::Certificate(identity)) => identity,
-        Ok(Credentials::ProviderKey(_)) | Err(CredentialsError::IdMissing { .. }) => {
+        Ok(Credentials::ProviderKey(_)) | Err(CredentialsError::Ids { .. }) => {
             return Err(failed("a provider token key (.p8) needs no conversion: use it as it is".to_owned()));
         }
         Err(error) => return Err(failed(format!("{}: {error}", credential::shown(&args.input).display()))),

@@ -23,7 +23,7 @@ use crate::simulator::journal::request::RequestVerdict;
 use crate::simulator::{Settings, Simulator};
 use crate::xmlrpc::value::Value;
 
-/// Watch 15 notifications go through daemon and gateways, three bad tokens among them
+/// Watch 15 notifications go through daemon and gateways, among them three to bad tokens and three to dead devices
 ///
 /// Simulator and daemon run in this process, on free ports of this machine; nothing is installed or left behind.
 #[derive(Debug, Args)]
@@ -307,7 +307,13 @@ fn judge(accepted: &BTreeSet<usize>, rejected: &BTreeSet<usize>, dead: &BTreeSet
             "expected {good:?} delivered, {bad:?} rejected and {gone:?} gone, got {accepted:?}, {rejected:?} and {dead:?}"
         )));
     }
-    print("\nResult: all good ones arrived, exactly the bad ones were rejected, and the dead ones are known.\n")
+    print(&format!(
+        "\nResult: all {} good ones arrived; {} were rejected, the bad ones and over HTTP/2 the dead; feedback knows all {} \
+         dead.\n",
+        accepted.difference(dead).count(),
+        rejected.len(),
+        dead.len()
+    ))
 }
 
 /// What a gateway said about a notification that arrived.

@@ -98,7 +98,7 @@ pub(super) fn run(args: &Provision) -> Result<(), Failure> {
 fn read(args: &Provision) -> Result<(String, Option<String>), Failure> {
     let failed = |problem| Failure::new(Exit::Failed, problem);
     let file = &args.certificate;
-    let bytes = credential::read(file).map_err(failed)?;
+    let bytes = args.passphrase.read_beside(file)?;
     let (key_id, team_id) = (args.key_id.as_deref(), args.team_id.as_deref());
     let options = CredentialOptions { passphrase: None, key_id, team_id };
     let opened = args.passphrase.open(file, &bytes, &options)?;

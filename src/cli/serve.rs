@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Refused, Warning};
 use crate::daemon::{Daemon, StartError};
 use crate::listener::address::ListenAddress;
-use crate::store::StoreError;
+use crate::store::{OpenError, StoreError};
 use crate::telemetry;
 
 /// Run the daemon
@@ -93,7 +93,7 @@ pub(super) fn run(args: &Serve) -> Result<(), Failure> {
             started = Daemon::start(&config, Clock::system()) => started,
             () = signals.next() => return Ok(()),
         };
-        let daemon = daemon.map_err(|error| Failure::new(exit_of(&error), error.to_string()))?;
+        let daemon = daemon.map_err(|error| Failure::new(exit_of(&error), told(&error)))?;
         args.until_stopped(&daemon, &mut signals, reload).await;
         let stopped = signals.unless_repeated(daemon.stop()).await?;
         match stopped.lost {
@@ -101,6 +101,16 @@ pub(super) fn run(args: &Serve) -> Result<(), Failure> {
             lost => Err(Failure::new(Exit::Failed, format!("stopped; {lost} notifications were not delivered"))),
         }
     })
+}
+
+/// Why the daemon does not start; where the state directory is to blame, with the key that names it.
+fn told(error: &StartError) -> String {
+    match error {
+        StartError::Open(OpenError::Io { .. } | OpenError::Sqlite { .. }) => {
+            format!("{error}. The key `state_dir` of the configuration names another directory")
+        }
+        StartError::Open(_) | StartError::Bind(_) | StartError::Store(_) => error.to_string(),
+    }
 }
 
 /// Whether starting again can help.

@@ -78,7 +78,7 @@ pub(super) fn run(args: Simulate) -> Result<(), Failure> {
         let shutdown = Shutdown::new();
         let simulator = Simulator::start(settings, Clock::system(), &shutdown).await;
         let simulator = simulator.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-        output::print(&introduction(&simulator))?;
+        output::print(&introduction(&simulator, args.environment))?;
         signals.next().await;
         signals.unless_repeated(shutdown.finish(STOP_DEADLINE)).await?;
         output::print(&summary(&simulator))
@@ -88,20 +88,25 @@ pub(super) fn run(args: Simulate) -> Result<(), Failure> {
 /// How long open connections may take to end.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
-fn introduction(simulator: &Simulator) -> String {
+fn introduction(simulator: &Simulator, environment: Environment) -> String {
+    let (http2, binary, row) = match environment {
+        Environment::Sandbox => ("environment sandbox", "sandbox-binary", "sandbox"),
+        Environment::Production => ("environment production", "production-binary", "production"),
+        Environment::Both => ("environments sandbox and production", "sandbox-binary and production-binary", "sandbox"),
+    };
     let config = simulator.config_file().display();
     let certificate = simulator.certificates().good.path.display();
     let key = &simulator.certificates().provider_keys.good;
     format!(
-        "HTTP/2 provider   https://{}  (environments sandbox and production)\n\
-         binary gateway    binary://{}  (sandbox-binary and production-binary)\n\
+        "HTTP/2 provider   https://{}  ({http2})\n\
+         binary gateway    binary://{}  ({binary})\n\
          feedback service  binary://{}\n\
          control port      http://{}/  (journal, faults; open it for help)\n\
          configuration     {config}\n\
          certificate       {certificate}  ({BUNDLE_ID})\n\
          provider key      {}  (key {}, team {})\n\n\
          Start a daemon on it:   apnsd serve --config {config}\n\
-         and give it an app:     apnsd provision myapp {certificate} sandbox\n",
+         and give it an app:     apnsd provision myapp {certificate} {row}\n",
         simulator.http2_address(),
         simulator.binary_address(),
         simulator.feedback_address(),

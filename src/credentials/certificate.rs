@@ -61,7 +61,8 @@ impl Credentials {
                     Some((environment, Protocol::Binary)) => {
                         Err(CredentialsError::NeedsCertificate { environment: environment.name.to_string() })
                     }
-                    Some((_, Protocol::Http2)) if topic.is_none() => Err(CredentialsError::TopicMissing),
+                    // Without an environment too: nowhere does it work without one.
+                    Some((_, Protocol::Http2)) | None if topic.is_none() => Err(CredentialsError::TopicMissing),
                     Some((_, Protocol::Http2 | Protocol::Fcm)) | None => Ok(()),
                 };
                 [placed, Ok(()), Ok(())]

@@ -19,8 +19,8 @@ pub enum CredentialsError {
     Empty,
     /// Neither content nor an absolute path.
     #[error(
-        "neither PEM text, nor base64 of a .p12 file, nor an absolute path: pass the PEM text of certificate and key, or a \
-         path from `/` on"
+        "neither PEM text, nor base64 of a credentials file, nor an absolute path: pass the PEM text of certificate and \
+         key, or a path from `/` on"
     )]
     NotAnArgument,
     /// A path outside the allowed directories, a missing file and an unreadable one, told alike so that nobody can
@@ -87,7 +87,10 @@ pub enum CredentialsError {
     )]
     PassphraseMissing,
     /// Another passphrase than that which it was encrypted with.
-    #[error("the passphrase is wrong: pass that which the file was exported with in the option `passphrase`")]
+    #[error(
+        "the passphrase is wrong: pass that which the file was exported with in the option `passphrase` (on the command \
+         line --passphrase-file, in [[app]] passphrase_file)"
+    )]
     PassphraseWrong,
     /// A passphrase that cannot be one.
     #[error("the option `passphrase` has more than {0} bytes: pass the passphrase itself")]
@@ -124,20 +127,17 @@ pub enum CredentialsError {
          PEM"
     )]
     Json,
-    /// A `.p8` key without what must be said about it.
+    /// A `.p8` key without what must be said about it, or with an id that cannot be one.
     #[error(
-        "a provider token key (.p8) needs the option `{name}`, 10 characters from Apple's developer account (key_id: \
-         Keys; team_id: Membership details)"
+        "a provider token key (.p8) needs {}, 10 letters and digits each, as Apple's developer account shows them \
+         (key_id: Keys; team_id: Membership details)",
+        ids(missing, bad)
     )]
-    IdMissing {
-        /// `key_id` or `team_id`.
-        name: &'static str,
-    },
-    /// A key id or team id that cannot be one.
-    #[error("the option `{name}` needs the 10 letters and digits that Apple's developer account shows")]
-    BadId {
-        /// `key_id` or `team_id`.
-        name: &'static str,
+    Ids {
+        /// Those of `key_id` and `team_id` that were not given.
+        missing: Vec<&'static str>,
+        /// Those that were given and cannot be ids.
+        bad: Vec<&'static str>,
     },
     /// A `.p8` key that cannot sign.
     #[error("the provider token key (.p8) is damaged, or not on the curve P-256: download it again, or make a new one")]
@@ -256,4 +256,11 @@ pub enum CredentialsError {
         /// Common name.
         subject: String,
     },
+}
+
+/// `the options `key_id` and `team_id``, with a remark where a given one is wrong.
+fn ids(missing: &[&str], bad: &[&str]) -> String {
+    let missing = missing.iter().map(|name| format!("the option `{name}`"));
+    let bad = bad.iter().map(|name| format!("another option `{name}` than that given"));
+    missing.chain(bad).collect::<Vec<_>>().join(" and ")
 }

@@ -149,7 +149,8 @@ pub fn parse(bytes: &[u8], options: &CredentialOptions<'_>) -> Result<Credential
         [] => Err(CredentialsError::Empty),
         [b'{', ..] => Err(CredentialsError::Json),
         _ if bytes.starts_with(DER_SEQUENCE) => binary(bytes, options),
-        text => match str::from_utf8(text).ok().and_then(source::decode_der) {
+        text => match str::from_utf8(text).ok().and_then(source::decode) {
+            Some(text) if memmem::find(&text, pem::BEGIN).is_some() => pem::parse(&text, options),
             Some(der) => binary(&der, options),
             None => Err(CredentialsError::NotPem),
         },

@@ -31,14 +31,22 @@ pub struct SignError;
 impl ProviderKey {
     /// A key from PKCS#8 in DER, with what the caller says about it.
     pub(crate) fn new(der: &[u8], options: &CredentialOptions<'_>) -> Result<Self, CredentialsError> {
-        let id = |id: Option<&str>, name| {
-            let id = id.ok_or(CredentialsError::IdMissing { name })?;
-            let is_id = id.len() == ID_CHARS && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-            if is_id { Ok(id.to_owned()) } else { Err(CredentialsError::BadId { name }) }
-        };
-        let (key_id, team_id) = (id(options.key_id, "key_id")?, id(options.team_id, "team_id")?);
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der)
             .map_err(|_| CredentialsError::BadProviderKey)?;
+        let (mut missing, mut bad) = (Vec::new(), Vec::new());
+        for (id, name) in [(options.key_id, "key_id"), (options.team_id, "team_id")] {
+            match id {
+                None => missing.push(name),
+                Some(id) if id.len() != ID_CHARS || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+                    bad.push(name)
+                }
+                Some(_) => (),
+            }
+        }
+        let (Some(key_id), Some(team_id), true) = (options.key_id, options.team_id, bad.is_empty()) else {
+            return Err(CredentialsError::Ids { missing, bad });
+        };
+        let (key_id, team_id) = (key_id.to_owned(), team_id.to_owned());
         let mut context = digest::Context::new(&digest::SHA256);
         [der, key_id.as_bytes(), team_id.as_bytes()].into_iter().for_each(|part| context.update(part));
         let mut fingerprint = [0; 32];

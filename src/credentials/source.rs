@@ -99,22 +99,23 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, CredentialsError> {
     read_capped(path).map_err(unreadable)?.ok_or(CredentialsError::TooLarge(FILE_BYTES_MAX))
 }
 
-/// Reads a file that the operator named and that holds nothing but a passphrase. A line break at its end is not part of
-/// it.
+/// Reads a file that the operator named and that holds nothing but a passphrase, in one line. A line break at its end is
+/// not part of it.
 pub fn read_passphrase(path: &Path) -> Result<String, CredentialsError> {
     let bytes = read_file(path)?;
-    passphrase(bytes).ok_or_else(|| CredentialsError::Unreadable {
-        path: path.display().to_string(),
-        cause: "a passphrase is UTF-8 text".to_owned(),
-    })
+    passphrase(bytes)
+        .map_err(|cause| CredentialsError::Unreadable { path: path.display().to_string(), cause: cause.to_owned() })
 }
 
-/// The passphrase of such a file, unless it is not text.
-pub fn passphrase(bytes: Vec<u8>) -> Option<String> {
-    let mut text = String::from_utf8(bytes).ok()?;
+/// The passphrase of such a file, or why it has none.
+pub fn passphrase(bytes: Vec<u8>) -> Result<String, &'static str> {
+    let mut text = String::from_utf8(bytes).map_err(|_| "a passphrase is UTF-8 text")?;
     let end = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).map(str::len);
     text.truncate(end.unwrap_or(text.len()));
-    Some(text)
+    match text.contains('\n') {
+        true => Err("a passphrase is one line, and this has more: leave the passphrase alone in it"),
+        false => Ok(text),
+    }
 }
 
 /// The path, where an argument of `provision` is one and not the credentials themselves.
@@ -123,19 +124,18 @@ pub fn path(argument: &str) -> Option<&str> {
     (trimmed.starts_with('/') && !is_inline(argument)).then_some(trimmed)
 }
 
-/// PEM, JSON, or the base64 of a binary file, all of which [`super::parse`] tells apart.
+/// PEM, JSON, or the base64 of a file, all of which [`super::parse`] tells apart.
 fn is_inline(argument: &str) -> bool {
     let trimmed = argument.trim_start();
-    memmem::find(argument.as_bytes(), pem::BEGIN).is_some()
-        || trimmed.starts_with('{')
-        || decode_der(argument).is_some()
+    memmem::find(argument.as_bytes(), pem::BEGIN).is_some() || trimmed.starts_with('{') || decode(argument).is_some()
 }
 
-/// The binary content of a base64 text, if it looks like DER.
-pub(crate) fn decode_der(text: &str) -> Option<Vec<u8>> {
+/// The content of a base64 text, if it looks like DER or has PEM blocks.
+pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let base64: String = text.split_ascii_whitespace().collect();
     // A DER sequence of 256 bytes or more begins so in base64, and no absolute path does.
-    base64.starts_with("MI").then(|| STANDARD.decode(base64).ok()).flatten()
+    let is_der = base64.starts_with("MI");
+    STANDARD.decode(base64).ok().filter(|content| is_der || memmem::find(content, pem::BEGIN).is_some())
 }
 
 fn expand(dir: &Path, credentials_directory: Option<&Path>) -> Option<PathBuf> {
@@ -248,7 +248,7 @@ mod tests {
         let (_guard, root, _) = directory();
         let path = root.join("passphrase");
         for (content, expected) in
-            [("secret", "secret"), (" secret \n", " secret "), ("secret\r\n", "secret"), ("a\n\n", "a\n"), ("", "")]
+            [("secret", "secret"), (" secret \n", " secret "), ("secret\r\n", "secret"), ("", "")]
         {
             fs::write(&path, content).unwrap();
             assert_eq!(read_passphrase(&path).as_deref(), Ok(expected));
@@ -256,6 +256,17 @@ mod tests {
         fs::write(&path, b"\xff").unwrap();
         let told = read_passphrase(&path).unwrap_err().to_string();
         assert_eq!(told, format!("`{}` cannot be read: a passphrase is UTF-8 text", path.display()));
+        for content in ["a\n\n", "secret\nother\n", "secret\r\nother"] {
+            fs::write(&path, content).unwrap();
+            let told = read_passphrase(&path).unwrap_err().to_string();
+            assert!(
+                told.ends_with(
+                    "` cannot be read: a passphrase is one line, and this has more: leave the passphrase \
+                alone in it"
+                ),
+                "{told}"
+            );
+        }
     }
 
     #[test]

@@ -178,7 +178,8 @@ fn what_is_not_usable_is_refused_by_its_name() {
     assert_eq!(refused(&[0x30, 0x03, 0x02, 0x01, 0x03]), CredentialsError::NotPem);
     assert_eq!(refused(br#"{"type": "service_account"}"#), CredentialsError::Json);
     assert_eq!(refused(&file("push.cer")), CredentialsError::DerCertificate);
-    assert_eq!(refused(&file("signing-key.p8")), CredentialsError::IdMissing { name: "key_id" });
+    let missing = CredentialsError::Ids { missing: vec!["key_id", "team_id"], bad: vec![] };
+    assert_eq!(refused(&file("signing-key.p8")), missing);
     assert_eq!(refused(&file("request.pem")), CredentialsError::SigningRequest);
     assert_eq!(refused(&file("rsa-encrypted-pkcs1.pem")), CredentialsError::PassphraseMissing);
     assert_eq!(refused(&file("rsa-encrypted-pkcs8.pem")), CredentialsError::PassphraseMissing);
@@ -191,7 +192,7 @@ fn what_is_not_usable_is_refused_by_its_name() {
 }
 
 #[test]
-fn base64_of_a_binary_file_is_told_by_what_is_in_it() {
+fn base64_of_a_file_is_told_by_what_is_in_it() {
     use base64::Engine as _;
     let p12 = file("push.p12");
     let text = base64::engine::general_purpose::STANDARD.encode(&p12);
@@ -199,6 +200,11 @@ fn base64_of_a_binary_file_is_told_by_what_is_in_it() {
     let expected = parse(&p12).unwrap().fingerprint();
     assert_eq!(parse(text.as_bytes()).unwrap().fingerprint(), expected);
     assert_eq!(parse(&lines).unwrap().fingerprint(), expected);
+    let encoded = |name: &str| base64::engine::general_purpose::STANDARD.encode(file(name));
+    let expected = parse(&file("rsa-pkcs8.pem")).unwrap().fingerprint();
+    assert_eq!(parse(encoded("rsa-pkcs8.pem").as_bytes()).unwrap().fingerprint(), expected);
+    assert!(matches!(refused(encoded("signing-key.p8").as_bytes()), CredentialsError::Ids { .. }));
+    assert_eq!(source::read(&encoded("rsa-pkcs8.pem"), &[]).unwrap().0, source::Source::Inline);
 }
 
 #[test]
@@ -228,13 +234,25 @@ fn a_signing_key_is_taken_with_its_ids_and_nothing_else() {
     let credentials = super::parse(&key, &options).unwrap();
     assert_eq!(credentials.subject(), "key ABC123DEFG of team DEF123GHIJ");
     assert_eq!(credentials.not_after(), None);
-    for (key_id, team_id, name) in [(None, Some("DEF123GHIJ"), "key_id"), (Some("ABC123DEFG"), None, "team_id")] {
+    let told = |key_id, team_id| {
         let options = CredentialOptions { key_id, team_id, ..options };
-        assert_eq!(super::parse(&key, &options).unwrap_err(), CredentialsError::IdMissing { name });
-    }
+        super::parse(&key, &options).unwrap_err().to_string()
+    };
+    let needs = |what| {
+        format!(
+            "a provider token key (.p8) needs {what}, 10 letters and digits each, as Apple's developer account shows them \
+             (key_id: Keys; team_id: Membership details)"
+        )
+    };
+    assert_eq!(told(None, None), needs("the option `key_id` and the option `team_id`"));
+    assert_eq!(told(None, options.team_id), needs("the option `key_id`"));
+    assert_eq!(told(options.key_id, None), needs("the option `team_id`"));
+    let both = "the option `team_id` and another option `key_id` than that given";
+    assert_eq!(told(Some("ABC"), None), needs(both));
     for id in ["", "ABC123DEF", "ABC123DEFGH", "ABC123 EFG", "ÄBC123DEF"] {
         let options = CredentialOptions { team_id: Some(id), ..options };
-        assert_eq!(super::parse(&key, &options).unwrap_err(), CredentialsError::BadId { name: "team_id" });
+        let bad = CredentialsError::Ids { missing: vec![], bad: vec!["team_id"] };
+        assert_eq!(super::parse(&key, &options).unwrap_err(), bad);
     }
     let other_curve = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap().serialize_pem();
     assert_eq!(super::parse(other_curve.as_bytes(), &options).unwrap_err(), CredentialsError::BadProviderKey);
@@ -348,6 +366,8 @@ fn a_signing_key_needs_a_topic_and_a_gateway_that_takes_tokens() {
     let http2 = environment("production", "https://api.push.apple.com");
     assert_eq!(key.judge(&http2, Some("com.x"), NOW), Ok(()));
     assert_eq!(key.judge(&http2, None, NOW), Err(CredentialsError::TopicMissing));
+    assert_eq!(key.findings(None, None, NOW), [CredentialsError::TopicMissing]);
+    assert_eq!(key.findings(None, Some("com.x"), NOW), []);
     let refused = CredentialsError::NeedsCertificate { environment: "production".to_owned() };
     assert_eq!(key.judge(&production(), Some("com.x"), NOW), Err(refused));
 }

@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::fault::bad_argument;
 use crate::domain::feedback::Cursor;
 use crate::xmlrpc::value::{Fault, Value};
@@ -37,6 +40,15 @@ pub(super) fn text<'a>(value: &'a Value<'_>) -> Result<&'a str, Problem> {
     match value {
         Value::String(text) => Ok(text),
         other => Err(wrong_type("a string", other)),
+    }
+}
+
+/// Credentials: text, or the content of a file, as Python's `xmlrpc.client.Binary` sends it. A binary one becomes base64.
+pub(super) fn credentials(value: &Value<'_>) -> Result<String, Problem> {
+    match value {
+        Value::String(text) => Ok(text.as_ref().to_owned()),
+        Value::Base64(bytes) => Ok(str::from_utf8(bytes).map_or_else(|_| STANDARD.encode(bytes), str::to_owned)),
+        other => Err(wrong_type("a string or base64", other)),
     }
 }
 

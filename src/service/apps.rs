@@ -121,6 +121,9 @@ fn status_of(entry: &Entry) -> Option<AppStatus> {
     let is_closed = environment.is_some_and(|environment| environment.is_closed_by_apple()) && state != "connected";
     let causes = [Some(cause), is_closed.then(|| CLOSED_BY_APPLE.to_owned()), entry.unkept()];
     let causes: Vec<String> = causes.into_iter().flatten().filter(|cause| !cause.is_empty()).collect();
+    let renewal = entry.renewal().map(|renewal| {
+        format!("new credentials of {} were refused: {}; the present ones stay", renewal.at, renewal.cause)
+    });
     let secrets = match &provisioned.basis {
         Basis::Terms(_) => entry.kept().map_or("", |kept| kept.secrecy.word()),
         Basis::Unreadable(unreadable) => unreadable.secrecy.word(),
@@ -132,6 +135,7 @@ fn status_of(entry: &Entry) -> Option<AppStatus> {
         gateway: environment.map(|environment| environment.gateway.to_string()).unwrap_or_default(),
         state,
         cause: causes.join(". "),
+        renewal: renewal.unwrap_or_default(),
         since,
         waiting: depth.waiting,
         in_flight: depth.leased,

@@ -22,7 +22,7 @@ pub(super) struct Entry {
     pub(super) queue: AppQueue,
     pub(super) counters: Arc<Counters>,
     pub(super) accepted: AtomicU64,
-    /// Held while anything of `provisioned`, `kept`, `unkept`, `seen` and `seen_ca` changes.
+    /// Held while anything of `provisioned`, `kept`, `unkept`, `seen`, `seen_ca` and `renewal` changes.
     pub(super) change: Arc<tokio::sync::Mutex<()>>,
     /// Held from a plain `feedback` call until its answer has left.
     pub(super) feedback_turn: Arc<tokio::sync::Mutex<()>>,
@@ -39,6 +39,16 @@ pub(super) struct Entry {
     seen_ca: Mutex<Option<FileMark>>,
     /// What the log has of the end of the certificate.
     told_expiry: Mutex<Option<Told>>,
+    /// The latest credentials that were refused while it works with others; until it accepts some, or works no more.
+    renewal: Mutex<Option<Renewal>>,
+}
+
+/// New credentials that were refused.
+#[derive(Clone, Debug)]
+pub(super) struct Renewal {
+    /// In words, with what to do.
+    pub(super) cause: String,
+    pub(super) at: Timestamp,
 }
 
 /// What the store holds of an app.
@@ -100,6 +110,7 @@ impl Entry {
             seen: Mutex::default(),
             seen_ca: Mutex::default(),
             told_expiry: Mutex::default(),
+            renewal: Mutex::default(),
         }
     }
 
@@ -156,6 +167,14 @@ impl Entry {
 
     pub(super) fn set_told_expiry(&self, told: Option<Told>) {
         *locked(&self.told_expiry) = told;
+    }
+
+    pub(super) fn renewal(&self) -> Option<Renewal> {
+        locked(&self.renewal).clone()
+    }
+
+    pub(super) fn set_renewal(&self, renewal: Option<Renewal>) {
+        *locked(&self.renewal) = renewal;
     }
 
     pub(super) fn set_seen_ca(&self, mark: Option<FileMark>) {

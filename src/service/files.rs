@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt as _};
 use tracing::{error, info, warn};
 
 use super::PushService;
-use super::entry::{Entry, Standing};
+use super::entry::{Entry, Renewal, Standing};
 use super::provision::{By, Problem};
 use super::restore::AT_ONCE;
 use super::sections::Pending;
@@ -96,7 +96,9 @@ impl PushService {
         let Judged { mark, credentials } = self.judge(terms, &present.environment).await;
         entry.set_seen(mark);
         let taken = match credentials {
-            Ok(credentials) if credentials.fingerprint() == present.credentials.fingerprint() => return,
+            Ok(credentials) if credentials.fingerprint() == present.credentials.fingerprint() => {
+                return entry.set_renewal(None);
+            }
             Ok(credentials) => {
                 info!(app = %entry.id, "the credential file changed");
                 let terms = Terms { since: self.0.clock.timestamp(), ..terms.clone() };
@@ -105,9 +107,13 @@ impl PushService {
             Err(cause) => Err(Problem::Credentials(cause)),
         };
         match taken {
-            Ok(()) => self.keep_or_warn(entry).await,
+            Ok(()) => {
+                entry.set_renewal(None);
+                self.keep_or_warn(entry).await;
+            }
             Err(Problem::Credentials(cause) | Problem::Trust(cause) | Problem::Busy(cause)) => {
                 warn!(app = %entry.id, "the credential file changed and cannot be used, the present credentials stay: {cause}");
+                entry.set_renewal(Some(Renewal { cause, at: self.0.clock.timestamp() }));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 use tracing::{Instrument as _, warn};
 
-use super::entry::{Basis, Entry, Provisioned, Standing};
+use super::entry::{Basis, Entry, Provisioned, Renewal, Standing};
 use super::error::ServiceError;
 use super::request::{Provision, ProvisionOptions};
 use super::standing::{Judged, ca_mark, vanished};
@@ -73,8 +73,8 @@ impl PushService {
     /// Adds an app, or replaces its credentials, environment, time-out or options; durable when this returns.
     ///
     /// Bad credentials are an error where the call has options or the daemon is strict. Otherwise the app then exists
-    /// as refused, so that a list of provisions does not end at a bad one; an app that works keeps what it has. When
-    /// the store fails, nothing is changed, but for the connection of an app that works: it keeps its new credentials,
+    /// as refused, so that a list of provisions does not end at a bad one; an app that works keeps what it has, and its
+    /// status tells. When the store fails, nothing is changed, but for the connection of an app that works: it keeps its new credentials,
     /// and they are kept in the store as soon as that works.
     pub async fn provision(&self, request: Provision) -> Result<(), ServiceError> {
         let service = self.clone();
@@ -148,7 +148,10 @@ impl PushService {
             Err(cause) => Err(Problem::Credentials(cause)),
         };
         match provided {
-            Ok(()) => entry.set_seen(mark),
+            Ok(()) => {
+                entry.set_seen(mark);
+                entry.set_renewal(None);
+            }
             Err(Problem::Busy(cause)) => return Err(ServiceError::TryLater(cause)),
             Err(Problem::Credentials(cause) | Problem::Trust(cause)) if tells => {
                 return Err(ServiceError::InvalidArgument(cause));
@@ -329,6 +332,7 @@ impl PushService {
         let present = entry.provisioned();
         if present.as_ref().is_some_and(is_better) {
             warn!(app = %entry.id, "the new credentials are refused, the present ones stay: {cause}");
+            entry.set_renewal(Some(Renewal { cause, at: self.0.clock.timestamp() }));
             return Ok(false);
         }
         if let Some(present) = present.as_ref().and_then(|present| present.terms()) {

@@ -133,6 +133,7 @@ impl PushService {
                 self.0.clock.timestamp()
             }
         };
+        entry.set_renewal(None);
         let standing = Standing::Refused(Refusal { cause, since, environment });
         entry.set_provisioned(Some(Provisioned::new(terms, standing)));
     }

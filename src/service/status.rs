@@ -19,6 +19,9 @@ pub struct AppStatus {
     pub state: &'static str,
     /// Why it cannot send, in words with the cure; empty when it can.
     pub cause: String,
+    /// New credentials that were refused while it works with its present ones: when, and why, in words. Empty where
+    /// there are none.
+    pub renewal: String,
     /// Since when it is in this state.
     pub since: Timestamp,
     /// Notifications accepted and not yet handed to the gateway.

@@ -131,6 +131,22 @@ async fn a_bad_certificate_does_not_take_the_place_of_a_good_one() {
 }
 
 #[tokio::test]
+async fn a_renewal_that_was_refused_is_told_until_one_is_accepted() {
+    let (service, app) = with_app().await;
+    let renewal = || service.status(&app).unwrap().renewal;
+    assert_eq!(renewal(), "");
+    service.provision(provision(pem(2020))).await.unwrap();
+    let told = renewal();
+    let begins = "new credentials of 2023-11-14T22:13:20Z were refused: certificate `";
+    assert!(told.starts_with(begins) && told.ends_with(" and provision again; the present ones stay"), "{told}");
+    let with_options = Provision { options: Some(ProvisionOptions::default()), ..provision("garbage") };
+    invalid(service.provision(with_options).await.unwrap_err());
+    assert_eq!(renewal(), told, "a caller who was told needs no other notice");
+    service.provision(provision(pem(2041))).await.unwrap();
+    assert_eq!(renewal(), "");
+}
+
+#[tokio::test]
 async fn a_certificate_that_ends_earlier_needs_force() {
     let (service, app) = with_app().await;
     let with_force = |force| Provision {

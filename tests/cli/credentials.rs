@@ -50,13 +50,27 @@ fn check_says_what_is_wrong_with_what_is_of_no_use() {
     for (args, told) in [
         (&["rsa-1024.pem"][..], "problem: a private key of a kind that TLS cannot use: "),
         (&["rsa-encrypted-pkcs8.pem"], "problem: the private key is encrypted: pass the option `passphrase` (on the "),
-        (&["signing-key.p8"], "problem: a provider token key (.p8) needs the option `key_id`, "),
         (&["push.cer"], "problem: a certificate alone, in DER (.cer): "),
     ] {
         let output = apnsd(&["check", &data(args[0])]).env_remove("APNSD_PASSPHRASE").output().unwrap();
         assert_eq!((output.status.code(), stderr(&output)), (Some(1), ""));
         assert!(stdout(&output).starts_with(told), "{}", stdout(&output));
     }
+    let output = run(&["check", &data("signing-key.p8"), "--connect", "production"]);
+    let expected = "kind        provider token key\nconnection  not tried\n\
+        problem: a provider token key (.p8) needs the option `key_id` and the option `team_id`, 10 letters and digits \
+        each, as Apple's developer account shows them (key_id: Keys; team_id: Membership details)\n\
+        problem: a provider token key (.p8) works for every app of its team: pass the option `topic`, the app's bundle \
+        id, as in com.example.app\n";
+    assert_eq!((output.status.code(), stdout(&output)), (Some(1), expected));
+    let output = run(&[&["check", &data("signing-key.p8")][..], &SIGNING_KEY].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stdout(&output).contains("DEF123GHIJ\nproblem: a provider token key (.p8) works for every app"),
+        "{output:?}"
+    );
+    let output = run(&[&["check", &data("signing-key.p8"), "--topic", "com.example.app"][..], &SIGNING_KEY].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
     let output = run(&["check", "nosuch.pem"]);
     assert_eq!((output.status.code(), stdout(&output)), (Some(1), ""));
     assert_eq!(stderr(&output), "apnsd: `nosuch.pem` cannot be read: No such file or directory (os error 2)\n");
@@ -70,7 +84,9 @@ fn check_says_what_is_wrong_with_what_is_of_no_use() {
     assert_eq!(stdout(&output), expected);
     let output = run(&["check", &data("push.p12"), "--connect", "staging"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).starts_with("apnsd: `staging` is not an environment: use one of `fcm`, "), "{output:?}");
+    let expected = "apnsd: `staging` is not an environment: use one of `production`, `production-binary`, `sandbox`, \
+        `sandbox-binary`, or name a configuration with --config\n";
+    assert_eq!(stderr(&output), expected);
 }
 
 #[test]
@@ -90,7 +106,61 @@ fn a_passphrase_comes_from_a_file_a_pipe_or_a_variable() {
     let stdin = fs::File::open(&file).unwrap();
     assert_eq!(code(check(&["--passphrase-file", "-"]).stdin(stdin).output().unwrap()), Some(0));
     let wrong = check(&[]).env("APNSD_PASSPHRASE", "other").output().unwrap();
-    assert!(stdout(&wrong).starts_with("problem: the passphrase is wrong: "), "{wrong:?}");
+    let told = "problem: the passphrase is wrong: pass that which the file was exported with in the option `passphrase` (on \
+        the command line --passphrase-file, ";
+    assert!(stdout(&wrong).starts_with(told), "{wrong:?}");
+    fs::write(&file, "secret\nother\n").unwrap();
+    let lines = check(&["--passphrase-file", file.to_str().unwrap()]).output().unwrap();
+    let told = format!(
+        "apnsd: {}: a passphrase is one line, and this has more: leave the passphrase alone in it\n",
+        file.display()
+    );
+    assert_eq!((lines.status.code(), stderr(&lines)), (Some(1), &*told));
+}
+
+#[test]
+fn standard_input_is_not_read_for_two_things() {
+    for verb in [&["check", "-"][..], &["convert", "-", "out.pem"], &["provision", "myapp", "-", "sandbox"]] {
+        let output = run(&[verb, &["--passphrase-file", "-"]].concat());
+        let told = "apnsd: both the credentials and --passphrase-file are to be read from standard input: name a file for \
+            one of them\n";
+        assert_eq!((output.status.code(), stderr(&output)), (Some(2), told));
+    }
+}
+
+/// Runs a program on a terminal of its own, types when it asks for a passphrase, and tells whether the terminal showed
+/// what was typed, before and while it asked and after it ended, and how it ended.
+const TERMINAL: &str = r#"
+import os, pty, signal, sys, termios
+keys, program = os.fsencode(sys.argv[1]), sys.argv[2:]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(program[0], program)
+signal.alarm(60)
+shows = lambda: bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+told, said = [], b""
+while b"Passphrase of" not in said:
+    said += os.read(terminal, 1024)
+told.append(shows())
+os.write(terminal, keys)
+_, status = os.waitpid(pid, 0)
+told.append(shows())
+print(*told, os.waitstatus_to_exitcode(status))
+"#;
+
+#[test]
+fn a_passphrase_is_typed_unseen_and_ctrl_c_ends_the_question() {
+    let typed = |keys: &str| {
+        let mut python = Command::new("python3");
+        python.args(["-c", TERMINAL, keys, env!("CARGO_BIN_EXE_apnsd"), "check"]);
+        let output = python.arg(data("rsa-encrypted-pkcs1.pem")).env_remove("APNSD_PASSPHRASE").output().unwrap();
+        stdout(&output).to_owned() + stderr(&output)
+    };
+    assert_eq!(typed("secret\n"), "False True 0\n");
+    assert_eq!(typed("other\n"), "False True 1\n");
+    // Killed by SIGINT.
+    assert_eq!(typed("\x03"), "False True -2\n");
+    assert_eq!(typed("sec\x03"), "False True -2\n");
 }
 
 #[test]
@@ -173,7 +243,28 @@ fn the_gateway_is_asked_whether_it_takes_a_certificate() {
     let (code, line) = told("good.pem");
     assert!(code == Some(0) && line.starts_with("connection    binary://127.0.0.1:"), "{line}");
     assert!(line.ends_with(") takes the certificate"), "{line}");
+    let over_http2 = |name: &str| {
+        let file = dir.join(name);
+        let output =
+            run(&["check", file.to_str().unwrap(), "--connect", "production", "--config", config.to_str().unwrap()]);
+        (
+            output.status.code(),
+            stdout(&output).lines().find(|line| line.starts_with("connection")).unwrap_or("").to_owned(),
+        )
+    };
+    for (name, made_for) in
+        [("development", "development only"), ("production", "production only"), ("good", "development and production")]
+    {
+        let (code, line) = over_http2(&format!("{name}.pem"));
+        let proven = format!(
+            ") takes the certificate in the handshake; topic and environment are judged with the first notification \
+             (environment `production`, certificate for {made_for})"
+        );
+        assert!(code == Some(0) && line.ends_with(&proven), "{name}: {line}");
+    }
     let refused = "problem: the gateway refused the credentials";
+    let early = format!("{refused}: certificate expired: that is what gateways say of one that is not valid yet, too");
+    assert_eq!(told("not-yet-valid.pem"), (Some(1), early));
     let expired = format!("{refused}: certificate expired: renew it in Apple's developer account");
     assert_eq!(told("expired.pem"), (Some(1), expired));
     let (code, line) = told("wrong-ca.pem");

@@ -12,7 +12,7 @@ mod trace;
 mod world;
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::process::Stdio;
 
@@ -375,4 +375,44 @@ fn the_help_names_every_exit_code() {
     for code in ["   0  ", "   1  ", "   2  ", "   3  ", "   4  ", "  65  ", "  75  ", "  78  "] {
         assert!(help.contains(code), "{help}");
     }
+}
+
+#[test]
+fn the_simulator_introduces_the_environment_that_it_plays() {
+    let any = "127.0.0.1:0";
+    for (environment, http2, binary, advised) in [
+        ("production", "(environment production)", "(production-binary)", "good.pem production"),
+        ("sandbox", "(environment sandbox)", "(sandbox-binary)", "good.pem sandbox"),
+        ("both", "(environments sandbox and production)", "(sandbox-binary and production-binary)", "good.pem sandbox"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut simulate = apnsd(&["simulate", "--environment", environment, "--binary", any, "--feedback", any]);
+        simulate.args(["--http2", any, "--control", any, "--dir"]).arg(directory.path());
+        let mut child = simulate.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut said = Vec::new();
+        for line in lines {
+            let is_last = line.starts_with("and give it an app:");
+            said.push(line);
+            if is_last {
+                break;
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(said[0].ends_with(http2) && said[1].ends_with(binary), "{said:?}");
+        assert!(said.last().unwrap().ends_with(advised), "{said:?}");
+    }
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_used_is_told_with_its_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let mut serve = apnsd(&["serve", "--listen", "127.0.0.1:0"]);
+    let output = serve.env("APNSD__STATE_DIR", file.join("state")).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = stderr(&output);
+    assert!(told.contains("file/state") && told.contains("`state_dir`"), "{told}");
 }

@@ -149,6 +149,21 @@ fn apps_of_pyapns_are_imported_from_its_file_and_its_directory() {
 }
 
 #[test]
+fn a_renewal_that_the_daemon_refused_shows_in_status_and_apps() {
+    let world = World::start();
+    let [good, expired] = ["good.pem", "expired.pem"].map(|name| world.certificate().with_file_name(name));
+    world.done(&["provision", "myapp", good.to_str().unwrap(), "sandbox"]);
+    world.old_client("myapp", &fs::read_to_string(&expired).unwrap());
+    let shown = world.done(&["status", "myapp"]);
+    let line = shown.lines().find(|line| line.starts_with("renewal ")).unwrap_or_default();
+    assert!(line.contains("new credentials of 2") && line.contains(" were refused: certificate `"), "{shown}");
+    assert!(line.ends_with("; the present ones stay"), "{shown}");
+    assert!(world.done(&["apps"]).contains(" were refused: certificate `"));
+    world.done(&["provision", "myapp", good.to_str().unwrap(), "sandbox"]);
+    assert!(!world.done(&["status", "myapp"]).contains("renewal"));
+}
+
+#[test]
 fn a_dry_run_tells_a_certificate_that_has_expired() {
     let world = World::start();
     let dir = tempfile::tempdir().unwrap();

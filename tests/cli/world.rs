@@ -3,7 +3,10 @@
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Output, Stdio};
+use std::time::Duration;
 
+use apnsd::client::Client;
+use apnsd::xmlrpc::value::Value;
 use tempfile::TempDir;
 
 use crate::shell::{apnsd, stderr, stdout};
@@ -46,6 +49,14 @@ impl World {
     /// A certificate that the simulated gateway takes.
     pub(crate) fn certificate(&self) -> PathBuf {
         self.dir.path().join("simulator").join("good.pem")
+    }
+
+    /// Provisions an app for the sandbox as clients of pyapns do, without options; they hear nothing of a bad certificate.
+    pub(crate) fn old_client(&self, app: &str, certificate: &str) {
+        let client = Client::new(&self.url, Duration::from_secs(60)).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let arguments = [app, certificate, "sandbox"].map(Value::string).to_vec();
+        assert_eq!(runtime.block_on(client.call("provision", arguments)).unwrap(), Value::Nil);
     }
 
     /// Runs a verb against this daemon.

@@ -96,7 +96,10 @@ fn file(path: &Path, files: Files) -> Result<Vec<Planned>, String> {
 
 fn object(path: &Path) -> Result<Map<String, Json>, String> {
     let text = fs::read_to_string(path).map_err(|error| problem(path, &error))?;
-    serde_json::from_str(&text).map_err(|error| problem(path, &error))
+    serde_json::from_str(&text).map_err(|error| {
+        let expected = "name the JSON file of pyapns' .tac script, or a directory with one JSON file an app";
+        problem(path, &format!("this is no JSON object ({error}): {expected}"))
+    })
 }
 
 /// What cannot be an app, and why.
@@ -228,7 +231,7 @@ mod tests {
         write(&apps.join("3.json"), good);
         let found = told(&apps);
         assert_eq!(found[0].0, "DIR/apps/1.json");
-        assert!(found[0].1.as_ref().is_err_and(|told| told.starts_with("DIR/apps/1.json: expected value at line 1")));
+        assert!(found[0].1.as_ref().is_err_and(|told| told.starts_with("DIR/apps/1.json: this is no JSON object (")));
         assert_eq!(found[1], ("DIR/apps/2.json".to_owned(), lacks("apps/2.json")));
         assert_eq!(found[2], ("c".to_owned(), Ok("/c.pem".to_owned())));
     }
@@ -241,7 +244,10 @@ mod tests {
             write(&file, text);
             read(&file, Files::Name).err().unwrap().replace(&file.display().to_string(), "FILE")
         };
-        assert!(told("x").starts_with("FILE: expected value at line 1 column 1"));
+        let expected = "FILE: this is no JSON object (expected value at line 1 column 1): name the JSON file of pyapns' \
+            .tac script, or a directory with one JSON file an app";
+        assert_eq!(told("x"), expected);
+        assert!(told("[]").starts_with("FILE: this is no JSON object (invalid type: sequence, "));
         let neither = "FILE has neither `autoprovision` nor `apps_path`: it is no configuration of pyapns that \
             provisions apps";
         assert_eq!(told(r#"{"port": 7077}"#), neither);

@@ -17,7 +17,9 @@ pub(super) const STATUS: Method = Method {
     name: "apnsd.status",
     signatures: &[&["struct", "string"]],
     help: "apnsd.status(app_id): a struct with app_id, environment, protocol, gateway; state (connected, connecting, \
-           idle, waiting, paused, refused), cause (why it cannot send, in words) and since; waiting, in_flight, oldest \
+           idle, waiting, paused, refused), cause (why it cannot send, in words) and since; renewal (new credentials that \
+           were refused while the app works with its present ones: when and why, in words; kept in memory until the next \
+           accepted provision); waiting, in_flight, oldest \
            (when the oldest waiting notification was accepted); deferred (those of the waiting ones that are not tried \
            again before a time) and next_due; accepted, delivered, rejected (since the daemon started); retries, a \
            struct: how many notifications went back to the queue for each reason, since the daemon started; subject and \
@@ -32,7 +34,8 @@ async fn one(caller: &Caller<'_>, params: &[Value<'_>]) -> Result<Value<'static>
 }
 
 fn status(app: &AppStatus) -> Value<'static> {
-    let [subject, gateway] = [&app.subject, &app.gateway].map(|text| Some(text).filter(|text| !text.is_empty()));
+    let [subject, gateway, renewal] =
+        [&app.subject, &app.gateway, &app.renewal].map(|text| Some(text).filter(|text| !text.is_empty()));
     structure([
         ("app_id", Some(Value::string(app.app_id.to_string()))),
         ("environment", Some(Value::string(app.environment.clone()))),
@@ -40,6 +43,7 @@ fn status(app: &AppStatus) -> Value<'static> {
         ("gateway", gateway.map(|gateway| Value::string(gateway.clone()))),
         ("state", Some(Value::string(app.state))),
         ("cause", Some(Value::string(app.cause.clone()))),
+        ("renewal", renewal.map(|renewal| Value::string(renewal.clone()))),
         ("since", Some(date_time(app.since))),
         ("waiting", Some(count(app.waiting))),
         ("in_flight", Some(count(app.in_flight))),
@@ -86,6 +90,7 @@ mod tests {
             gateway: "binary://gateway.sandbox.push.apple.com:2195".into(),
             state: "paused",
             cause: "certificate expired".into(),
+            renewal: "new credentials of 2011-03-13 were refused".into(),
             since: Timestamp::from_secs(1_300_000_000),
             waiting: 3,
             in_flight: 0,
@@ -111,6 +116,7 @@ mod tests {
             "<name>since</name>\n<value><dateTime.iso8601>20110313T07:06:40</dateTime.iso8601></value>",
             "<name>waiting</name>\n<value><int>3</int></value>",
             "<name>accepted</name>\n<value><double>5000000000.0</double></value>",
+            "<name>renewal</name>\n<value><string>new credentials of 2011-03-13 were refused</string></value>",
             "<name>oldest</name>",
             "<name>deferred</name>\n<value><int>2</int></value>",
             "<name>next_due</name>\n<value><dateTime.iso8601>20110313T07:06:40</dateTime.iso8601></value>",
@@ -125,6 +131,7 @@ mod tests {
         app = AppStatus {
             protocol: None,
             gateway: String::new(),
+            renewal: String::new(),
             oldest: None,
             next_due: None,
             retries: Vec::new(),
@@ -133,7 +140,9 @@ mod tests {
             ..app
         };
         let text = encode_response(&status(&app));
-        for absent in ["<name>protocol", "<name>gateway", "oldest", "next_due", "retries", "subject", "expires"] {
+        for absent in
+            ["<name>protocol", "<name>gateway", "renewal", "oldest", "next_due", "retries", "subject", "expires"]
+        {
             assert!(!text.contains(absent), "{absent} in {text}");
         }
     }

@@ -111,6 +111,6 @@ mod tests {
         assert_eq!(told(entries(list(&["b"]))), "INITIAL[1]: provision takes 3 to 5 arguments, 1 given");
         assert_eq!(told(entries(Value::Int(1))), "INITIAL[1]: an array of provision's arguments is needed, not int");
         let bad_argument = Value::Array(vec![Value::string("b"), Value::Nil, Value::string("sandbox")]);
-        assert_eq!(told(entries(bad_argument)), "INITIAL[1]: cert: a string is needed, not nil");
+        assert_eq!(told(entries(bad_argument)), "INITIAL[1]: cert: a string or base64 is needed, not nil");
     }
 }

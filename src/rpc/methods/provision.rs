@@ -1,7 +1,7 @@
 //! `provision`: adds an app, or replaces what it has.
 
 use super::{Caller, Method};
-use crate::rpc::arguments::{Problem, app_id, at, boolean, members, text, timeout, wrong_type};
+use crate::rpc::arguments::{Problem, app_id, at, boolean, credentials, members, text, timeout, wrong_type};
 use crate::rpc::fault::bad_argument;
 use crate::rpc::options::{DEFAULTS, set_default};
 use crate::service::request::{CONNECTIONS_MAX, Provision, ProvisionOptions};
@@ -13,10 +13,13 @@ pub(super) const PROVISION: Method = Method {
         &["nil", "string", "string", "string"],
         &["nil", "string", "string", "string", "int"],
         &["nil", "string", "string", "string", "int", "struct"],
+        &["nil", "string", "base64", "string"],
+        &["nil", "string", "base64", "string", "int"],
+        &["nil", "string", "base64", "string", "int", "struct"],
     ],
     help: "provision(app_id, cert, environment[, timeout[, options]]): adds an app, or replaces what it has, and returns \
-           nil. cert is PEM text with certificate and key, the base64 of a .p12 file, a .p8 key, or the absolute path of such a \
-           file on the daemon's machine. \
+           nil. cert is PEM text with certificate and key, a .p8 key, a .p12 file, each also as base64 (a string or the \
+           XML-RPC type), or the absolute path of such a file on the daemon's machine. \
            environment is sandbox, production, or another that the daemon's configuration names. timeout bounds \
            connection attempts, in seconds. options: topic, key_id, team_id, passphrase, connections, force, and defaults \
            for notify: expiration, priority, collapse_id, push_type. Without options a bad certificate is told by notify \
@@ -43,7 +46,7 @@ pub(super) fn request(params: &[Value<'_>]) -> Result<Provision, Fault> {
     };
     Ok(Provision {
         app_id: app_id(app)?.into_owned(),
-        certificate: text(certificate).map_err(at("cert"))?.to_owned(),
+        certificate: credentials(certificate).map_err(at("cert"))?,
         environment: text(environment).map_err(at("environment"))?.to_owned(),
         timeout: seconds.map_or(Ok(None), timeout).map_err(at("timeout"))?,
         options: given.map(options).transpose()?,
@@ -150,6 +153,16 @@ mod tests {
     }
 
     #[test]
+    fn a_file_may_come_as_base64() {
+        let certificate = |bytes: &[u8]| {
+            let params = [Value::string("a"), Value::Base64(bytes.to_vec()), Value::string("sandbox")];
+            request(&params).unwrap().certificate
+        };
+        assert_eq!(certificate(b"-----BEGIN CERTIFICATE-----"), "-----BEGIN CERTIFICATE-----");
+        assert_eq!(certificate(b"\x30\x82\x0b\xad"), "MIILrQ==");
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let told = |more| with(more).unwrap_err();
         assert_eq!(told(vec![Value::string("15")]), "timeout: a number of seconds, or nil, is needed, not string");
@@ -164,7 +177,7 @@ mod tests {
             told(option("request_id", Value::Int(1))),
             format!("options.request_id: unknown; there are {known}")
         );
-        let fault = request(&[Value::string("a"), Value::Base64(vec![]), Value::string("sandbox")]).unwrap_err();
-        assert_eq!(fault.text, "cert: a string is needed, not base64");
+        let fault = request(&[Value::string("a"), Value::Int(1), Value::string("sandbox")]).unwrap_err();
+        assert_eq!(fault.text, "cert: a string or base64 is needed, not int");
     }
 }

@@ -109,13 +109,14 @@ async fn a_file_of_no_use_changes_nothing_and_is_looked_into_once() {
         service.look_at_files().await;
         assert_eq!(ends(&service, &app), "2040");
         assert_eq!(app.0.seen(), FileMark::of(&path));
+        assert!(service.status(&app).unwrap().renewal.ends_with("; the present ones stay"));
     }
     std::fs::remove_file(&path).unwrap();
     service.look_at_files().await;
     assert_eq!((ends(&service, &app).as_str(), app.0.seen()), ("2040", None));
     std::fs::write(&path, new).unwrap();
     service.look_at_files().await;
-    assert_eq!(ends(&service, &app), "2041");
+    assert_eq!((ends(&service, &app).as_str(), service.status(&app).unwrap().renewal.as_str()), ("2041", ""));
 }
 
 #[tokio::test]
