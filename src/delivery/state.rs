@@ -91,6 +91,8 @@ pub(super) struct State {
     rejections_in_row: u64,
     closed_in_row: u64,
     probation: bool,
+    /// Whether the credentials were ever good for a delivery.
+    proven: bool,
     /// Whether the gateway has answered anything on this connection.
     answered: bool,
     last_connect: Option<Instant>,
@@ -108,6 +110,7 @@ impl State {
             rejections_in_row: 0,
             closed_in_row: 0,
             probation: false,
+            proven: false,
             answered: false,
             last_connect: None,
         }
@@ -189,6 +192,7 @@ impl State {
         self.rejections_in_row = 0;
         self.closed_in_row = 0;
         self.probation = false;
+        self.proven = true;
         // The answer may be the last one of a connection that is gone.
         if self.pause.is_none() && self.link != Link::Reconnecting {
             self.cause.clear();
@@ -308,7 +312,8 @@ impl State {
                  belong to this environment?"
             ),
         };
-        match self.early_closes >= EARLY_CLOSES_MAX {
+        // What was good a moment ago is not to blame: a balancer in front of the gateway may be starting anew.
+        match self.early_closes >= EARLY_CLOSES_MAX && !self.proven {
             true => {
                 self.early_closes = 0;
                 self.pause_for(cause, now);

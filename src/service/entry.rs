@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use super::error::ServiceError;
 use super::expiry::Told;
 use super::request::NotifyOptions;
+use super::standing::FileMarks;
 use super::stored::{Secrecy, SectionDigest, Terms, Unreadable};
 use crate::credentials::source::FileMark;
 use crate::delivery::{Counters, WorkerHandle};
@@ -33,8 +34,8 @@ pub(super) struct Entry {
     kept: Mutex<Option<Kept>>,
     /// Why the store does not hold what the app has, where the last attempt failed.
     unkept: Mutex<Option<String>>,
-    /// The file of the credentials, as it was when it was last read.
-    seen: Mutex<Option<FileMark>>,
+    /// The files of the credentials, as they were when they were last read.
+    seen: Mutex<FileMarks>,
     /// The environment's `ca`, as it was just before the worker read it.
     seen_ca: Mutex<Option<FileMark>>,
     /// What the log has of the end of the certificate.
@@ -149,12 +150,12 @@ impl Entry {
         *locked(&self.unkept) = cause;
     }
 
-    pub(super) fn seen(&self) -> Option<FileMark> {
+    pub(super) fn seen(&self) -> FileMarks {
         *locked(&self.seen)
     }
 
-    pub(super) fn set_seen(&self, mark: Option<FileMark>) {
-        *locked(&self.seen) = mark;
+    pub(super) fn set_seen(&self, marks: FileMarks) {
+        *locked(&self.seen) = marks;
     }
 
     pub(super) fn seen_ca(&self) -> Option<FileMark> {

@@ -1,6 +1,5 @@
 //! Credential files that change: what is in them is taken up by itself, unless it is of no use.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +11,8 @@ use super::entry::{Entry, Renewal, Standing};
 use super::provision::{By, Problem};
 use super::restore::AT_ONCE;
 use super::sections::Pending;
-use super::standing::Judged;
+use super::standing::{FileMarks, Judged};
 use super::stored::Terms;
-use crate::credentials::source::FileMark;
 use crate::gateway::Route;
 
 /// How often files are looked at.
@@ -63,16 +61,20 @@ impl PushService {
 
     /// Takes up the files that changed since they were last read.
     pub(super) async fn look_at_files(&self) {
-        let path = |entry: &Arc<Entry>| Some(entry.provisioned()?.terms()?.certificate.path()?.to_owned());
-        let files: Vec<(Arc<Entry>, PathBuf)> =
-            self.0.apps.iter().filter_map(|entry| Some((Arc::clone(&entry), path(&entry)?))).collect();
+        let terms = |entry: &Arc<Entry>| {
+            let terms = Arc::clone(entry.provisioned()?.terms()?);
+            terms.certificate.path()?;
+            Some((Arc::clone(entry), terms))
+        };
+        let apps: Vec<(Arc<Entry>, Arc<Terms>)> = self.0.apps.iter().filter_map(|entry| terms(&entry)).collect();
         let look = move || {
-            let marked = files.into_iter().map(|(entry, path)| (FileMark::of(&path), entry));
-            marked.filter(|(mark, entry)| *mark != entry.seen()).collect::<Vec<_>>()
+            let of = |terms: &Terms| FileMarks::of(&terms.certificate, &terms.options);
+            let marked = apps.into_iter().map(|(entry, terms)| (of(&terms), entry));
+            marked.filter(|(marks, entry)| *marks != entry.seen()).collect::<Vec<_>>()
         };
         match tokio::task::spawn_blocking(look).await {
             Ok(changed) => {
-                let take_up = |(mark, entry)| async move { self.take_up_file(&entry, mark).await };
+                let take_up = |(marks, entry)| async move { self.take_up_file(&entry, marks).await };
                 stream::iter(changed).for_each_concurrent(AT_ONCE, take_up).await;
             }
             Err(problem) => error!("credential files could not be looked at: {problem}"),
@@ -80,12 +82,12 @@ impl PushService {
     }
 
     /// A file that is of no use is told once; it is looked into again when it changes again.
-    pub(super) async fn take_up_file(&self, entry: &Arc<Entry>, mark: Option<FileMark>) {
+    pub(super) async fn take_up_file(&self, entry: &Arc<Entry>, marks: FileMarks) {
         let _change = entry.change.lock().await;
         // It may have been deprovisioned meanwhile.
         let Some(provisioned) = entry.provisioned() else { return };
         let Some(terms) = provisioned.terms() else { return };
-        entry.set_seen(mark);
+        entry.set_seen(marks);
         match &provisioned.standing {
             Standing::Refused(_) => self.try_again(entry).await,
             Standing::Accepted { route, .. } => self.replace_from_file(entry, terms, route).await,
@@ -93,8 +95,8 @@ impl PushService {
     }
 
     async fn replace_from_file(&self, entry: &Entry, terms: &Terms, present: &Route) {
-        let Judged { mark, credentials } = self.judge(terms, &present.environment).await;
-        entry.set_seen(mark);
+        let Judged { marks, credentials } = self.judge(terms, &present.environment).await;
+        entry.set_seen(marks);
         let taken = match credentials {
             Ok(credentials) if credentials.fingerprint() == present.credentials.fingerprint() => {
                 return entry.set_renewal(None);

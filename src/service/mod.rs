@@ -46,6 +46,8 @@ use crate::domain::feedback::{Cursor, Page, Rejection};
 use crate::queue::Queue;
 use crate::store::Store;
 
+/// Credentials that are judged at the same time.
+const JUDGED_AT_ONCE: usize = 2;
 /// Most rejections or feedback entries in one answer to a call with a cursor.
 const PAGE_MAX: usize = 10_000;
 
@@ -112,6 +114,8 @@ struct Inner {
     settings: Fixed,
     setup: RwLock<Arc<Setup>>,
     key: SealKey,
+    /// Turns to judge credentials.
+    judging: Semaphore,
     /// A permit for each call that may wait for outcomes.
     waiting: Semaphore,
     /// Cancelled once nobody is to wait for outcomes any more.
@@ -179,6 +183,7 @@ impl PushService {
                 tokens_per_call: settings.tokens_per_call,
                 feedback_age: settings.feedback_age,
             },
+            judging: Semaphore::new(JUDGED_AT_ONCE),
             key: SealKey::read(settings.seal_key.as_deref()),
             waiting: Semaphore::new(WAITING_MAX),
             stopping: CancellationToken::new(),

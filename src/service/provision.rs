@@ -142,14 +142,14 @@ impl PushService {
             }
             Err(error) => return Err(error),
         };
-        let Judged { mark, credentials } = self.judge(&terms, &environment).await;
+        let Judged { marks, credentials } = self.judge(&terms, &environment).await;
         let provided = match credentials {
             Ok(credentials) => self.take_up(entry, terms.clone(), &environment, credentials, by).await,
             Err(cause) => Err(Problem::Credentials(cause)),
         };
         match provided {
             Ok(()) => {
-                entry.set_seen(mark);
+                entry.set_seen(marks);
                 entry.set_renewal(None);
             }
             Err(Problem::Busy(cause)) => return Err(ServiceError::TryLater(cause)),
@@ -158,7 +158,7 @@ impl PushService {
             }
             Err(Problem::Credentials(cause) | Problem::Trust(cause)) => {
                 if self.refuse(entry, terms, Some(environment), cause).await? {
-                    entry.set_seen(mark);
+                    entry.set_seen(marks);
                 }
             }
         }

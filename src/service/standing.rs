@@ -19,33 +19,57 @@ use crate::domain::app::Environment;
 use crate::domain::outcome::Reason;
 use crate::gateway::{Route, RouteError};
 
+/// Characters of a path that are shown.
+const PATH_SHOWN_MAX: usize = 300;
+
 /// Credentials that were looked into.
 pub(super) struct Judged {
-    /// Their file, as it was just before.
-    pub(super) mark: Option<FileMark>,
+    /// Their files, as they were just before.
+    pub(super) marks: FileMarks,
     /// What they are, or what is wrong with them.
     pub(super) credentials: Result<Arc<Credentials>, String>,
 }
 
+/// The files of an app's credentials as they were at some time; none where there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct FileMarks {
+    certificate: Option<FileMark>,
+    passphrase: Option<FileMark>,
+}
+
+impl FileMarks {
+    /// The marks as they are now.
+    pub(super) fn of(certificate: &Certificate, options: &ProvisionOptions) -> Self {
+        Self {
+            certificate: certificate.path().and_then(FileMark::of),
+            passphrase: options.passphrase_file.as_deref().and_then(FileMark::of),
+        }
+    }
+}
+
 impl PushService {
-    /// Reads, parses and judges credentials, off the async threads.
+    /// Reads, parses and judges credentials, off the async threads. A passphrase may take a second of a processor: few are
+    /// judged at the same time, so that callers of other verbs do not notice.
     pub(super) async fn judge(&self, terms: &Terms, environment: &Arc<Environment>) -> Judged {
         let (certificate, options) = (terms.certificate.clone(), terms.options.clone());
         let environment = Arc::clone(environment);
         let (setup, now) = (self.setup(), self.0.clock.timestamp());
+        let unjudged = |cause: &str| Judged { marks: FileMarks::default(), credentials: Err(cause.to_owned()) };
+        let _turn = tokio::select! {
+            turn = self.0.judging.acquire() => turn,
+            () = self.0.delivery.shutdown.requested() => return unjudged("the daemon stops: provision again"),
+        };
         let judge = move || {
-            let mark = certificate.path().and_then(FileMark::of);
+            let marks = FileMarks::of(&certificate, &options);
             let credentials = read(&certificate, &setup.certificate_dirs).and_then(|bytes| {
                 let credentials = parse(&bytes, &options)?;
                 credentials.judge(&environment, options.topic.as_deref(), now)?;
                 Ok(Arc::new(credentials))
             });
-            Judged { mark, credentials: credentials.map_err(|error| told(&certificate, &error)) }
+            Judged { marks, credentials: credentials.map_err(|error| told(&certificate, &error)) }
         };
-        tokio::task::spawn_blocking(judge).await.unwrap_or_else(|panic| Judged {
-            mark: None,
-            credentials: Err(format!("the certificate could not be read: {panic}")),
-        })
+        let judged = tokio::task::spawn_blocking(judge).await;
+        judged.unwrap_or_else(|panic| unjudged(&format!("the certificate could not be read: {panic}")))
     }
 
     /// The way to an environment with these credentials.
@@ -72,8 +96,8 @@ impl PushService {
         let Some(environment) = environment else {
             return self.stand_refused(entry, Arc::clone(terms), None, vanished(&terms.environment));
         };
-        let Judged { mark, credentials } = self.judge(terms, &environment).await;
-        entry.set_seen(mark);
+        let Judged { marks, credentials } = self.judge(terms, &environment).await;
+        entry.set_seen(marks);
         let started = match credentials {
             Ok(credentials) => {
                 let route = self.route(entry, terms, &environment, credentials);
@@ -164,7 +188,12 @@ pub(super) fn vanished(environment: &str) -> String {
 /// Where a path is refused, with the path: callers know it, and an operator who reads status and log should.
 fn told(certificate: &Certificate, error: &CredentialsError) -> String {
     match (certificate, error) {
-        (Certificate::File { path, .. }, CredentialsError::PathRefused { .. }) => format!("{error} (it was `{path}`)"),
+        (Certificate::File { path, .. }, CredentialsError::PathRefused { .. }) => {
+            // Whatever a caller passes must not forge a line of the log, nor fill it.
+            let shown: String =
+                path.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(PATH_SHOWN_MAX).collect();
+            format!("{error} (it was `{shown}`)")
+        }
         (Certificate::File { .. } | Certificate::Text(_), _) => error.to_string(),
     }
 }

@@ -123,6 +123,17 @@ fn three_closes_right_after_the_handshake_pause() {
 }
 
 #[test]
+fn credentials_that_were_good_are_not_blamed_for_closes_right_after_the_handshake() {
+    let mut state = connected();
+    state.delivered();
+    for _ in 0..5 {
+        closed(&mut state, CloseCause::Silent { settled: false }, false, at(0));
+        assert!(!state.refuses());
+        state.connecting(at(0));
+    }
+}
+
+#[test]
 fn after_a_close_without_a_word_rows_wait_until_the_next_connection_has_stood_half_a_second() {
     let mut state = connected();
     closed(&mut state, CloseCause::Silent { settled: false }, true, at(100));

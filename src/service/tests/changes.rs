@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::credentials::source::FileMark;
+use crate::service::standing::FileMarks;
+use crate::service::stored::Certificate;
 
 const KEY: &str = "-----BEGIN PRIVATE KEY-----";
 
@@ -98,6 +99,31 @@ async fn the_repeat_of_pyapns_concerns_callers_and_not_files() {
 }
 
 #[tokio::test]
+async fn a_passphrase_file_that_is_corrected_is_taken_up_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let encrypted = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/credentials/rsa-encrypted-pkcs8.pem");
+    let (certificate, passphrase) = (dir.path().join("app.pem"), dir.path().join("passphrase"));
+    std::fs::copy(encrypted, &certificate).unwrap();
+    std::fs::write(&passphrase, "wrong").unwrap();
+    let service = service(settings(dir.path()));
+    let options = ProvisionOptions { passphrase_file: Some(passphrase.clone()), ..ProvisionOptions::default() };
+    let request = Provision { options: Some(options), ..provision(certificate.to_str().unwrap()) };
+    let digest = SectionDigest::of(&request);
+    service.provision_section(request, digest).await.unwrap();
+    let state = || service.status(&service.app("app").unwrap()).unwrap().state;
+    assert_eq!(state(), "refused");
+    std::fs::write(&passphrase, "secret").unwrap();
+    service.look_at_files().await;
+    assert_ne!(state(), "refused");
+}
+
+/// The marks of a certificate that needs no passphrase.
+fn marks(path: &Path) -> FileMarks {
+    let certificate = Certificate::File { path: path.to_str().unwrap().to_owned(), unrestricted: false };
+    FileMarks::of(&certificate, &ProvisionOptions::default())
+}
+
+#[tokio::test]
 async fn a_file_of_no_use_changes_nothing_and_is_looked_into_once() {
     let (service, app, _dir, path) = with_file().await;
     let (new, other) = (pem(2041), pem(2042));
@@ -108,12 +134,12 @@ async fn a_file_of_no_use_changes_nothing_and_is_looked_into_once() {
         std::fs::write(&path, content).unwrap();
         service.look_at_files().await;
         assert_eq!(ends(&service, &app), "2040");
-        assert_eq!(app.0.seen(), FileMark::of(&path));
+        assert_eq!(app.0.seen(), marks(&path));
         assert!(service.status(&app).unwrap().renewal.ends_with("; the present ones stay"));
     }
     std::fs::remove_file(&path).unwrap();
     service.look_at_files().await;
-    assert_eq!((ends(&service, &app).as_str(), app.0.seen()), ("2040", None));
+    assert_eq!((ends(&service, &app).as_str(), app.0.seen()), ("2040", FileMarks::default()));
     std::fs::write(&path, new).unwrap();
     service.look_at_files().await;
     assert_eq!((ends(&service, &app).as_str(), service.status(&app).unwrap().renewal.as_str()), ("2041", ""));
@@ -124,7 +150,7 @@ async fn a_changed_file_does_not_bring_an_app_back_that_is_being_removed() {
     let (service, app, _dir, path) = with_file().await;
     std::fs::write(&path, pem(2041)).unwrap();
     let change = Arc::clone(&app.0.change).lock_owned().await;
-    let mut take_up = std::pin::pin!(service.take_up_file(&app.0, FileMark::of(&path)));
+    let mut take_up = std::pin::pin!(service.take_up_file(&app.0, marks(&path)));
     assert!(futures_util::poll!(&mut take_up).is_pending());
     app.0.set_provisioned(None);
     service.0.apps.remove("app");
