@@ -259,3 +259,40 @@ async fn over_the_provider_api_each_is_answered_with_its_own_outcome() {
         assert_eq!(of_token.unwrap().apns_id, text(row, "id"), "the id is Apple's too");
     }
 }
+
+/// What a notification is sent with is what a dry run shows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_shows_what_is_sent() {
+    let world = World::over_http2(|_| ()).await;
+    world.provision(&world.simulator.certificates().good.pem).await.unwrap();
+    let silent = Value::Struct(vec![("content-available".into(), Value::Int(1))]);
+    let payloads = [alert("hi"), Value::Struct(vec![("aps".into(), silent)])];
+    let push_types =
+        [None, Some("alert"), Some("background"), Some("voip"), Some("liveactivity"), Some("complication")];
+    let options = push_types.map(|push_type| match push_type {
+        Some(push_type) => vec![("push_type".into(), Value::string(push_type))],
+        None => Vec::new(),
+    });
+    let own = vec![("topic".into(), Value::string("com.example.app.voip")), ("expiration".into(), Value::Int(0))];
+    for (number, (options, payload)) in options
+        .into_iter()
+        .chain([own])
+        .flat_map(|options| payloads.clone().map(|payload| (options.clone(), payload)))
+        .enumerate()
+    {
+        let token = token("aa", number);
+        let arguments =
+            || vec![Value::string(APP), Value::string(token.clone()), payload.clone(), Value::Struct(options.clone())];
+        let dry = world.client.call("apnsd.validate", arguments()).await.unwrap();
+        world.client.call("apnsd.send", arguments()).await.unwrap();
+        let request = world.requests().pop().unwrap();
+        let sent = [request.topic, request.push_type, request.priority].map(Option::unwrap_or_default);
+        let shown = member(&dry, "options");
+        let Value::Int(priority) = member(shown, "priority") else { panic!("{dry:?}") };
+        assert_eq!([text(shown, "topic"), text(shown, "push_type"), priority.to_string()], sent, "{options:?}");
+        let Value::Int(expiration) = member(shown, "expiration") else { panic!("{dry:?}") };
+        // The default is a day from the call.
+        let sent: i64 = request.expiration.unwrap().parse().unwrap();
+        assert!((sent - expiration).abs() <= 60, "{sent} and {expiration}");
+    }
+}

@@ -102,6 +102,28 @@ async fn a_dry_run_tells_what_all_notifications_have_in_common() {
 }
 
 #[tokio::test]
+async fn a_dry_run_shows_what_each_protocol_sends() {
+    let store = Store::memory(&store::Settings::default());
+    let service = service_over(&store, &["sandbox"], Settings::default());
+    let options = ProvisionOptions { topic: Some("com.example.app".into()), ..ProvisionOptions::default() };
+    service.provision(Provision { options: Some(options), ..provision(pem(2040)) }).await.unwrap();
+    let app = service.app("app").unwrap();
+    let shown = |options| service.validate(&app, &with_options(options)).map(|validated| validated.options);
+    let voip = || NotifyOptions { expiration: PerRow::All(7), ..push_type("voip") };
+    let binary = PushOptions { expiration: Some(7), priority: Some(10), ..PushOptions::default() };
+    assert_eq!(shown(voip()), Ok(binary));
+    service.reload(environments(&["sandbox"], "https://127.0.0.1:1"), Settings::default(), vec![]).await;
+    let http2 = PushOptions {
+        expiration: Some(7),
+        priority: Some(10),
+        push_type: Some("voip".into()),
+        topic: Some("com.example.app.voip".into()),
+        collapse_id: None,
+    };
+    assert_eq!(shown(voip()), Ok(http2));
+}
+
+#[tokio::test]
 async fn background_goes_with_priority_5_and_10_is_refused() {
     let (service, app) = with_app().await;
     let priority = |defaults: &NotifyOptions, options| {
