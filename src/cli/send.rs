@@ -10,6 +10,7 @@ use super::message::{Message, Options};
 use super::recipients::Recipients;
 use super::render::{Columns, cell, items, member, table};
 use crate::config::parse_duration;
+use crate::service::send::SEND_WAIT_MAX;
 use crate::xmlrpc::value::Value;
 
 /// Send a notification now and show what became of it
@@ -32,7 +33,7 @@ pub(super) struct Send {
     #[command(flatten)]
     options: Options,
     /// How long to wait for outcomes, at most a minute
-    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = waiting_time)]
     wait: Duration,
     #[command(flatten)]
     daemon: Daemon,
@@ -61,6 +62,14 @@ fn as_table(rows: &[Value<'_>]) -> String {
     const COLUMNS: Columns =
         Columns { first: &["token", "outcome", "reason", "status", "id"], renamed: &[], hidden: &["retry"] };
     table(rows, &COLUMNS)
+}
+
+/// A duration that the daemon will wait for.
+fn waiting_time(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        wait if wait <= SEND_WAIT_MAX => Ok(wait),
+        _ => Err(format!("at most {}s are possible", SEND_WAIT_MAX.as_secs())),
+    }
 }
 
 /// A rejection is worse than an outcome that is not known.

@@ -16,6 +16,9 @@ use crate::store::Logged;
 /// Most tokens in one call: each has an answer of its own, and they go before what others wait for.
 pub const SEND_TOKENS_MAX: usize = 1000;
 
+/// How long a call waits at most.
+pub const SEND_WAIT_MAX: Duration = Duration::from_secs(60);
+
 /// Most calls that wait at a time: each holds a connection, and those of other callers must find some too.
 pub(super) const WAITING_MAX: usize = 256;
 

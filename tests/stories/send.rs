@@ -11,7 +11,7 @@ use apnsd::simulator::script::fault::StreamFault;
 use apnsd::store::Kind;
 use apnsd::xmlrpc::value::Value;
 
-use crate::world::{APP, World, alert, member, text, thirteen, token};
+use crate::world::{APP, World, alert, cause, member, text, thirteen, token};
 
 fn settle_after(span: Duration) -> impl FnOnce(&mut Config) {
     move |config| config.delivery.gateway.settle_after = span
@@ -103,7 +103,7 @@ async fn where_no_second_connection_is_to_be_had_the_first_one_sends_them() {
         assert_eq!(outcomes(&send(&world, &tokens, &[]).await.unwrap()), ["presumed"]);
         assert_eq!(times(&world, &tokens), [1]);
     }
-    assert_eq!(text(&world.wait_until_state("connected").await, "cause"), "");
+    assert_eq!(cause(&world.wait_until_state("connected").await), "");
 }
 
 #[tokio::test(flavor = "multi_thread")]

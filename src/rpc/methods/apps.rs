@@ -32,14 +32,15 @@ async fn one(caller: &Caller<'_>, params: &[Value<'_>]) -> Result<Value<'static>
 }
 
 fn status(app: &AppStatus) -> Value<'static> {
-    let [subject, gateway] = [&app.subject, &app.gateway].map(|text| Some(text).filter(|text| !text.is_empty()));
+    let [subject, gateway, cause] =
+        [&app.subject, &app.gateway, &app.cause].map(|text| Some(text).filter(|text| !text.is_empty()));
     structure([
         ("app_id", Some(Value::string(app.app_id.to_string()))),
         ("environment", Some(Value::string(app.environment.clone()))),
         ("protocol", app.protocol.map(|protocol| Value::string(protocol.name()))),
         ("gateway", gateway.map(|gateway| Value::string(gateway.clone()))),
         ("state", Some(Value::string(app.state))),
-        ("cause", Some(Value::string(app.cause.clone()))),
+        ("cause", cause.map(|cause| Value::string(cause.clone()))),
         ("since", Some(date_time(app.since))),
         ("waiting", Some(count(app.waiting))),
         ("in_flight", Some(count(app.in_flight))),
@@ -125,6 +126,7 @@ mod tests {
         app = AppStatus {
             protocol: None,
             gateway: String::new(),
+            cause: String::new(),
             oldest: None,
             next_due: None,
             retries: Vec::new(),
@@ -133,7 +135,9 @@ mod tests {
             ..app
         };
         let text = encode_response(&status(&app));
-        for absent in ["<name>protocol", "<name>gateway", "oldest", "next_due", "retries", "subject", "expires"] {
+        for absent in
+            ["<name>protocol", "<name>gateway", "cause", "oldest", "next_due", "retries", "subject", "expires"]
+        {
             assert!(!text.contains(absent), "{absent} in {text}");
         }
     }
