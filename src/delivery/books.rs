@@ -348,7 +348,9 @@ impl Verdicts {
         match retry {
             Retry::NotProcessed => (),
             Retry::Unknown { .. } => self.logged.push((span.clone(), Logged::Unknown)),
-            Retry::Transient { reason, .. } => self.logged.push((span.clone(), Logged::Retried(reason))),
+            Retry::Refused(reason) | Retry::Transient { reason, .. } => {
+                self.logged.push((span.clone(), Logged::Retried(reason)))
+            }
         }
         match next {
             Next::AtOnce(tries) => self.returned.push(span.with_tries(tries)),

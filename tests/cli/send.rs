@@ -49,6 +49,27 @@ fn the_exit_code_says_the_worst_of_the_outcomes() {
 }
 
 #[test]
+fn what_keeps_the_app_from_sending_is_said_once_below_the_table() {
+    let refused = [("reason", "InvalidProviderToken"), ("status", "<int>403</int>"), ("cause", "no & key")];
+    let rows = array(&[row("aa", "queued", &refused), row("bb", "queued", &[("cause", "no & key")])]);
+    let daemon = Daemon::answering(&rows.replace('&', "&amp;"));
+    let output =
+        apnsd(&["send", "myapp", "--token", "aa", "--alert", "Hi"]).env("APNSD_URL", &daemon.url).output().unwrap();
+    daemon.request();
+    assert_eq!((output.status.code(), stderr(&output)), (Some(6), ""));
+    assert_eq!(
+        stdout(&output),
+        "\
+TOKEN  OUTCOME  REASON                STATUS
+aa     queued   InvalidProviderToken     403
+bb     queued
+
+still queued: no & key
+"
+    );
+}
+
+#[test]
 fn a_wait_that_is_too_long_is_named_as_it_was_given() {
     let output = run(&["send", "myapp", "--token", "aa", "--alert", "Hi", "--wait", "2m"]);
     assert_eq!(output.status.code(), Some(2));

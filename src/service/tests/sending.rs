@@ -44,6 +44,25 @@ async fn what_is_rejected_while_its_caller_waits_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_app_that_is_refused_meanwhile_lets_nobody_wait() {
+    let (service, app) = with_app().await;
+    let refused = async {
+        while service.status(&app).unwrap().waiting == 0 {
+            tokio::task::yield_now().await;
+        }
+        let settings = Settings::default();
+        service.reload(environments(&["staging"], "binary://127.0.0.1:1"), settings, vec![]).await;
+    };
+    let began = service.0.clock.now();
+    let (sent, ()) = tokio::join!(service.send(&app, broadcast(&[TOKEN]), TIMEOUT), refused);
+    let sent = sent.unwrap();
+    let cause = service.status(&app).unwrap().cause;
+    assert!(cause.contains("not in the configuration"), "{cause}");
+    assert_eq!((sent[0].outcome, sent[0].cause.as_deref()), (SendOutcome::Queued, Some(&*cause)));
+    assert!(service.0.clock.now().since(began) < TIMEOUT);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_daemon_that_stops_lets_nobody_wait() {
     let (service, app) = with_app().await;
     service.stop_waiting();
