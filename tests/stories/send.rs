@@ -338,6 +338,17 @@ async fn while_a_gateway_is_not_to_be_trusted_those_who_wait_hear_of_it() {
     assert_eq!((outcomes(&rows), text(&rows[0], "cause")), (vec!["queued".to_owned()], cause(&status)));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_connection_is_made_those_who_wait_hear_of_it() {
+    let world = World::over_http2(|_| ()).await;
+    world.faults(r#"{"faults": [{"connect": "stall"}], "connections": "every"}"#);
+    world.provision(&world.simulator.certificates().good.pem).await.unwrap();
+    let status = world.wait_until_state("connecting").await;
+    let rows = send(&world, &[token("aa", 1)], &[("timeout", Value::Double(0.1))]).await.unwrap();
+    let expected = (vec!["queued".to_owned()], format!("connecting to {}", text(&status, "gateway")));
+    assert_eq!((outcomes(&rows), text(&rows[0], "cause")), expected);
+}
+
 /// What a notification is sent with is what a dry run shows.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_shows_what_is_sent() {
