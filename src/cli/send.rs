@@ -10,11 +10,12 @@ use super::message::{Message, Options};
 use super::recipients::Recipients;
 use super::render::{Columns, cell, items, member, table};
 use crate::config::parse_duration;
+use crate::service::send::SEND_WAIT_MAX;
 use crate::xmlrpc::value::Value;
 
 /// Send a notification now and show what became of it
 ///
-/// It goes before all that waits, to at most 1000 tokens. What has no outcome in time stays queued and is delivered like any other.
+/// It goes before all that waits, to at most 1000 tokens. What has no outcome in time, or when the app cannot send, stays queued and is delivered like any other; what stands in the way is said below the table.
 #[derive(Debug, Args)]
 #[command(
     group = ArgGroup::new("what").required(true),
@@ -32,7 +33,7 @@ pub(super) struct Send {
     #[command(flatten)]
     options: Options,
     /// How long to wait for outcomes, at most a minute
-    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = waiting_time)]
     wait: Duration,
     #[command(flatten)]
     daemon: Daemon,
@@ -49,7 +50,7 @@ pub(super) fn run(args: &Send) -> Result<(), Failure> {
         Value::Struct(options),
     ];
     let answer = args.daemon.ask_later("apnsd.send", params, args.wait)?;
-    args.daemon.print(&answer, |rows| as_table(items(rows)))?;
+    args.daemon.print(&answer, |rows| as_table(items(rows)) + &obstacles(items(rows)))?;
     match exit(items(&answer)) {
         Exit::Done => Ok(()),
         // The table has said it.
@@ -59,8 +60,24 @@ pub(super) fn run(args: &Send) -> Result<(), Failure> {
 
 fn as_table(rows: &[Value<'_>]) -> String {
     const COLUMNS: Columns =
-        Columns { first: &["token", "outcome", "reason", "status", "id"], renamed: &[], hidden: &["retry"] };
+        Columns { first: &["token", "outcome", "reason", "status", "id"], renamed: &[], hidden: &["retry", "cause"] };
     table(rows, &COLUMNS)
+}
+
+/// What keeps the app from sending what is queued, each once.
+fn obstacles(rows: &[Value<'_>]) -> String {
+    let mut causes: Vec<String> = rows.iter().map(|row| cell(member(row, "cause"))).collect();
+    causes.retain(|cause| !cause.is_empty());
+    causes.dedup();
+    causes.into_iter().map(|cause| format!("\nstill queued: {cause}\n")).collect()
+}
+
+/// A duration that the daemon will wait for.
+fn waiting_time(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        wait if wait <= SEND_WAIT_MAX => Ok(wait),
+        _ => Err(format!("at most {}s are possible", SEND_WAIT_MAX.as_secs())),
+    }
 }
 
 /// A rejection is worse than an outcome that is not known.

@@ -349,6 +349,7 @@ impl Verdicts {
         match retry {
             Retry::NotProcessed => (),
             Retry::Unknown { .. } | Retry::Unanswered => self.logged.push((span.clone(), Logged::Unknown)),
+            Retry::Refused(reason) => self.logged.push((span.clone(), Logged::Retried(reason))),
             Retry::Transient { reason, .. } => {
                 self.news.push(News::PutOff(reason, u64::from(span.len())));
                 self.logged.push((span.clone(), Logged::Retried(reason)));

@@ -71,6 +71,8 @@ pub struct WorkerStatus {
     pub since: Timestamp,
     /// Whether `notify` is to be refused because of the cause.
     pub refuses: bool,
+    /// Whether it is paused and nothing is on its way any more.
+    pub rests: bool,
 }
 
 /// Outcomes of one app since the daemon started.
@@ -179,6 +181,12 @@ impl WorkerHandle {
     /// What the worker is doing.
     pub fn status(&self) -> WorkerStatus {
         self.status.borrow().clone()
+    }
+
+    /// Resolves once the worker rests, or has ended: nothing is sent before somebody or something resumes.
+    pub async fn rests(&self) {
+        // That nothing can be heard of the worker any more is its end.
+        drop(self.status.clone().wait_for(|status| status.rests).await);
     }
 
     /// Watches what becomes of a batch that is about to be accepted, whose ids have a seed of their own; `None` when

@@ -272,6 +272,11 @@ impl State {
         self.link == Link::Retiring
     }
 
+    /// Whether rows may be on their way.
+    pub(super) fn has_connection(&self) -> bool {
+        matches!(self.link, Link::Up { .. } | Link::Retiring)
+    }
+
     /// Whether nothing is sent before somebody or something resumes.
     pub(super) fn is_paused(&self) -> bool {
         self.pause.is_some()

@@ -81,6 +81,7 @@ impl Worker {
             cause: String::new(),
             since: books.clock.timestamp(),
             refuses: false,
+            rests: false,
         });
         let worker = Self {
             gateway,
@@ -321,6 +322,8 @@ impl Worker {
                 done
             }
         };
+        // Who hears that it is done finds the app so.
+        self.publish();
         // Whoever asked may have gone; the command is carried out all the same.
         let _ = done.send(());
     }
@@ -436,6 +439,12 @@ impl Worker {
         None
     }
 
+    /// Whether nothing is on its way, nor will be before somebody or something resumes.
+    fn rests(&self) -> bool {
+        let has_connection = self.state.has_connection() || self.draining.is_some() || !self.express.is_closed();
+        self.state.is_paused() && !has_connection
+    }
+
     fn has_ended(&self) -> bool {
         let are_closed = self.is_closed && self.draining.is_none() && self.express.is_closed();
         self.ending.is_some() && are_closed && !self.drains()
@@ -453,11 +462,12 @@ impl Worker {
         }
         let since = self.books.clock.timestamp();
         self.status.send_if_modified(|status| {
-            let refuses = self.state.refuses();
-            let changed = (status.state, status.cause.as_str(), status.refuses) != (state, &*cause, refuses);
+            let (refuses, rests) = (self.state.refuses(), self.rests());
+            let shown = (status.state, status.cause.as_str(), status.refuses, status.rests);
+            let changed = shown != (state, &*cause, refuses, rests);
             if changed {
                 let since = if status.state == state { status.since } else { since };
-                *status = WorkerStatus { state, cause: cause.into_owned(), since, refuses };
+                *status = WorkerStatus { state, cause: cause.into_owned(), since, refuses, rests };
             }
             changed
         });
@@ -509,12 +519,14 @@ fn was_sent(settled: &[Settled]) -> bool {
     settled.iter().any(|settled| settled.outcome != Outcome::Retry(Retry::NotProcessed))
 }
 
-/// Whether the gateway had anything to say about a row.
+/// Whether the gateway had anything to say about a row, and not only about the app.
 fn was_answered(settled: &[Settled]) -> bool {
     settled.iter().any(|settled| match settled.outcome {
         Outcome::Accepted | Outcome::Presumed | Outcome::Rejected(_) | Outcome::Unregistered { .. } => true,
         Outcome::Retry(Retry::Transient { .. }) => true,
-        Outcome::Expired | Outcome::Retry(Retry::NotProcessed | Retry::Unknown { .. } | Retry::Unanswered) => false,
+        Outcome::Expired => false,
+        Outcome::Retry(Retry::NotProcessed | Retry::Refused(_)) => false,
+        Outcome::Retry(Retry::Unknown { .. } | Retry::Unanswered) => false,
     })
 }
 

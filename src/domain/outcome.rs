@@ -43,6 +43,8 @@ pub struct Settled {
 pub enum Retry {
     /// Certainly not processed: the front of the queue, in order; no attempt.
     NotProcessed,
+    /// The provider answered that the app is to blame, and not the row: otherwise as `NotProcessed`. Its word for it.
+    Refused(Reason),
     /// Binary gateway: sent and never answered, an attempt whose result is not known.
     Unknown {
         /// The row was alone on the wire when the connection was closed without a word.

@@ -59,7 +59,7 @@ pub struct Policy {
 /// What the HTTP/2 provider API answers with a transient error is tried until it expires.
 pub fn next(tries: Tries, retry: &Retry, policy: Policy, random: f64) -> Next {
     match retry {
-        Retry::NotProcessed => Next::AtOnce(tries),
+        Retry::NotProcessed | Retry::Refused(_) => Next::AtOnce(tries),
         Retry::Unknown { .. } | Retry::Unanswered
             if policy.unknown == Unknown::Reject || tries.unknown >= policy.attempts_max =>
         {
@@ -111,6 +111,16 @@ mod tests {
     fn what_was_not_processed_is_sent_again_at_once_and_for_ever() {
         let tries = Tries { unknown: 5, alone: 2, transient: 4 };
         assert_eq!(next(tries, &Retry::NotProcessed, POLICY, EVEN), Next::AtOnce(tries));
+    }
+
+    #[test]
+    fn what_the_app_is_to_blame_for_is_no_attempt_of_the_row() {
+        let tries = Tries { unknown: 5, alone: 2, transient: 4 };
+        let refused = Retry::Refused(Reason::Apns(ApnsReason::InvalidProviderToken));
+        let at_most_once = Policy { unknown: Unknown::Reject, ..POLICY };
+        for policy in [POLICY, at_most_once] {
+            assert_eq!(next(tries, &refused, policy, EVEN), Next::AtOnce(tries));
+        }
     }
 
     #[test]

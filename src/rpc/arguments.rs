@@ -62,6 +62,11 @@ pub(super) fn boolean(value: &Value<'_>) -> Result<bool, Problem> {
 
 /// A number of seconds, more than 0; `None` for nil.
 pub(super) fn timeout(value: &Value<'_>) -> Result<Option<Duration>, Problem> {
+    seconds(value, TIMEOUT_MAX)
+}
+
+/// The same with another bound.
+pub(super) fn seconds(value: &Value<'_>, max: Duration) -> Result<Option<Duration>, Problem> {
     let seconds = match value {
         Value::Nil => return Ok(None),
         Value::Int(seconds) => *seconds as f64,
@@ -69,11 +74,10 @@ pub(super) fn timeout(value: &Value<'_>) -> Result<Option<Duration>, Problem> {
         other => return Err(wrong_type("a number of seconds, or nil,", other)),
     };
     match Duration::try_from_secs_f64(seconds) {
-        Ok(timeout) if !timeout.is_zero() && timeout <= TIMEOUT_MAX => Ok(Some(timeout)),
-        Ok(_) | Err(_) => Err(format!(
-            "a number of seconds more than 0 and at most {} is needed, not {seconds}",
-            TIMEOUT_MAX.as_secs()
-        )),
+        Ok(timeout) if !timeout.is_zero() && timeout <= max => Ok(Some(timeout)),
+        Ok(_) | Err(_) => {
+            Err(format!("a number of seconds more than 0 and at most {} is needed, not {seconds}", max.as_secs()))
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::arguments::{Problem, at, members, timeout, wrong_type};
+use super::arguments::{Problem, at, members, seconds, wrong_type};
 use super::fault::bad_argument;
 use crate::service::request::{NotifyOptions, PerRow};
+use crate::service::send::SEND_WAIT_MAX;
 use crate::xmlrpc::value::{Fault, Value};
 
 /// Names of the options that `provision` can give defaults for. (`topic`, which it can too, is the app's own there.)
@@ -32,8 +33,6 @@ const PUSH_TYPES: [&str; 11] = [
 
 /// How long `apnsd.send` waits where its caller does not say.
 const WAIT: Duration = Duration::from_secs(10);
-/// How long it waits at most.
-const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Longest collapse id, in bytes (HTTP/2 provider API, `apns-collapse-id`).
 const COLLAPSE_ID_MAX: usize = 64;
@@ -54,7 +53,7 @@ pub(super) fn of_send(value: &Value<'_>, rows: usize) -> Result<(NotifyOptions, 
     let (mut options, mut wait) = (NotifyOptions::default(), WAIT);
     for (name, value) in members(value, "options", &NAMES_OF_SEND)? {
         match name {
-            "timeout" => wait = waiting_time(value).map_err(at("options.timeout"))?,
+            "timeout" => wait = seconds(value, SEND_WAIT_MAX).map_err(at("options.timeout"))?.unwrap_or(WAIT),
             name => set_of_call(&mut options, name, value, rows)?,
         }
     }
@@ -73,15 +72,6 @@ fn set_of_call(options: &mut NotifyOptions, name: &str, value: &Value<'_>, rows:
             Ok(())
         }
         name => set(options, name, value, Rows::Count(rows)),
-    }
-}
-
-/// A number of seconds, more than 0 and at most [`WAIT_MAX`].
-fn waiting_time(value: &Value<'_>) -> Result<Duration, Problem> {
-    match timeout(value)? {
-        Some(wait) if wait <= WAIT_MAX => Ok(wait),
-        Some(wait) => Err(format!("at most {} seconds are possible, not {}", WAIT_MAX.as_secs(), wait.as_secs_f64())),
-        None => Ok(WAIT),
     }
 }
 
@@ -276,8 +266,12 @@ mod tests {
         assert_eq!(of_send(&Value::Struct(vec![]), 1).unwrap().1, Duration::from_secs(10));
         assert_eq!(wait(Value::Double(0.5)), Ok(Duration::from_millis(500)));
         assert_eq!(wait(Value::Int(60)), Ok(Duration::from_secs(60)));
-        assert_eq!(wait(Value::Int(61)), Err("options.timeout: at most 60 seconds are possible, not 61".to_owned()));
-        assert!(wait(Value::Int(0)).is_err() && wait(Value::string("1")).is_err());
+        assert_eq!(wait(Value::Nil), Ok(Duration::from_secs(10)));
+        for bad in [0, 61, 86_400, 90_000] {
+            let needed = "options.timeout: a number of seconds more than 0 and at most 60 is needed";
+            assert_eq!(wait(Value::Int(bad)), Err(format!("{needed}, not {bad}")));
+        }
+        assert!(wait(Value::string("1")).is_err());
         assert!(options("timeout", Value::Int(1), 1).unwrap_err().starts_with("options.timeout: unknown; there are"));
     }
 

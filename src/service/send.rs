@@ -1,5 +1,6 @@
 //! `apnsd.send`: as `notify`, and waits for what becomes of each notification.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::ServiceError;
@@ -15,6 +16,9 @@ use crate::store::Logged;
 
 /// Most tokens in one call: each has an answer of its own, and they go before what others wait for.
 pub const SEND_TOKENS_MAX: usize = 1000;
+
+/// How long a call waits at most.
+pub const SEND_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Most calls that wait at a time: each holds a connection, and those of other callers must find some too.
 pub(super) const WAITING_MAX: usize = 256;
@@ -34,6 +38,8 @@ pub struct Sent {
     pub dead_since: Option<Timestamp>,
     /// Whether it was sent and has to be sent again.
     pub retry: bool,
+    /// Why the app does not send now what is queued, in words with the cure; `None` where nothing stands in the way.
+    pub cause: Option<Arc<str>>,
 }
 
 /// What became of a notification, in a word.
@@ -69,8 +75,8 @@ impl SendOutcome {
 
 impl PushService {
     /// Accepts notifications as [`PushService::notify`] does, sends them before what others wait for, and answers with
-    /// what became of each, in order: as soon as all is known, and after `timeout` at the latest. What has no outcome
-    /// by then stays queued, also when the caller goes away.
+    /// what became of each, in order: as soon as all is known or the app is paused or refused, and after `timeout` at the
+    /// latest. What has no outcome by then stays queued, also when the caller goes away.
     pub async fn send(&self, app: &App, request: Notify<'_>, timeout: Duration) -> Result<Vec<Sent>, ServiceError> {
         let (provisioned, batch) = self.check(app, &request)?;
         if batch.rows() as usize > SEND_TOKENS_MAX {
@@ -81,7 +87,8 @@ impl PushService {
             return Ok(blank);
         }
         let _turn = self.0.waiting.try_acquire().map_err(|_| ServiceError::try_later(too_many_wait("")))?;
-        let watch = provisioned.worker()?.watch(&batch);
+        let worker = provisioned.worker()?;
+        let watch = worker.watch(&batch);
         let watch = watch.ok_or_else(|| ServiceError::try_later(too_many_wait(" of this app")))?;
         let rows = batch.rows();
         let commit = app.0.queue.accept_express(batch, key_of(&request)).await;
@@ -90,11 +97,23 @@ impl PushService {
             return Ok(blank.into_iter().map(repeated).collect());
         }
         tokio::select! {
+            biased;
             () = watch.finished() => (),
+            () = worker.rests() => (),
             () = self.0.clock.sleep(timeout) => (),
             () = self.0.stopping.cancelled() => (),
         }
-        Ok(blank.into_iter().zip(watch.known()).map(|(sent, known)| sent.with(known)).collect())
+        let cause = self.cause(app);
+        Ok(blank.into_iter().zip(watch.known()).map(|(sent, known)| sent.with(known, cause.as_ref())).collect())
+    }
+
+    /// Why an app does not send, as its status says it.
+    fn cause(&self, app: &App) -> Option<Arc<str>> {
+        let status = self.status(app).ok()?;
+        match status.state {
+            "connecting" if status.cause.is_empty() => Some(format!("connecting to {}", status.gateway).into()),
+            _ => Some(status.cause).filter(|cause| !cause.is_empty()).map(Arc::from),
+        }
     }
 
     /// Answers callers who wait for outcomes with what is known by now, and later ones at once: the daemon stops.
@@ -121,12 +140,13 @@ fn unsent(batch: &Batch) -> Vec<Sent> {
         reason: None,
         dead_since: None,
         retry: false,
+        cause: None,
     };
     (0..batch.rows()).map(row).collect()
 }
 
 impl Sent {
-    fn with(self, known: Known) -> Self {
+    fn with(self, known: Known, cause: Option<&Arc<str>>) -> Self {
         let (outcome, reason, retry) = match known.outcome {
             None => (SendOutcome::Queued, None, false),
             Some(Logged::Accepted) => (SendOutcome::Accepted, None, false),
@@ -136,6 +156,7 @@ impl Sent {
             Some(Logged::Retried(reason)) => (SendOutcome::Queued, Some(reason), true),
             Some(Logged::Unknown) => (SendOutcome::Queued, None, true),
         };
-        Self { outcome, reason, retry, dead_since: known.dead_since, ..self }
+        let cause = cause.filter(|_| outcome == SendOutcome::Queued).cloned();
+        Self { outcome, reason, retry, dead_since: known.dead_since, cause, ..self }
     }
 }

@@ -8,6 +8,8 @@ use super::request::Notify;
 use super::{App, PushService};
 use crate::domain::app::Protocol;
 use crate::domain::batch::{Message, PushOptions};
+use crate::gateway::binary::frame::PRIORITY_DEFAULT;
+use crate::gateway::http2::request::Resolved;
 
 /// What a call of `notify` comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub struct Validated {
     pub protocol: Protocol,
     /// The app's environment.
     pub environment: Arc<str>,
-    /// How they would be delivered, as far as all notifications agree and the protocol has a field for it.
+    /// How they would be sent, as far as all notifications agree and the protocol has a field for it.
     pub options: PushOptions,
 }
 
@@ -35,7 +37,7 @@ impl PushService {
             Standing::Refused(_) => None,
         };
         let protocol = app.protocol();
-        let of_message = |message: &Message| effective(protocol, topic, &message.options);
+        let of_message = |message: &Message| sent_with(protocol, topic, message);
         let options = batch.messages().iter().map(of_message).reduce(common).unwrap_or_default();
         Ok(Validated {
             notifications: batch.rows(),
@@ -48,12 +50,23 @@ impl PushService {
     }
 }
 
-/// What of its options a protocol has a field for, with the app's topic where there is no other.
-fn effective(protocol: Protocol, topic: Option<&str>, options: &PushOptions) -> PushOptions {
+/// What a message of an app with this topic is sent with, by the rules of the gateways.
+fn sent_with(protocol: Protocol, topic: Option<&str>, message: &Message) -> PushOptions {
+    let options = &message.options;
     match protocol {
-        Protocol::Binary => PushOptions { collapse_id: None, push_type: None, topic: None, ..options.clone() },
+        Protocol::Binary => PushOptions {
+            expiration: Some(options.expiration.unwrap_or(0)),
+            priority: Some(options.priority.unwrap_or(PRIORITY_DEFAULT)),
+            ..PushOptions::default()
+        },
         Protocol::Http2 => {
-            PushOptions { topic: options.topic.clone().or_else(|| topic.map(Arc::from)), ..options.clone() }
+            let Resolved { push_type, priority, topic } = Resolved::of(message, topic);
+            PushOptions {
+                priority: Some(priority),
+                push_type: Some(push_type.into()),
+                topic: topic.map(Arc::from),
+                ..options.clone()
+            }
         }
         Protocol::Fcm => PushOptions { push_type: None, topic: None, ..options.clone() },
     }

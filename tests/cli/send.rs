@@ -1,6 +1,6 @@
 //! `send`, and the dry run of `notify`.
 
-use crate::shell::{Daemon, apnsd, array, ask, members, stderr, stdout};
+use crate::shell::{Daemon, apnsd, array, ask, members, run, stderr, stdout};
 use crate::world::World;
 
 fn row(token: &str, outcome: &str, more: &[(&str, &str)]) -> String {
@@ -46,6 +46,35 @@ fn the_exit_code_says_the_worst_of_the_outcomes() {
         assert_eq!((output.status.code(), stderr(&output)), (Some(code), ""), "{rows:?}");
         assert_eq!(stdout(&output).contains("bb     rejected  InvalidToken       8"), rows.contains(&rejected));
     }
+}
+
+#[test]
+fn what_keeps_the_app_from_sending_is_said_once_below_the_table() {
+    let refused = [("reason", "InvalidProviderToken"), ("status", "<int>403</int>"), ("cause", "no & key")];
+    let rows = array(&[row("aa", "queued", &refused), row("bb", "queued", &[("cause", "no & key")])]);
+    let daemon = Daemon::answering(&rows.replace('&', "&amp;"));
+    let output =
+        apnsd(&["send", "myapp", "--token", "aa", "--alert", "Hi"]).env("APNSD_URL", &daemon.url).output().unwrap();
+    daemon.request();
+    assert_eq!((output.status.code(), stderr(&output)), (Some(6), ""));
+    assert_eq!(
+        stdout(&output),
+        "\
+TOKEN  OUTCOME  REASON                STATUS
+aa     queued   InvalidProviderToken     403
+bb     queued
+
+still queued: no & key
+"
+    );
+}
+
+#[test]
+fn a_wait_that_is_too_long_is_named_as_it_was_given() {
+    let output = run(&["send", "myapp", "--token", "aa", "--alert", "Hi", "--wait", "2m"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    assert!(said.contains("'2m' for '--wait <DURATION>': at most 60s are possible"), "{said}");
 }
 
 #[test]

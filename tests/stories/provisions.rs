@@ -14,7 +14,7 @@ use apnsd::simulator::script::fault::{Alert, ConnectFault};
 use apnsd::simulator::{Settings, Simulator};
 use apnsd::xmlrpc::value::Value;
 
-use crate::world::{APP, PATIENCE, World, member, text, token};
+use crate::world::{APP, PATIENCE, World, cause, member, text, token};
 
 fn quick(config: &mut Config) {
     config.delivery.gateway.settle_after = Duration::from_millis(300);
@@ -177,7 +177,7 @@ async fn a_corrected_ca_is_taken_up_by_a_reload_a_resume_and_the_same_provision(
         replace_file(&ca, &certificates.wrong_ca.pem);
         reload(&world, |config| set_ca(config, &ca)).await;
         world.provision(&certificates.good.pem).await.unwrap();
-        world.wait_until_status(|status| text(status, "cause").contains("cannot be trusted")).await;
+        world.wait_until_status(|status| cause(status).contains("cannot be trusted")).await;
         replace_file(&ca, &certificates.ca.pem);
         match step {
             "reload" => reload(&world, |config| set_ca(config, &ca)).await,

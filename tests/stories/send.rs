@@ -11,7 +11,7 @@ use apnsd::simulator::script::fault::StreamFault;
 use apnsd::store::Kind;
 use apnsd::xmlrpc::value::Value;
 
-use crate::world::{APP, World, alert, member, text, thirteen, token};
+use crate::world::{APP, PATIENCE, World, alert, cause, member, text, thirteen, token};
 
 fn settle_after(span: Duration) -> impl FnOnce(&mut Config) {
     move |config| config.delivery.gateway.settle_after = span
@@ -34,6 +34,12 @@ async fn send(
 
 fn outcomes(rows: &[Value<'static>]) -> Vec<String> {
     rows.iter().map(|row| text(row, "outcome")).collect()
+}
+
+/// The same of a call that would wait for a minute, where nothing is worth waiting for.
+async fn send_within_patience(world: &World, tokens: &[String]) -> Vec<Value<'static>> {
+    let answer = send(world, tokens, &[("timeout", Value::Int(60))]);
+    tokio::time::timeout(PATIENCE / 2, answer).await.expect("nobody waits in vain").unwrap()
 }
 
 /// How often each of these tokens was accepted.
@@ -85,9 +91,11 @@ async fn while_the_gateway_is_down_rows_are_queued_and_go_out_later_exactly_once
     world.simulator.script().command(Command::refuse(2000)).unwrap();
     world.provision(&world.simulator.certificates().good.pem).await.unwrap();
     let tokens = [token("aa", 1), token("aa", 2)];
+    world.wait_until_status(|status| cause(status).contains("refused")).await;
     let rows = send(&world, &tokens, &[("timeout", Value::Double(0.1))]).await.unwrap();
     assert_eq!(outcomes(&rows), ["queued", "queued"]);
     assert!(rows.iter().all(|row| member(row, "retry") == &Value::Boolean(false)));
+    assert!(rows.iter().all(|row| text(row, "cause").contains("Connection refused")), "{rows:?}");
     world.wait_until_arrived(&tokens).await;
     world.wait_until_status(|status| member(status, "delivered") == &Value::Int(2)).await;
     assert_eq!(times(&world, &tokens), [1, 1]);
@@ -103,7 +111,7 @@ async fn where_no_second_connection_is_to_be_had_the_first_one_sends_them() {
         assert_eq!(outcomes(&send(&world, &tokens, &[]).await.unwrap()), ["presumed"]);
         assert_eq!(times(&world, &tokens), [1]);
     }
-    assert_eq!(text(&world.wait_until_state("connected").await, "cause"), "");
+    assert_eq!(cause(&world.wait_until_state("connected").await), "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,10 +127,10 @@ async fn one_that_makes_the_gateway_close_without_a_word_is_found_among_the_othe
 async fn what_was_sent_to_a_paused_app_is_queued_and_goes_out_when_it_resumes() {
     let world = World::with_app(settle_after(Duration::from_secs(60))).await;
     world.client.call("apnsd.pause", vec![Value::string(APP)]).await.unwrap();
-    world.wait_until_state("paused").await;
     let tokens = [token("aa", 1)];
-    let rows = send(&world, &tokens, &[("timeout", Value::Double(0.1))]).await.unwrap();
+    let rows = send_within_patience(&world, &tokens).await;
     assert_eq!(outcomes(&rows), ["queued"]);
+    assert_eq!(text(&rows[0], "cause"), "paused by an operator: `apnsd resume` sends again");
     world.client.call("apnsd.resume", vec![Value::string(APP)]).await.unwrap();
     let status = world.wait_until_status(|status| member(status, "delivered") == &Value::Int(1)).await;
     assert_eq!(member(&status, "waiting"), &Value::Int(0));
@@ -154,8 +162,9 @@ fn waiting(world: &World, tokens: &[String]) -> impl Future<Output = Result<Valu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_stops_answers_who_waits_and_keeps_what_waits() {
-    let world = World::with_app(settle_after(Duration::from_secs(5))).await;
-    world.client.call("apnsd.pause", vec![Value::string(APP)]).await.unwrap();
+    let world = World::start(settle_after(Duration::from_secs(5))).await;
+    world.simulator.script().command(Command::refuse(60_000)).unwrap();
+    world.provision(&world.simulator.certificates().good.pem).await.unwrap();
     let tokens = [token("aa", 1)];
     let waits = waiting(&world, &tokens);
     let restarted = async {
@@ -165,6 +174,7 @@ async fn a_daemon_that_stops_answers_who_waits_and_keeps_what_waits() {
     let (answer, world) = tokio::join!(waits, restarted);
     let Ok(Value::Array(rows)) = answer else { panic!("{answer:?}") };
     assert_eq!(outcomes(&rows), ["queued"]);
+    world.simulator.script().clear();
     world.client.call("apnsd.resume", vec![Value::string(APP)]).await.unwrap();
     world.wait_until_arrived(&tokens).await;
 }
@@ -257,5 +267,121 @@ async fn over_the_provider_api_each_is_answered_with_its_own_outcome() {
             .iter()
             .find(|request| request.token.as_deref().map(apnsd::domain::token::token_hex).as_ref() == Some(token));
         assert_eq!(of_token.unwrap().apns_id, text(row, "id"), "the id is Apple's too");
+    }
+}
+
+/// What a queued row says of the provider's last answer.
+fn told(row: &Value<'static>) -> (String, String, Value<'static>, Value<'static>) {
+    (text(row, "outcome"), text(row, "reason"), member(row, "status").clone(), member(row, "retry").clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_the_provider_refuses_answers_at_once_with_the_reason() {
+    for (reason, status) in [("InvalidProviderToken", 403), ("BadTopic", 400), ("BadCertificateEnvironment", 403)] {
+        let world = World::over_http2(|_| ()).await;
+        world.provision(&world.simulator.certificates().good.pem).await.unwrap();
+        world.wait_until_state("connected").await;
+        world.faults(&format!(
+            r#"{{"faults": [{{"http2": {{"status": {{"reason": "{reason}", "answers": 9}}}}}}], "connections": "every"}}"#
+        ));
+        let tokens = [token("aa", 1)];
+        let rows = send_within_patience(&world, &tokens).await;
+        let expected = ("queued".to_owned(), reason.to_owned(), Value::Int(status), Value::Boolean(true));
+        assert_eq!(told(&rows[0]), expected);
+        let cause = text(&rows[0], "cause");
+        assert!(cause.starts_with("the gateway refuses this app: ") && cause.contains(reason), "{cause}");
+        let status = world.wait_until_state("paused").await;
+        assert_eq!(text(&status, "cause"), cause);
+        assert_eq!(member(member(&status, "retries"), reason), &Value::Int(1), "{status:?}");
+        let trace = world.client.call("apnsd.trace", vec![Value::string(tokens[0].clone())]).await.unwrap();
+        let Value::Array(events) = trace else { panic!("{trace:?}") };
+        assert_eq!((text(&events[0], "event"), text(&events[0], "reason")), ("retried".into(), reason.into()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_binary_gateway_too_can_refuse_an_app() {
+    let world = World::with_app(settle_after(Duration::from_secs(60))).await;
+    let rows = send_within_patience(&world, &[token("bad3", 1)]).await;
+    let expected = ("queued".to_owned(), "MissingTopic".to_owned(), Value::Int(3), Value::Boolean(true));
+    assert_eq!(told(&rows[0]), expected);
+    assert!(text(&rows[0], "cause").starts_with("the gateway refuses this app: missing topic (3)"), "{rows:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_pauses_or_removes_an_app_answers_those_who_wait() {
+    for (method, expected) in [("apnsd.pause", "queued"), ("apnsd.deprovision", "rejected")] {
+        let world = World::start(|_| ()).await;
+        world.simulator.script().command(Command::refuse(120_000)).unwrap();
+        world.provision(&world.simulator.certificates().good.pem).await.unwrap();
+        let tokens = [token("aa", 1)];
+        let stopped = async {
+            world.wait_until_status(|status| member(status, "waiting") == &Value::Int(1)).await;
+            world.client.call(method, vec![Value::string(APP)]).await.unwrap();
+        };
+        let (rows, ()) = tokio::join!(send_within_patience(&world, &tokens), stopped);
+        assert_eq!(outcomes(&rows), [expected], "{method}");
+        match expected {
+            "queued" => assert!(text(&rows[0], "cause").starts_with("paused by an operator"), "{rows:?}"),
+            _ => assert_eq!(text(&rows[0], "reason"), "Deprovisioned"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_gateway_is_not_to_be_trusted_those_who_wait_hear_of_it() {
+    let world = World::over_http2(|_| ()).await;
+    world.faults(r#"{"faults": [{"connect": {"server_certificate": "other_root"}}], "connections": "every"}"#);
+    world.provision(&world.simulator.certificates().good.pem).await.unwrap();
+    let status = world.wait_until_status(|status| cause(status).contains("cannot be trusted")).await;
+    let rows = send(&world, &[token("aa", 1)], &[("timeout", Value::Double(0.2))]).await.unwrap();
+    assert_eq!((outcomes(&rows), text(&rows[0], "cause")), (vec!["queued".to_owned()], cause(&status)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_connection_is_made_those_who_wait_hear_of_it() {
+    let world = World::over_http2(|_| ()).await;
+    world.faults(r#"{"faults": [{"connect": "stall"}], "connections": "every"}"#);
+    world.provision(&world.simulator.certificates().good.pem).await.unwrap();
+    let status = world.wait_until_state("connecting").await;
+    let rows = send(&world, &[token("aa", 1)], &[("timeout", Value::Double(0.1))]).await.unwrap();
+    let expected = (vec!["queued".to_owned()], format!("connecting to {}", text(&status, "gateway")));
+    assert_eq!((outcomes(&rows), text(&rows[0], "cause")), expected);
+}
+
+/// What a notification is sent with is what a dry run shows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_shows_what_is_sent() {
+    let world = World::over_http2(|_| ()).await;
+    world.provision(&world.simulator.certificates().good.pem).await.unwrap();
+    let silent = Value::Struct(vec![("content-available".into(), Value::Int(1))]);
+    let payloads = [alert("hi"), Value::Struct(vec![("aps".into(), silent)])];
+    let push_types =
+        [None, Some("alert"), Some("background"), Some("voip"), Some("liveactivity"), Some("complication")];
+    let options = push_types.map(|push_type| match push_type {
+        Some(push_type) => vec![("push_type".into(), Value::string(push_type))],
+        None => Vec::new(),
+    });
+    let own = vec![("topic".into(), Value::string("com.example.app.voip")), ("expiration".into(), Value::Int(0))];
+    for (number, (options, payload)) in options
+        .into_iter()
+        .chain([own])
+        .flat_map(|options| payloads.clone().map(|payload| (options.clone(), payload)))
+        .enumerate()
+    {
+        let token = token("aa", number);
+        let arguments =
+            || vec![Value::string(APP), Value::string(token.clone()), payload.clone(), Value::Struct(options.clone())];
+        let dry = world.client.call("apnsd.validate", arguments()).await.unwrap();
+        world.client.call("apnsd.send", arguments()).await.unwrap();
+        let request = world.requests().pop().unwrap();
+        let sent = [request.topic, request.push_type, request.priority].map(Option::unwrap_or_default);
+        let shown = member(&dry, "options");
+        let Value::Int(priority) = member(shown, "priority") else { panic!("{dry:?}") };
+        assert_eq!([text(shown, "topic"), text(shown, "push_type"), priority.to_string()], sent, "{options:?}");
+        let Value::Int(expiration) = member(shown, "expiration") else { panic!("{dry:?}") };
+        // The default is a day from the call.
+        let sent: i64 = request.expiration.unwrap().parse().unwrap();
+        assert!((sent - expiration).abs() <= 60, "{sent} and {expiration}");
     }
 }

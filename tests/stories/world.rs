@@ -257,6 +257,12 @@ pub(crate) fn text(value: &Value<'static>, name: &str) -> String {
     }
 }
 
+/// Why the app cannot send, as its status says it; empty where nothing stands in the way.
+pub(crate) fn cause(status: &Value<'static>) -> String {
+    let Value::Struct(members) = status else { panic!("no struct: {status:?}") };
+    if members.iter().any(|(name, _)| name == "cause") { text(status, "cause") } else { String::new() }
+}
+
 fn hex(bytes: &[u8]) -> String {
     apnsd::domain::token::token_hex(bytes)
 }

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::delivery::Delivery;
 use crate::domain::apns::ApnsReason;
-use crate::domain::batch::{Batch, BatchId, Message, PushOptions};
+use crate::domain::batch::{Batch, BatchId, Message, PushOptions, Tries};
 use crate::domain::feedback::Cursor;
 use crate::domain::token::Tokens;
 use crate::gateway;
@@ -252,6 +252,26 @@ async fn who_waits_is_told_each_outcome_and_of_a_rejection_only_when_it_is_kept(
     let retried = Some(Logged::Retried(Reason::ProcessingError));
     assert_eq!(told, [Some(Logged::Accepted), rejected, retried, Some(Logged::Unknown), None]);
     assert_eq!(known[1].dead_since, Some(since));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_app_is_to_blame_for_goes_back_to_the_front_and_is_logged() {
+    let place = Place::new().await;
+    let mut span = place.leased(5).await;
+    let books = place.books();
+    let watch = books.watches.watch(&span.batch).unwrap();
+    let reason = Reason::Apns(ApnsReason::InvalidProviderToken);
+    let outcomes = vec![
+        settled(span.take_front(2), Outcome::Retry(Retry::Refused(reason))),
+        settled(span, Outcome::Retry(Retry::NotProcessed)),
+    ];
+    assert_eq!(books.enter(outcomes, &origin()).await, []);
+    let told: Vec<Option<Logged>> = watch.known().iter().map(|known| known.outcome).collect();
+    let refused = Some(Logged::Retried(reason));
+    assert_eq!(told, [refused, refused, None, None, None]);
+    assert_eq!(books.counters.retried(), [(reason, 2)]);
+    let front = books.lease(9).await.unwrap();
+    assert_eq!((front.rows, front.tries), (0..2, Tries::default()));
 }
 
 #[tokio::test(start_paused = true)]

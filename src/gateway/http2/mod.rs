@@ -18,7 +18,7 @@ mod outcomes;
 mod pool;
 pub mod provider_token;
 mod redial;
-mod request;
+pub(crate) mod request;
 pub mod response;
 mod streams;
 mod token_times;

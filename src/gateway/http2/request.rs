@@ -3,6 +3,7 @@
 //! Source: "Sending notification requests to APNs". What rows of one message share is built once; a row adds its path
 //! and its `apns-id`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -117,23 +118,14 @@ impl Requests {
 
 impl SharedPart {
     fn of(message: &Message, app_topic: Option<&str>) -> Result<Self, ApnsReason> {
-        let PushOptions { expiration, priority, collapse_id, push_type, topic } = &message.options;
-        let push_type = push_type.as_deref().unwrap_or_else(|| derived_push_type(&message.payload));
+        let PushOptions { expiration, collapse_id, .. } = &message.options;
+        let Resolved { push_type, priority, topic } = Resolved::of(message, app_topic);
         let value = |text: &str, reason| HeaderValue::from_bytes(text.as_bytes()).map_err(|_| reason);
         let mut headers = HeaderMap::with_capacity(HEADERS_MAX);
         headers.insert(APNS_PUSH_TYPE, value(push_type, ApnsReason::InvalidPushType)?);
-        let suffix = topic_suffix(push_type);
-        match (topic.as_deref(), app_topic) {
-            (Some(topic), _) => drop(headers.insert(APNS_TOPIC, value(topic, ApnsReason::BadTopic)?)),
-            (None, Some(topic)) if topic.ends_with(suffix) => {
-                headers.insert(APNS_TOPIC, value(topic, ApnsReason::BadTopic)?);
-            }
-            (None, Some(topic)) => {
-                headers.insert(APNS_TOPIC, value(&format!("{topic}{suffix}"), ApnsReason::BadTopic)?);
-            }
-            (None, None) => (),
+        if let Some(topic) = topic {
+            headers.insert(APNS_TOPIC, value(&topic, ApnsReason::BadTopic)?);
         }
-        let priority = priority.unwrap_or(if push_type == "background" { 5 } else { 10 });
         headers.insert(APNS_PRIORITY, HeaderValue::from(u16::from(priority)));
         if let Some(expiration) = expiration {
             headers.insert(APNS_EXPIRATION, HeaderValue::from(*expiration));
@@ -142,7 +134,37 @@ impl SharedPart {
             headers.insert(APNS_COLLAPSE_ID, value(collapse_id, ApnsReason::BadCollapseId)?);
         }
         let body = Bytes::from_owner(message.payload.clone());
-        Ok(Self { headers, body, is_plain_topic: topic.is_none() && suffix.is_empty() })
+        let is_plain_topic = message.options.topic.is_none() && topic_suffix(push_type).is_empty();
+        Ok(Self { headers, body, is_plain_topic })
+    }
+}
+
+/// What a request says of a message beyond what its options leave open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Resolved<'a> {
+    /// As given, or by what the payload shows and sounds.
+    pub(crate) push_type: &'a str,
+    /// As given, or what fits the push type.
+    pub(crate) priority: u8,
+    /// As given, or the app's with what the push type adds to it; `None` leaves it to the certificate.
+    pub(crate) topic: Option<Cow<'a, str>>,
+}
+
+impl<'a> Resolved<'a> {
+    /// What a message of an app with this topic, if it has one, is sent with.
+    pub(crate) fn of(message: &'a Message, app_topic: Option<&'a str>) -> Self {
+        let PushOptions { priority, push_type, topic, .. } = &message.options;
+        let push_type = push_type.as_deref().unwrap_or_else(|| derived_push_type(&message.payload));
+        let suffix = topic_suffix(push_type);
+        let extended = |topic: &'a str| match topic.ends_with(suffix) {
+            true => Cow::Borrowed(topic),
+            false => Cow::Owned(format!("{topic}{suffix}")),
+        };
+        Self {
+            push_type,
+            priority: priority.unwrap_or(if push_type == "background" { 5 } else { 10 }),
+            topic: topic.as_deref().map(Cow::Borrowed).or_else(|| app_topic.map(extended)),
+        }
     }
 }
 

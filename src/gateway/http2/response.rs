@@ -98,7 +98,7 @@ fn of_reason(
 ) -> Verdict {
     use ApnsReason as R;
     let named = Reason::Apns(reason);
-    let not_processed = Outcome::Retry(Retry::NotProcessed);
+    let refused = Outcome::Retry(Retry::Refused(named));
     let transient = || Outcome::Retry(Retry::Transient { reason: named, after: after() });
     let (outcome, consequence) = match reason {
         R::BadCollapseId
@@ -126,9 +126,9 @@ fn of_reason(
         | R::BadEnvironmentKeyIdInToken
         | R::Forbidden
         | R::InvalidProviderToken
-        | R::MissingProviderToken => (not_processed, Consequence::Refused(reason)),
-        R::ExpiredProviderToken => (not_processed, Consequence::TokenExpired),
-        R::UnrelatedKeyIdInToken => (not_processed, Consequence::KeyUnrelated),
+        | R::MissingProviderToken => (refused, Consequence::Refused(reason)),
+        R::ExpiredProviderToken => (refused, Consequence::TokenExpired),
+        R::UnrelatedKeyIdInToken => (refused, Consequence::KeyUnrelated),
         R::ExpiredToken | R::Unregistered => match death(body, now) {
             Some(since) => (Outcome::Unregistered { reason: named, since }, Consequence::Nothing),
             None => (Outcome::Rejected(named), Consequence::Nothing),
@@ -203,8 +203,12 @@ mod tests {
         (Outcome::Rejected(Reason::Apns(reason)), Consequence::Nothing)
     }
 
-    fn returned(consequence: Consequence) -> (Outcome, Consequence) {
-        (Outcome::Retry(Retry::NotProcessed), consequence)
+    fn refused(reason: ApnsReason) -> (Outcome, Consequence) {
+        refused_with(reason, Consequence::Refused(reason))
+    }
+
+    fn refused_with(reason: ApnsReason, consequence: Consequence) -> (Outcome, Consequence) {
+        (Outcome::Retry(Retry::Refused(Reason::Apns(reason))), consequence)
     }
 
     fn transient(reason: ApnsReason, consequence: Consequence) -> (Outcome, Consequence) {
@@ -232,23 +236,23 @@ mod tests {
             (400, "BadExpirationDate", rejected(R::BadExpirationDate)),
             (400, "BadMessageId", rejected(R::BadMessageId)),
             (400, "BadPriority", rejected(R::BadPriority)),
-            (400, "BadTopic", returned(C::Refused(R::BadTopic))),
+            (400, "BadTopic", refused(R::BadTopic)),
             (400, "DeviceTokenNotForTopic", rejected(R::DeviceTokenNotForTopic)),
             (400, "DuplicateHeaders", rejected(R::DuplicateHeaders)),
             (400, "IdleTimeout", transient(R::IdleTimeout, C::Replace(R::IdleTimeout))),
             (400, "InvalidPushType", rejected(R::InvalidPushType)),
             (400, "MissingDeviceToken", rejected(R::MissingDeviceToken)),
-            (400, "MissingTopic", returned(C::Refused(R::MissingTopic))),
+            (400, "MissingTopic", refused(R::MissingTopic)),
             (400, "PayloadEmpty", rejected(R::PayloadEmpty)),
-            (400, "TopicDisallowed", returned(C::Refused(R::TopicDisallowed))),
-            (403, "BadCertificate", returned(C::Refused(R::BadCertificate))),
-            (403, "BadCertificateEnvironment", returned(C::Refused(R::BadCertificateEnvironment))),
-            (403, "ExpiredProviderToken", returned(C::TokenExpired)),
-            (403, "Forbidden", returned(C::Refused(R::Forbidden))),
-            (403, "InvalidProviderToken", returned(C::Refused(R::InvalidProviderToken))),
-            (403, "MissingProviderToken", returned(C::Refused(R::MissingProviderToken))),
-            (403, "UnrelatedKeyIdInToken", returned(C::KeyUnrelated)),
-            (403, "BadEnvironmentKeyIdInToken", returned(C::Refused(R::BadEnvironmentKeyIdInToken))),
+            (400, "TopicDisallowed", refused(R::TopicDisallowed)),
+            (403, "BadCertificate", refused(R::BadCertificate)),
+            (403, "BadCertificateEnvironment", refused(R::BadCertificateEnvironment)),
+            (403, "ExpiredProviderToken", refused_with(R::ExpiredProviderToken, C::TokenExpired)),
+            (403, "Forbidden", refused(R::Forbidden)),
+            (403, "InvalidProviderToken", refused(R::InvalidProviderToken)),
+            (403, "MissingProviderToken", refused(R::MissingProviderToken)),
+            (403, "UnrelatedKeyIdInToken", refused_with(R::UnrelatedKeyIdInToken, C::KeyUnrelated)),
+            (403, "BadEnvironmentKeyIdInToken", refused(R::BadEnvironmentKeyIdInToken)),
             (404, "BadPath", rejected(R::BadPath)),
             (405, "MethodNotAllowed", rejected(R::MethodNotAllowed)),
             (410, "ExpiredToken", dead(R::ExpiredToken)),

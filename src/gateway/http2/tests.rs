@@ -131,6 +131,10 @@ fn transient(reason: ApnsReason) -> Outcome {
     Outcome::Retry(Retry::Transient { reason: Reason::Apns(reason), after: None })
 }
 
+fn refused(reason: ApnsReason) -> Outcome {
+    Outcome::Retry(Retry::Refused(Reason::Apns(reason)))
+}
+
 const NOT_PROCESSED: Outcome = Outcome::Retry(Retry::NotProcessed);
 const UNKNOWN: Outcome = Outcome::Retry(Retry::Unanswered);
 const CANCEL: u32 = 8;

@@ -34,15 +34,15 @@ async fn one(caller: &Caller<'_>, params: &[Value<'_>]) -> Result<Value<'static>
 }
 
 fn status(app: &AppStatus) -> Value<'static> {
-    let [subject, gateway, renewal] =
-        [&app.subject, &app.gateway, &app.renewal].map(|text| Some(text).filter(|text| !text.is_empty()));
+    let [subject, gateway, cause, renewal] =
+        [&app.subject, &app.gateway, &app.cause, &app.renewal].map(|text| Some(text).filter(|text| !text.is_empty()));
     structure([
         ("app_id", Some(Value::string(app.app_id.to_string()))),
         ("environment", Some(Value::string(app.environment.clone()))),
         ("protocol", app.protocol.map(|protocol| Value::string(protocol.name()))),
         ("gateway", gateway.map(|gateway| Value::string(gateway.clone()))),
         ("state", Some(Value::string(app.state))),
-        ("cause", Some(Value::string(app.cause.clone()))),
+        ("cause", cause.map(|cause| Value::string(cause.clone()))),
         ("renewal", renewal.map(|renewal| Value::string(renewal.clone()))),
         ("since", Some(date_time(app.since))),
         ("waiting", Some(count(app.waiting))),
@@ -132,6 +132,7 @@ mod tests {
             protocol: None,
             gateway: String::new(),
             renewal: String::new(),
+            cause: String::new(),
             oldest: None,
             next_due: None,
             retries: Vec::new(),
@@ -140,9 +141,17 @@ mod tests {
             ..app
         };
         let text = encode_response(&status(&app));
-        for absent in
-            ["<name>protocol", "<name>gateway", "renewal", "oldest", "next_due", "retries", "subject", "expires"]
-        {
+        for absent in [
+            "<name>protocol",
+            "<name>gateway",
+            "cause",
+            "renewal",
+            "oldest",
+            "next_due",
+            "retries",
+            "subject",
+            "expires",
+        ] {
             assert!(!text.contains(absent), "{absent} in {text}");
         }
     }

@@ -105,6 +105,7 @@ fn for_one(notifications: &Value<'_>) -> Result<Payloads, Fault> {
 fn for_many(notifications: &Value<'_>, tokens: usize) -> Result<Payloads, Fault> {
     match notifications {
         Value::Array(list) if list.len() == tokens => encode(list),
+        Value::Array(list) if tokens == 1 => Err(lengths_differ("1 token", list.len())),
         Value::Array(list) => Err(lengths_differ(&format!("{tokens} tokens"), list.len())),
         notification => encode(slice::from_ref(notification)),
     }

@@ -21,11 +21,12 @@ pub(super) const SEND: Method = Method {
         &["array", "string", "array", "struct", "struct"],
     ],
     help: "apnsd.send(app_id, token(s), notification(s)[, options]): accepts up to 1000 notifications as notify does, \
-           sends them before all that waits, and answers with what became of each, as soon as all is known and after \
-           options.timeout seconds (10, at most 60) at the latest. The answer has for each token, in order, a struct \
+           sends them before all that waits, and answers with what became of each, as soon as all is known or the app is \
+           paused or refused, and after options.timeout seconds (10, at most 60) at the latest. The answer has for each token, in order, a struct \
            (token, id where it was accepted now, outcome, status where the provider has a number, reason, timestamp of \
-           a dead token, retry). outcome: accepted; presumed (the binary gateway stayed silent); rejected; expired; \
-           queued (no outcome yet: it stays queued as with notify; retry says whether it was tried); repeated (a call \
+           a dead token, retry, cause). outcome: accepted; presumed (the binary gateway stayed silent); rejected; expired; \
+           queued (no outcome yet: it stays queued as with notify; retry says whether it was tried, reason what the \
+           provider answered then, cause what stands in the way now); repeated (a call \
            with this request_id was accepted before, nothing was sent for this one).",
     run: |caller, params| Box::pin(run(caller, params)),
 };
@@ -59,6 +60,7 @@ fn row(sent: &Sent) -> Value<'static> {
         ("reason", sent.reason.map(|reason| Value::string(reason.name()))),
         ("timestamp", sent.dead_since.map(date_time)),
         ("retry", Some(Value::Boolean(sent.retry))),
+        ("cause", sent.cause.as_deref().map(|cause| Value::string(cause.to_owned()))),
     ])
 }
 
@@ -79,6 +81,7 @@ mod tests {
             reason: None,
             dead_since: None,
             retry: false,
+            cause: None,
         };
         let members = [
             ("token", Value::string("abab")),
@@ -93,7 +96,7 @@ mod tests {
             outcome: SendOutcome::Rejected,
             reason: Some(Reason::Apns(ApnsReason::Unregistered)),
             dead_since: Some(Timestamp::from_secs(1_300_000_000)),
-            ..accepted
+            ..accepted.clone()
         };
         let members = [
             ("token", Value::string("abab")),
@@ -104,5 +107,23 @@ mod tests {
             ("retry", Value::Boolean(false)),
         ];
         assert_eq!(row(&dead), Value::Struct(members.map(|(name, value)| (name.into(), value)).into()));
+
+        let refused = Sent {
+            id: None,
+            outcome: SendOutcome::Queued,
+            reason: Some(Reason::Apns(ApnsReason::InvalidProviderToken)),
+            retry: true,
+            cause: Some("the gateway refuses this app".into()),
+            ..accepted
+        };
+        let members = [
+            ("token", Value::string("abab")),
+            ("outcome", Value::string("queued")),
+            ("status", Value::Int(403)),
+            ("reason", Value::string("InvalidProviderToken")),
+            ("retry", Value::Boolean(true)),
+            ("cause", Value::string("the gateway refuses this app")),
+        ];
+        assert_eq!(row(&refused), Value::Struct(members.map(|(name, value)| (name.into(), value)).into()));
     }
 }

@@ -19,8 +19,8 @@ pub(super) const VALIDATE: Method = Method {
     ],
     help: "apnsd.validate(app_id, token(s), notification(s)[, options]): checks a call of notify, with the same faults, \
            and queues nothing. The answer has notifications and payloads (how many, equal ones once), payload_bytes (the \
-           largest, as JSON), protocol, environment, and options: how they would be delivered, as far as all of them \
-           agree (expiration in Unix seconds).",
+           largest, as JSON), protocol, environment, and options: what they would be sent with, as far as all of them \
+           agree and the protocol has a field for it (expiration in Unix seconds).",
     run: |caller, params| Box::pin(run(caller, params)),
 };
 

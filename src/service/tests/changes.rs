@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::service::standing::FileMarks;
-use crate::service::stored::Certificate;
+use crate::service::stored::{Certificate, SectionDigest};
 
 const KEY: &str = "-----BEGIN PRIVATE KEY-----";
 

@@ -44,6 +44,25 @@ async fn what_is_rejected_while_its_caller_waits_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_app_that_is_refused_meanwhile_lets_nobody_wait() {
+    let (service, app) = with_app().await;
+    let refused = async {
+        while service.status(&app).unwrap().waiting == 0 {
+            tokio::task::yield_now().await;
+        }
+        let settings = Settings::default();
+        service.reload(environments(&["staging"], "binary://127.0.0.1:1"), settings, vec![]).await;
+    };
+    let began = service.0.clock.now();
+    let (sent, ()) = tokio::join!(service.send(&app, broadcast(&[TOKEN]), TIMEOUT), refused);
+    let sent = sent.unwrap();
+    let cause = service.status(&app).unwrap().cause;
+    assert!(cause.contains("not in the configuration"), "{cause}");
+    assert_eq!((sent[0].outcome, sent[0].cause.as_deref()), (SendOutcome::Queued, Some(&*cause)));
+    assert!(service.0.clock.now().since(began) < TIMEOUT);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_daemon_that_stops_lets_nobody_wait() {
     let (service, app) = with_app().await;
     service.stop_waiting();
@@ -99,6 +118,28 @@ async fn a_dry_run_tells_what_all_notifications_have_in_common() {
     assert_eq!(service.status(&app).unwrap().waiting, 0);
     request.tokens[1] = "12";
     assert_eq!(service.validate(&app, &request).unwrap_err(), service.notify(&app, request).await.unwrap_err());
+}
+
+#[tokio::test]
+async fn a_dry_run_shows_what_each_protocol_sends() {
+    let store = Store::memory(&store::Settings::default());
+    let service = service_over(&store, &["sandbox"], Settings::default());
+    let options = ProvisionOptions { topic: Some("com.example.app".into()), ..ProvisionOptions::default() };
+    service.provision(Provision { options: Some(options), ..provision(pem(2040)) }).await.unwrap();
+    let app = service.app("app").unwrap();
+    let shown = |options| service.validate(&app, &with_options(options)).map(|validated| validated.options);
+    let voip = || NotifyOptions { expiration: PerRow::All(7), ..push_type("voip") };
+    let binary = PushOptions { expiration: Some(7), priority: Some(10), ..PushOptions::default() };
+    assert_eq!(shown(voip()), Ok(binary));
+    service.reload(environments(&["sandbox"], "https://127.0.0.1:1"), Settings::default(), vec![]).await;
+    let http2 = PushOptions {
+        expiration: Some(7),
+        priority: Some(10),
+        push_type: Some("voip".into()),
+        topic: Some("com.example.app.voip".into()),
+        collapse_id: None,
+    };
+    assert_eq!(shown(voip()), Ok(http2));
 }
 
 #[tokio::test]

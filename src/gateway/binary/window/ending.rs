@@ -129,7 +129,7 @@ impl Window {
             | Reason::InvalidPayloadSize
             | Reason::InvalidToken => Outcome::Rejected(reason),
             // The certificate is at fault: all other rows would fail the same way.
-            Reason::MissingTopic | Reason::InvalidTopicSize => Outcome::Retry(Retry::NotProcessed),
+            Reason::MissingTopic | Reason::InvalidTopicSize => Outcome::Retry(Retry::Refused(reason)),
             // Either this row or what came before it on the wire: it has to stand alone to be blamed.
             Reason::ProtocolError if is_alone || row.tries.unknown >= self.max_attempts => Outcome::Rejected(reason),
             Reason::ProtocolError => {

@@ -124,7 +124,7 @@ async fn a_body_in_pieces_is_read_whole_and_a_lost_one_is_unknown() {
     });
     let mut outcomes: Vec<_> = by_row(settled.chain(closed.settled).collect()).collect();
     outcomes.sort_by_key(|(row, _)| *row);
-    assert_eq!(outcomes, [(0, NOT_PROCESSED), (1, UNKNOWN)]);
+    assert_eq!(outcomes, [(0, refused(ApnsReason::BadTopic)), (1, UNKNOWN)]);
 }
 
 #[tokio::test]
@@ -207,7 +207,7 @@ async fn credentials_that_the_provider_refuses_close_everything_and_blame_no_row
         assert_eq!(gateway.send(span(5)), None);
         let streams = quietly(&mut gateway, peer.requests(2)).await;
         quietly(&mut gateway, peer.refuse(streams[0], reason)).await;
-        assert_eq!(settled(&mut gateway, 1).await, [NOT_PROCESSED]);
+        assert_eq!(settled(&mut gateway, 1).await, [refused(reason)]);
         assert_eq!(gateway.room(), 0);
         quietly(&mut gateway, peer.refuse(streams[1], reason)).await;
         let mut events = Vec::new();

@@ -249,10 +249,11 @@ async fn a_token_called_expired_is_tried_once_more_then_renewed_and_then_the_clo
         event if is_of_room(&event) => Vec::new(),
         event => panic!("{event:?}"),
     });
-    assert_eq!(settled_rows.collect::<Vec<_>>(), [(0, NOT_PROCESSED), (1, NOT_PROCESSED)]);
+    let expired = refused(ApnsReason::ExpiredProviderToken);
+    assert_eq!(settled_rows.collect::<Vec<_>>(), [(0, expired.clone()), (1, expired)]);
     let streams = sent(&mut gateway, &mut other, 1).await;
     quietly(&mut gateway, other.refuse(streams[0], ApnsReason::ExpiredProviderToken)).await;
-    assert_eq!(settled(&mut gateway, 1).await, [NOT_PROCESSED]);
+    assert_eq!(settled(&mut gateway, 1).await, [refused(ApnsReason::ExpiredProviderToken)]);
     let (_, cause) = closed(&mut gateway).await;
     assert!(matches!(cause, CloseCause::Unreachable(_)), "{cause}");
 
@@ -264,7 +265,7 @@ async fn a_token_called_expired_is_tried_once_more_then_renewed_and_then_the_clo
     }
     let streams = sent(&mut gateway, &mut third, 1).await;
     quietly(&mut gateway, third.refuse(streams[0], ApnsReason::ExpiredProviderToken)).await;
-    assert_eq!(settled(&mut gateway, 1).await, [NOT_PROCESSED]);
+    assert_eq!(settled(&mut gateway, 1).await, [refused(ApnsReason::ExpiredProviderToken)]);
     let (_, cause) = closed(&mut gateway).await;
     assert_eq!(cause, CloseCause::Error(Reason::Apns(ApnsReason::ExpiredProviderToken)));
 }
@@ -343,14 +344,14 @@ async fn a_key_that_is_unrelated_on_a_new_connection_too_is_the_apps_fault() {
     let mut peer = proven(&server, &mut gateway, 100).await;
     let streams = sent(&mut gateway, &mut peer, 1).await;
     quietly(&mut gateway, peer.refuse(streams[0], ApnsReason::UnrelatedKeyIdInToken)).await;
-    assert_eq!(settled(&mut gateway, 1).await, [NOT_PROCESSED]);
+    assert_eq!(settled(&mut gateway, 1).await, [refused(ApnsReason::UnrelatedKeyIdInToken)]);
     let mut other = quietly(&mut gateway, server.accept(100)).await;
     while gateway.room() == 0 {
         next(&mut gateway).await;
     }
     let streams = sent(&mut gateway, &mut other, 1).await;
     quietly(&mut gateway, other.refuse(streams[0], ApnsReason::UnrelatedKeyIdInToken)).await;
-    assert_eq!(settled(&mut gateway, 1).await, [NOT_PROCESSED]);
+    assert_eq!(settled(&mut gateway, 1).await, [refused(ApnsReason::UnrelatedKeyIdInToken)]);
     let (_, cause) = closed(&mut gateway).await;
     assert_eq!(cause, CloseCause::Error(Reason::Apns(ApnsReason::UnrelatedKeyIdInToken)));
 }

@@ -81,6 +81,7 @@ fn lengths_that_differ_are_refused() {
     assert_eq!(two_one, format!("notifications: 2 tokens and an array of 1; {hint}"));
     assert_eq!(told(&[A, &array(&[ONE, TWO])]), format!("notifications: 1 token and an array of 2; {hint}"));
     assert_eq!(told(&[A, &array(&[])]), format!("notifications: 1 token and an array of 0; {hint}"));
+    assert_eq!(told(&[&array(&[A]), &array(&[])]), format!("notifications: 1 token and an array of 0; {hint}"));
     assert_eq!(told(&[&array(&[]), &array(&[ONE])]), format!("notifications: 0 tokens and an array of 1; {hint}"));
 }
 

@@ -149,7 +149,7 @@ fn named_row(status: u8, is_alone: bool) -> Outcome {
     let reason = Reason::from_binary_status(status).unwrap();
     match status {
         2 | 4 | 5 | 7 | 8 => Outcome::Rejected(reason),
-        3 | 6 => Outcome::Retry(Retry::NotProcessed),
+        3 | 6 => Outcome::Retry(Retry::Refused(reason)),
         128 if is_alone => Outcome::Rejected(reason),
         128 => UNKNOWN,
         _ => Outcome::Retry(Retry::Transient { reason, after: None }),
