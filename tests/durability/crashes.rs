@@ -59,9 +59,11 @@ async fn kill(what: &str, site: Site, rounds: u32, copies_within: Duration) {
     let mut evidence = Evidence::from_start(gateway.journal());
     let findings = evidence.hold_against(&ledger, &site, Mix::USUAL.apps).await;
     eprintln!(
-        "kill -9 × {rounds}, {what} (seed {seed}): {}; {findings}, at most {} copies after one kill; ready after {}",
+        "kill -9 × {rounds}, {what} (seed {seed}): {}; {findings}, at most {} copies after one kill, of what had gone out at most {:.1?} \
+         before; ready after {}",
         ledger.calls(),
         findings.most_copies(&kills),
+        findings.oldest(&kills),
         range(&starts)
     );
     findings.assert_nothing_lost();

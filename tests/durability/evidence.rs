@@ -30,10 +30,22 @@ pub(crate) struct Arrival {
     id: Option<u128>,
 }
 
+/// A notification that the gateway accepted again.
+#[derive(Clone, Copy, Debug)]
+#[expect(dead_code, reason = "a test that fails shows all of it")]
+pub(crate) struct Resent {
+    number: u32,
+    first: Arrival,
+    second: Arrival,
+    /// The end of the daemon that had sent the first, where another one sent the second.
+    death: Option<Kill>,
+}
+
 /// A connection to the gateway.
 #[derive(Clone, Debug)]
 pub(crate) struct Opening {
     pub(crate) at: Instant,
+    connection: u64,
     /// SHA-256 of the client's certificate in hex.
     pub(crate) fingerprint: String,
 }
@@ -66,6 +78,8 @@ pub(crate) struct Findings {
     pub(crate) twice: Vec<(u32, Vec<Arrival>)>,
     /// Those of them that did not keep their `apns-id`.
     renamed: Vec<(u32, Vec<Arrival>)>,
+    /// When each connection was opened.
+    opened: HashMap<u64, Instant>,
     figures: Figures,
 }
 
@@ -137,7 +151,7 @@ impl Evidence {
             }
             Event::Violation { what } => self.strange.push(what),
             Event::Opened { service: Service::Gateway | Service::Http2, fingerprint, .. } => {
-                self.openings.push(Opening { at, fingerprint });
+                self.openings.push(Opening { at, connection, fingerprint });
             }
             Event::Opened { .. } | Event::Refused { .. } | Event::Notification(_) | Event::Request(_) => (),
             Event::Answered { .. } | Event::Feedback { .. } | Event::Closed { .. } | Event::GoAway { .. } => (),
@@ -214,7 +228,8 @@ impl Evidence {
             rejected: rejected.len(),
             copies: self.order.len() - self.arrivals.len(),
         };
-        Findings { lost, unasked, twice, renamed, figures }
+        let opened = self.openings.iter().map(|opening| (opening.connection, opening.at)).collect();
+        Findings { lost, unasked, twice, renamed, opened, figures }
     }
 }
 
@@ -232,21 +247,34 @@ impl Findings {
         assert_none("notifications were sent more than once", &self.twice);
     }
 
-    /// Copies that no kill explains: the daemon died after the first copy had gone out, and at most `bound` after it.
-    pub(crate) fn unexplained(&self, kills: &[Kill], bound: Duration) -> Vec<(u32, Arrival, Arrival)> {
-        let mut unexplained = Vec::new();
-        for (number, arrivals) in &self.twice {
-            for pair in arrivals.windows(2) {
-                let [first, second] = [pair[0], pair[1]];
-                // What was on its way when the daemon died arrives a little later.
-                let explains =
-                    |kill: &&Kill| kill.at + LATE >= first.at && kill.at <= (first.at + bound).min(second.at);
-                if first.connection == second.connection || !kills.iter().any(|kill| explains(&kill)) {
-                    unexplained.push((*number, first, second));
-                }
-            }
-        }
-        unexplained
+    /// Copies that no kill explains: the daemon that had sent the one before died, at most `bound` after it.
+    pub(crate) fn unexplained(&self, kills: &[Kill], bound: Duration) -> Vec<Resent> {
+        let is_explained = |resent: &Resent| resent.death.is_some_and(|death| death.at <= resent.first.at + bound);
+        self.resent(kills).filter(|resent| !is_explained(resent)).collect()
+    }
+
+    /// How long before the death of its daemon something had gone out that was sent again, at most.
+    pub(crate) fn oldest(&self, kills: &[Kill]) -> Duration {
+        let age = |resent: Resent| Some(resent.death?.at.since(resent.first.at));
+        self.resent(kills).filter_map(age).max().unwrap_or_default()
+    }
+
+    /// Each copy with the one before it. Connections tell whose they are and in which order they were sent: a busy
+    /// gateway may read long after its death what a daemon has sent.
+    fn resent(&self, kills: &[Kill]) -> impl Iterator<Item = Resent> {
+        let death = |first: &Arrival, second: &Arrival| {
+            let (first, second) = (self.opened.get(&first.connection)?, self.opened.get(&second.connection)?);
+            kills.iter().find(|kill| kill.at >= *first).filter(|kill| kill.at <= *second).copied()
+        };
+        self.twice.iter().flat_map(move |(number, arrivals)| {
+            let mut arrivals = arrivals.clone();
+            arrivals.sort_by_key(|arrival| arrival.connection);
+            let pairs: Vec<_> = arrivals.windows(2).map(|pair| (pair[0], pair[1])).collect();
+            pairs.into_iter().map(move |(first, second)| {
+                let death = death(&first, &second);
+                Resent { number: *number, first, second, death }
+            })
+        })
     }
 
     /// How many copies followed each kill, at most.
@@ -260,9 +288,6 @@ impl Findings {
         copies.into_iter().max().unwrap_or(0)
     }
 }
-
-/// How much later than a kill the gateway still reads what was sent before it.
-const LATE: Duration = Duration::from_millis(500);
 
 /// Fails with the first few.
 pub(crate) fn assert_none<T: Debug>(what: &str, found: &[T]) {
