@@ -81,9 +81,8 @@ mod tests {
     use crate::domain::time::Timestamp;
     use crate::xmlrpc::encode::encode_response;
 
-    #[test]
-    fn a_status_tells_what_there_is() {
-        let mut app = AppStatus {
+    fn sample() -> AppStatus {
+        AppStatus {
             app_id: AppId::parse("myapp").unwrap(),
             environment: "sandbox".into(),
             protocol: Some(Protocol::Binary),
@@ -108,7 +107,12 @@ mod tests {
             subject: "Apple Push Services: com.example.app".into(),
             expires: Some(Timestamp::from_secs(1_300_000_000)),
             secrets: "sealed",
-        };
+        }
+    }
+
+    #[test]
+    fn a_status_tells_what_there_is() {
+        let mut app = sample();
         let text = encode_response(&status(&app));
         for member in [
             "<name>app_id</name>\n<value><string>myapp</string></value>",
