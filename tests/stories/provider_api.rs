@@ -7,7 +7,7 @@ use apnsd::domain::outcome::Blame;
 use apnsd::simulator::journal::request::{Request, RequestVerdict};
 use apnsd::xmlrpc::value::Value;
 
-use crate::world::{APP, World, alert, member, text, thirteen, token};
+use crate::world::{APP, World, alert, cause, member, text, thirteen, token};
 
 impl World {
     async fn with_http2_app() -> Self {
@@ -232,7 +232,7 @@ async fn an_app_without_a_connection_is_not_called_connected() {
     world.client.call("apnsd.resume", vec![Value::string(APP)]).await.unwrap();
     world.notify(&[token("aa", 2)]).await.unwrap();
     let status = world.wait_until_state("connected").await;
-    assert_eq!(text(&status, "cause"), "");
+    assert_eq!(cause(&status), "");
     world.wait_until_settled().await;
     assert_eq!(accepted(&world.requests()), [token("aa", 1), token("aa", 2)]);
 }
