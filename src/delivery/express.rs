@@ -26,6 +26,8 @@ use crate::gateway::{self, CloseCause, Event, Gateway, Route};
 
 /// Shortest time between two such connections of one app.
 const SPACING: Duration = Duration::from_millis(250);
+/// The same after one that the gateway closed because of a bad row, as on the first connection.
+const AFTER_ERROR: Duration = Duration::from_millis(40);
 /// How long none is opened after one that failed.
 const REST: Duration = Duration::from_secs(5 * 60);
 /// How often it is looked whether everything is written.
@@ -147,7 +149,11 @@ impl Express {
                 self.proven = connection.filter(|connection| connection.instead.is_none()).map(|it| it.gateway);
                 debug!(%app, "second connection: {cause}");
             }
-            CloseCause::Error(reason) if reason.blame() != Blame::App => debug!(%app, "second connection: {cause}"),
+            // The name of a bad row proves the way: the others need not wait for it.
+            CloseCause::Error(reason) if reason.blame() != Blame::App => {
+                self.not_before = self.not_before.min(now + AFTER_ERROR);
+                debug!(%app, "second connection: {cause}");
+            }
             CloseCause::Shutdown => debug!(%app, "second connection: {cause}"),
             CloseCause::Error(_)
             | CloseCause::Retired { proven: false }
