@@ -118,6 +118,15 @@ async fn a_passphrase_file_that_is_corrected_is_taken_up_by_itself() {
     assert!(cause().contains("not valid before"), "{}", cause());
 }
 
+#[tokio::test]
+async fn a_path_that_a_caller_passes_neither_forges_a_line_of_the_log_nor_fills_it() {
+    let service = service(settings(Path::new("/nonexistent")));
+    service.provision(provision(&format!("/a\n\u{1b}[31m{}", "b".repeat(10_000)))).await.unwrap();
+    let cause = service.status(&service.app("app").unwrap()).unwrap().cause;
+    assert!(cause.contains("(it was `/a\u{fffd}\u{fffd}[31mbbb"), "{cause}");
+    assert!(!cause.contains(char::is_control) && cause.len() < 1000, "{cause}");
+}
+
 /// The marks of a certificate that needs no passphrase.
 fn marks(path: &Path) -> FileMarks {
     let certificate = Certificate::File { path: path.to_str().unwrap().to_owned(), unrestricted: false };
