@@ -121,7 +121,7 @@ async fn a_passphrase_file_that_is_corrected_is_taken_up_by_itself() {
 #[tokio::test]
 async fn a_path_that_a_caller_passes_neither_forges_a_line_of_the_log_nor_fills_it() {
     let service = service(settings(Path::new("/nonexistent")));
-    service.provision(provision(&format!("/a\n\u{1b}[31m{}", "b".repeat(10_000)))).await.unwrap();
+    service.provision(provision(format!("/a\n\u{1b}[31m{}", "b".repeat(10_000)))).await.unwrap();
     let cause = service.status(&service.app("app").unwrap()).unwrap().cause;
     assert!(cause.contains("(it was `/a\u{fffd}\u{fffd}[31mbbb"), "{cause}");
     assert!(!cause.contains(char::is_control) && cause.len() < 1000, "{cause}");
