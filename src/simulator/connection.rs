@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::server::TlsStream;
 
+use super::ending::{self, CLEAN, FIN, RESET};
 use super::feedback::tuples::FeedbackTuple;
 use super::journal::entry::{Event, Notification, Service, Side, Summary, Verdict};
 use super::listener::Shared;
@@ -25,15 +26,8 @@ use crate::gateway::binary::frame::{Decoded, Packet, decode};
 
 /// Most bytes of one read.
 const READ_MAX: usize = 64 * 1024;
-/// How long [`Ending::Unread`] waits for something to leave unread.
-const UNREAD_MAX: Duration = Duration::from_secs(1);
 /// A throttled connection reads so often in a second.
 const THROTTLED_READS: u32 = 10;
-
-const CLEAN: &str = "close_notify and FIN";
-const FIN: &str = "FIN without close_notify";
-const RESET: &str = "reset";
-const UNREAD: &str = "closed with unread bytes";
 
 /// Who ended a connection, and how.
 pub(super) type End = (Side, &'static str);
@@ -207,37 +201,11 @@ impl Connection<'_> {
 
     /// Closes the connection. What cannot be sent any more has nobody to read it, so write errors end it as well.
     async fn close(&mut self, ending: Ending, pause: Duration) -> &'static str {
-        match ending {
-            Ending::Clean => self.close_and_drain(true).await,
-            Ending::Fin => self.close_and_drain(false).await,
-            Ending::DrainMs(ms) => {
-                self.drain(Duration::from_millis(ms)).await;
-                self.close_and_drain(true).await
-            }
-            Ending::Unread => {
-                let mut byte = [0];
-                let left_unread = self.stream.get_ref().0.peek(&mut byte);
-                match tokio::time::timeout(UNREAD_MAX, left_unread).await {
-                    Ok(Ok(1..)) => UNREAD,
-                    Ok(_) | Err(_) => FIN,
-                }
-            }
-            Ending::Reset | Ending::ResetWithinMs(_) => {
-                self.shared.clock.sleep(pause).await;
-                match socket::reset_on_close(self.stream.get_ref().0) {
-                    Ok(()) => RESET,
-                    Err(_) => FIN,
-                }
-            }
+        if let Ending::DrainMs(ms) = ending {
+            self.drain(Duration::from_millis(ms)).await;
         }
-    }
-
-    async fn close_and_drain(&mut self, notify: bool) -> &'static str {
-        let (closed, how) = match notify {
-            true => (self.stream.shutdown().await, CLEAN),
-            false => (self.stream.get_mut().0.shutdown().await, FIN),
-        };
-        if closed.is_ok() {
+        let (how, reads_on) = ending::close(&mut self.stream, ending, pause, &self.shared.clock).await;
+        if reads_on {
             self.drain(socket::DRAIN_MAX).await;
         }
         how

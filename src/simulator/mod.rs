@@ -9,7 +9,7 @@
 //! - `certificates`, `config_file`: what is written into the directory;
 //! - `binary`, `connection`, `feedback`: the binary gateway and its feedback service;
 //! - `http2`: the provider API;
-//! - `listener`, `reception`, `admission`, `tls`, `socket`, `peer`: what the servers have in common;
+//! - `listener`, `reception`, `admission`, `tls`, `socket`, `peer`, `ending`: what the servers have in common;
 //! - `control`: journal and commands over HTTP.
 //!
 #![doc = include_str!("help.md")]
@@ -20,6 +20,7 @@ pub mod certificates;
 mod config_file;
 mod connection;
 mod control;
+mod ending;
 pub mod feedback;
 pub mod http2;
 pub mod journal;

@@ -14,6 +14,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::conversation::{Conversation, End, Now};
 use crate::clock::Instant;
+use crate::simulator::ending::{self, CLEAN, FIN, RESET};
 use crate::simulator::journal::entry::Side;
 use crate::simulator::listener::Shared;
 use crate::simulator::script::Change;
@@ -22,17 +23,10 @@ use crate::simulator::socket;
 
 /// Most bytes of one read.
 const READ_MAX: usize = 64 * 1024;
-/// How long [`Ending::Unread`] waits for something to leave unread.
-const UNREAD_MAX: Duration = Duration::from_secs(1);
 /// How long the last answers may take to leave.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 /// A throttled connection reads so often in a second.
 const THROTTLED_READS: u32 = 10;
-
-const CLEAN: &str = "close_notify and FIN";
-const FIN: &str = "FIN without close_notify";
-const RESET: &str = "reset";
-const UNREAD: &str = "closed with unread bytes";
 
 /// A connection whose handshake is complete.
 pub(super) struct Connection<'a> {
@@ -161,38 +155,13 @@ impl<'a> Connection<'a> {
             },
             () = self.shared.clock.sleep(FLUSH_MAX) => (),
         }
-        match ending {
-            Ending::Clean => self.close_and_drain(true).await,
-            Ending::Fin => self.close_and_drain(false).await,
-            Ending::DrainMs(ms) => {
-                socket::drain(&mut self.stream, Duration::from_millis(ms), &self.shared.clock).await;
-                self.close_and_drain(true).await
-            }
-            Ending::Unread => {
-                let mut byte = [0];
-                let left_unread = self.stream.get_ref().0.peek(&mut byte);
-                match tokio::time::timeout(UNREAD_MAX, left_unread).await {
-                    Ok(Ok(1..)) => UNREAD,
-                    Ok(_) | Err(_) => FIN,
-                }
-            }
-            Ending::Reset | Ending::ResetWithinMs(_) => {
-                self.shared.clock.sleep(pause).await;
-                match socket::reset_on_close(self.stream.get_ref().0) {
-                    Ok(()) => RESET,
-                    Err(_) => FIN,
-                }
-            }
+        let clock = &self.shared.clock;
+        if let Ending::DrainMs(ms) = ending {
+            socket::drain(&mut self.stream, Duration::from_millis(ms), clock).await;
         }
-    }
-
-    async fn close_and_drain(&mut self, notify: bool) -> &'static str {
-        let (closed, how) = match notify {
-            true => (self.stream.shutdown().await, CLEAN),
-            false => (self.stream.get_mut().0.shutdown().await, FIN),
-        };
-        if closed.is_ok() {
-            socket::drain(&mut self.stream, socket::DRAIN_MAX, &self.shared.clock).await;
+        let (how, reads_on) = ending::close(&mut self.stream, ending, pause, clock).await;
+        if reads_on {
+            socket::drain(&mut self.stream, socket::DRAIN_MAX, clock).await;
         }
         how
     }
