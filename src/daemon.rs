@@ -13,7 +13,9 @@ use crate::delivery::Delivery;
 use crate::domain::feedback::Cursor;
 use crate::gateway::http2::provider_token::ProviderTokens;
 use crate::listener::address::LocalAddress;
+use crate::listener::auth::Auth;
 use crate::listener::bind::{BindError, Listeners};
+use crate::listener::tls::Tls;
 use crate::queue::Queue;
 use crate::rpc::server::Server;
 use crate::service::PushService;
@@ -28,6 +30,8 @@ pub struct Daemon {
     service: PushService,
     store: Store,
     addresses: Vec<LocalAddress>,
+    tls: Option<Tls>,
+    auth: Auth,
     clock: Clock,
     /// Listeners and connections of callers.
     intake: Shutdown,
@@ -65,7 +69,8 @@ impl Daemon {
     /// serves. Sockets are bound first: when two daemons
     /// are started, the second one changes nothing.
     pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
-        let listeners = Listeners::bind(&config.listen).await?;
+        let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(BindError::from)?;
+        let listeners = Listeners::bind(&config.listen, tls.as_ref()).await?;
         let addresses = listeners.local_addresses();
         let (intake, work) = (Shutdown::new(), Shutdown::new());
         let store = open_store(config, &clock).await?;
@@ -84,15 +89,16 @@ impl Daemon {
         service.apply_sections(sections(config)).await;
         service.watch_files();
         service.watch_expiry();
+        let auth = Auth::new(config.users.clone(), clock.clone());
         let router = Server::new(service.clone(), rpc_settings(config)).router(Router::new());
-        listeners.serve(router, listener_settings(config), &intake);
+        listeners.serve(auth.clone().guard(router), listener_settings(config), &intake);
         info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), apps = service.apps().len(), "started");
         info!("accepted means: {}", accepted_means(config));
-        Ok(Self { service, store, addresses, clock, intake, work, config: Mutex::new(config.clone()) })
+        Ok(Self { service, store, addresses, tls, auth, clock, intake, work, config: Mutex::new(config.clone()) })
     }
 
-    /// Takes over what a running daemon can: environments, apps and their files, `[provision]`, `log.level`. Of the
-    /// other keys, those that differ are named in the log: they count at the next start.
+    /// Takes over what a running daemon can: environments, apps and their files, `[provision]`, users, the files of
+    /// `[tls]`, `log.level`. Of the other keys, those that differ are named in the log: they count at the next start.
     pub async fn reload(&self, config: &Config) {
         let mut present = self.config.lock().await;
         let later = keys_for_the_next_start(&present, config);
@@ -102,6 +108,13 @@ impl Daemon {
         if let Err(problem) = telemetry::set_level(&config.log.level) {
             warn!("log.level stays as it is: {problem}");
         }
+        if let (Some(tls), Some(settings)) = (&self.tls, &present.tls)
+            && let Err(problem) = tls.reload(settings)
+        {
+            error!("callers get the TLS certificate of before: {problem}");
+        }
+        self.auth.replace(config.users.clone());
+        present.users = config.users.clone();
         present.environments = config.environments.clone();
         present.provision = config.provision.clone();
         present.apps = config.apps.clone();
@@ -182,6 +195,7 @@ fn keys_for_the_next_start(present: &Config, config: &Config) -> Vec<&'static st
         ("[delivery]", present.delivery != config.delivery),
         ("[shutdown]", present.shutdown != config.shutdown),
         ("[retention]", present.retention != config.retention),
+        ("[tls]", present.tls != config.tls),
         ("log.format", present.log.format != config.log.format),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()

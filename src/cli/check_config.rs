@@ -74,6 +74,7 @@ fn as_json(problems: &[Problem], warnings: &[Problem]) -> String {
         Place::Line(file, line) => json!({"file": file.to_string_lossy(), "line": line, "key": key, "text": text}),
         Place::File(file) => json!({"file": file.to_string_lossy(), "key": key, "text": text}),
         Place::Variable(name) => json!({"variable": name, "key": key, "text": text}),
+        Place::Flag(flag) => json!({"flag": flag, "text": text}),
     };
     let list = |findings: &[Problem]| findings.iter().map(finding).collect::<serde_json::Value>();
     format!("{:#}\n", json!({"problems": list(problems), "warnings": list(warnings)}))

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::daemon::Daemon;
 use crate::domain::outcome::Reason;
 use crate::domain::token::{MaskedToken, token_hex};
-use crate::listener::address::ListenAddress;
+use crate::listener::address::AddressError;
 use crate::shutdown::Shutdown;
 use crate::simulator::journal::entry::{Event, Verdict};
 use crate::simulator::journal::request::RequestVerdict;
@@ -138,7 +138,7 @@ fn config(simulator: &Simulator) -> Result<Config, Failure> {
     let now = Clock::system().timestamp();
     let loaded = Config::load(Some(simulator.config_file()), std::iter::empty(), now);
     let (mut config, _) = loaded.map_err(failed)?;
-    config.listen = vec![ListenAddress::parse("127.0.0.1:0").map_err(failed)?];
+    config.listen = vec!["127.0.0.1:0".parse().map_err(|error: AddressError| failed(error))?];
     config.delivery.gateway.settle_after = Duration::from_secs(1);
     config.shutdown.deadline = STOP_DEADLINE;
     Ok(config)

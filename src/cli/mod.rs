@@ -24,6 +24,7 @@ mod running;
 mod send;
 mod serve;
 mod simulate;
+mod token;
 mod trace;
 
 use std::process::ExitCode;
@@ -62,6 +63,7 @@ enum Command {
     Trace(trace::Trace),
     Export(export::Export),
     Import(import::Import),
+    Token(token::Tokens),
 }
 
 /// Runs the command of this process.
@@ -98,6 +100,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Trace(args) => trace::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Token(args) => token::run(&args),
     }
 }
 

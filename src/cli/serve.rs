@@ -7,7 +7,7 @@ use super::check_config::{ConfigFile, refuse};
 use super::exit::{Exit, Failure};
 use super::running::{self, ReloadSignal, StopSignals};
 use crate::clock::Clock;
-use crate::config::{Config, Refused, Warning};
+use crate::config::{Config, Place, Problem, Refused, Warning};
 use crate::daemon::{Daemon, StartError};
 use crate::listener::address::ListenAddress;
 use crate::store::{OpenError, StoreError};
@@ -26,7 +26,7 @@ use crate::telemetry;
 pub(super) struct Serve {
     #[command(flatten)]
     file: ConfigFile,
-    /// Where to listen, HOST:PORT or unix:PATH; may be repeated
+    /// Where to listen, HOST:PORT, tls:HOST:PORT or unix:PATH; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<ListenAddress>,
 }
@@ -37,6 +37,11 @@ impl Serve {
         let (mut config, warnings) = self.file.load()?;
         if !self.listen.is_empty() {
             config.listen = self.listen.clone();
+            let problem = |text| Problem { place: Place::Flag("--listen"), key: String::new(), text };
+            let problems: Vec<Problem> = config.objections().into_iter().map(problem).collect();
+            if !problems.is_empty() {
+                return Err(Refused { problems, warnings });
+            }
         }
         Ok((config, warnings))
     }

@@ -4,6 +4,7 @@
 //! its place and the cure. Knows nothing of the command line.
 
 mod app;
+mod callers;
 mod environments;
 mod problem;
 mod reader;
@@ -25,6 +26,8 @@ pub use self::value::parse_duration;
 use self::value::{parsed, path};
 use crate::domain::time::Timestamp;
 use crate::listener::address::ListenAddress;
+use crate::listener::tls;
+use crate::listener::user::User;
 use crate::telemetry;
 
 /// Everything that can be configured.
@@ -54,12 +57,16 @@ pub struct Config {
     pub environments: Environments,
     /// `[[app]]`, in the order of the file.
     pub apps: Vec<AppSection>,
+    /// `[tls]`.
+    pub tls: Option<tls::Settings>,
+    /// `[[user]]`.
+    pub users: Vec<User>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: vec![ListenAddress::Tcp { host: LISTEN_HOST.to_owned(), port: LISTEN_PORT }],
+            listen: vec![ListenAddress::Tcp { host: LISTEN_HOST.to_owned(), port: LISTEN_PORT, tls: false }],
             state_dir: STATE_DIR_DEFAULT.into(),
             limits: LimitsSection::default(),
             http: HttpSection::default(),
@@ -71,6 +78,8 @@ impl Default for Config {
             log: telemetry::Settings::default(),
             environments: environments::built_in(),
             apps: Vec::new(),
+            tls: None,
+            users: Vec::new(),
         }
     }
 }
@@ -131,11 +140,17 @@ impl Config {
         sections::read_log(&mut self.log, reader);
         environments::read(&mut self.environments, reader);
         self.apps = app::read(&self.environments, now, reader);
-        for section in ["auth", "tls"] {
-            if reader.skip_section(section) {
-                reader.warn(section, "has no effect in this version");
-            }
+        self.tls = callers::read_tls(reader);
+        self.users = callers::read_users(reader);
+        for objection in self.objections() {
+            reader.refuse_lack("listen", objection);
         }
+    }
+
+    /// Why it must not be listened as `listen` says, and what to do.
+    pub fn objections(&self) -> Vec<String> {
+        let objection = |address| callers::objection(address, self.tls.as_ref(), &self.users);
+        self.listen.iter().filter_map(objection).collect()
     }
 }
 
@@ -182,10 +197,10 @@ mod tests {
             row && (key.ends_with(".ca") || key.ends_with(".proxy") || feedback)
         };
         let missing: Vec<&str> = unset.into_iter().filter(|key| !optional(key)).collect();
-        assert_eq!(missing, ["app", "auth", "tls"]);
+        assert_eq!(missing, ["app", "tls.certificate", "tls.client_ca", "tls.key", "user"]);
         for example in ["ca", "proxy", "app_id", "certificate", "environment", "timeout", "topic", "key_id", "team_id"]
             .into_iter()
-            .chain(["passphrase_file", "connections"])
+            .chain(["passphrase_file", "connections", "name", "token", "apps", "methods", "key", "client_ca"])
         {
             assert!(text.contains(&format!("#     {example} = ")), "{example}");
         }

@@ -12,6 +12,8 @@ pub enum Place {
     File(PathBuf),
     /// An environment variable.
     Variable(String),
+    /// A flag of the command line.
+    Flag(&'static str),
 }
 
 /// What is wrong with the configuration, and where.
@@ -45,6 +47,7 @@ impl Problem {
             Place::File(_) => (0, 0),
             Place::Line(_, line) => (1, *line),
             Place::Variable(_) => (2, 0),
+            Place::Flag(_) => (3, 0),
         }
     }
 }
@@ -55,6 +58,7 @@ impl fmt::Display for Place {
             Self::Line(file, line) => write!(formatter, "{}:{line}", file.display()),
             Self::File(file) => write!(formatter, "{}", file.display()),
             Self::Variable(name) => formatter.write_str(name),
+            Self::Flag(flag) => formatter.write_str(flag),
         }
     }
 }

@@ -1,16 +1,19 @@
 //! Accepting connections: one task per socket, within the limit, through errors.
 
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use super::bind::SocketFile;
 use super::connection::{Shared, serve};
+use super::peer::Peer;
+use super::tls::Tls;
 
 /// First and longest wait after an error that is not the fault of one connection, such as too many open files.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -19,6 +22,7 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::fro
 #[derive(Debug)]
 pub(super) enum Socket {
     Tcp(TcpListener),
+    Tls(TcpListener, Tls),
     /// The file goes before the socket, so that no other program can take the path in between.
     Unix {
         _file: SocketFile,
@@ -71,28 +75,32 @@ impl Acceptor {
     async fn accept_one(&mut self) -> io::Result<()> {
         match &self.socket {
             Socket::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, from) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                self.spawn(stream).await
+                let turn = self.turn().await?;
+                self.spawn(turn, serve(stream, Peer::Tcp(from.ip()), self.shared.clone()));
+            }
+            Socket::Tls(listener, tls) => {
+                let (stream, from) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                let acceptor = tls.acceptor();
+                let turn = self.turn().await?;
+                self.spawn(turn, shake_hands_and_serve(stream, acceptor, Peer::Tcp(from.ip()), self.shared.clone()));
             }
             Socket::Unix { listener, .. } => {
                 let (stream, _) = listener.accept().await?;
-                self.spawn(stream).await
+                let turn = self.turn().await?;
+                self.spawn(turn, serve(stream, Peer::Unix, self.shared.clone()));
             }
         }
+        Ok(())
     }
 
-    async fn spawn<S>(&mut self, stream: S) -> io::Result<()>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let turn = self.turn().await?;
-        let connection = serve(stream, self.shared.clone());
+    fn spawn(&self, turn: OwnedSemaphorePermit, connection: impl Future<Output = ()> + Send + 'static) {
         self.shared.shutdown.spawn(async move {
             connection.await;
             drop(turn);
         });
-        Ok(())
     }
 
     async fn turn(&mut self) -> io::Result<OwnedSemaphorePermit> {
@@ -106,6 +114,21 @@ impl Acceptor {
         }
         self.shared.make_room.notify_one();
         self.connections.clone().acquire_owned().await.map_err(io::Error::other)
+    }
+}
+
+/// A handshake is part of what must come in `header_timeout`.
+async fn shake_hands_and_serve(stream: TcpStream, acceptor: TlsAcceptor, peer: Peer, shared: Arc<Shared>) {
+    let handshake = tokio::time::timeout(shared.settings.header_timeout, acceptor.accept(stream));
+    let shaken = tokio::select! {
+        biased;
+        () = shared.shutdown.requested() => return,
+        shaken = handshake => shaken,
+    };
+    match shaken {
+        Ok(Ok(stream)) => serve(stream, peer, shared).await,
+        Ok(Err(error)) => debug!(%peer, %error, "no TLS with a caller"),
+        Err(_) => debug!(%peer, "no TLS with a caller: the handshake took too long"),
     }
 }
 
@@ -135,13 +158,12 @@ mod tests {
     use tokio::time::timeout;
 
     use crate::listener::Settings;
-    use crate::listener::address::ListenAddress;
     use crate::listener::bind::Listeners;
     use crate::shutdown::Shutdown;
 
     #[tokio::test]
     async fn a_caller_beyond_the_limit_is_served_in_place_of_an_idle_connection() {
-        let listeners = Listeners::bind(&[ListenAddress::parse("127.0.0.1:0").unwrap()]).await.unwrap();
+        let listeners = Listeners::bind(&["127.0.0.1:0".parse().unwrap()], None).await.unwrap();
         let address = listeners.local_addresses()[0].to_string();
         let settings = Settings { connections_max: 2, ..Settings::default() };
         let shutdown = Shutdown::new();

@@ -18,6 +18,7 @@ use super::Settings;
 use super::accept::{Acceptor, Socket};
 use super::address::{ListenAddress, LocalAddress};
 use super::connection::Shared;
+use super::tls::{Tls, TlsError};
 use crate::shutdown::Shutdown;
 
 /// Connections that the kernel keeps while none is accepted (it caps this at `net.core.somaxconn`).
@@ -54,6 +55,9 @@ pub enum BindError {
     /// Something else has the path of a Unix socket.
     #[error("{0} exists and is not a socket: remove it, or change `listen`")]
     NotASocket(String),
+    /// An address with TLS, and no TLS to speak.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Anything else.
     #[error("cannot listen on {address}: {source}")]
     Other {
@@ -79,12 +83,17 @@ impl BindError {
 impl Listeners {
     /// Binds all addresses or none. An IPv6 address takes IPv6 only, so that `0.0.0.0` and `[::]` can stand side by
     /// side. A socket file that is left from a dead process is replaced.
-    pub async fn bind(addresses: &[ListenAddress]) -> Result<Self, BindError> {
+    pub async fn bind(addresses: &[ListenAddress], tls: Option<&Tls>) -> Result<Self, BindError> {
         let mut bound = Vec::with_capacity(addresses.len());
         for address in addresses {
             match address {
-                ListenAddress::Tcp { host, port } => {
-                    bound.append(&mut bind_tcp_all(&resolve(address, host, *port).await?)?);
+                ListenAddress::Tcp { host, port, tls: with_tls } => {
+                    let tls = match (with_tls, tls) {
+                        (true, Some(tls)) => Some(tls),
+                        (true, None) => return Err(TlsError::Missing(address.to_string()).into()),
+                        (false, _) => None,
+                    };
+                    bound.append(&mut bind_tcp_all(&resolve(address, host, *port).await?, tls)?);
                 }
                 ListenAddress::Unix(path) => {
                     let (file, listener) = bind_unix(address, path).await?;
@@ -122,14 +131,16 @@ async fn resolve(address: &ListenAddress, host: &str, port: u16) -> Result<Vec<S
 
 /// Binds all addresses of a name. `localhost` may have one of a family that the machine does not have; that one is left
 /// out, unless there is no other.
-fn bind_tcp_all(addresses: &[SocketAddr]) -> Result<Vec<(LocalAddress, Socket)>, BindError> {
+fn bind_tcp_all(addresses: &[SocketAddr], tls: Option<&Tls>) -> Result<Vec<(LocalAddress, Socket)>, BindError> {
     let mut bound = Vec::new();
     let mut absent = None;
     for address in addresses {
-        let listening =
-            bind_tcp(*address).and_then(|listener| Ok((LocalAddress::Tcp(listener.local_addr()?), listener)));
+        let listening = bind_tcp(*address).and_then(|listener| Ok((listener.local_addr()?, listener)));
         match listening.map_err(|source| BindError::new(address, source)) {
-            Ok((local, listener)) => bound.push((local, Socket::Tcp(listener))),
+            Ok((local, listener)) => bound.push(match tls {
+                Some(tls) => (LocalAddress::Tls(local), Socket::Tls(listener, tls.clone())),
+                None => (LocalAddress::Tcp(local), Socket::Tcp(listener)),
+            }),
             Err(error @ BindError::NotHere(_)) => absent = Some(error),
             Err(error) => return Err(error),
         }
@@ -195,8 +206,8 @@ mod tests {
     use super::*;
 
     async fn bind(addresses: &[&str]) -> Result<Listeners, BindError> {
-        let addresses: Vec<_> = addresses.iter().map(|text| ListenAddress::parse(text).unwrap()).collect();
-        Listeners::bind(&addresses).await
+        let addresses: Vec<_> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        Listeners::bind(&addresses, None).await
     }
 
     fn unix_address(dir: &tempfile::TempDir) -> (PathBuf, String) {
@@ -246,8 +257,8 @@ mod tests {
     #[tokio::test]
     async fn an_absent_address_of_a_name_is_left_out_unless_it_is_the_only_one() {
         let (here, absent) = ("127.0.0.1:0".parse().unwrap(), "192.0.2.1:0".parse().unwrap());
-        assert_eq!(bind_tcp_all(&[absent, here]).unwrap().len(), 1);
-        assert!(matches!(bind_tcp_all(&[absent]), Err(BindError::NotHere(_))));
+        assert_eq!(bind_tcp_all(&[absent, here], None).unwrap().len(), 1);
+        assert!(matches!(bind_tcp_all(&[absent], None), Err(BindError::NotHere(_))));
     }
 
     #[tokio::test]

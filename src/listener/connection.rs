@@ -16,6 +16,7 @@ use tracing::debug;
 
 use super::Settings;
 use super::exchange::Exchange;
+use super::peer::Peer;
 use super::progress::{HEAD_BYTES_MAX, Phase, SharedProgress};
 use super::stream::WatchedStream;
 use crate::shutdown::Shutdown;
@@ -38,13 +39,13 @@ pub(super) struct Shared {
 /// Serves one connection until it is over.
 ///
 /// A request that was read is executed to its end, whatever becomes of the peer's sending side (`half_close`).
-pub(super) async fn serve<S>(stream: S, shared: Arc<Shared>)
+pub(super) async fn serve<S>(stream: S, peer: Peer, shared: Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let progress = SharedProgress::default();
     let io = TokioIo::new(WatchedStream::new(stream, progress.clone()));
-    let exchange = Exchange::new(shared.router.clone(), progress.clone());
+    let exchange = Exchange::new(shared.router.clone(), peer, progress.clone());
     let connection = http1::Builder::new()
         .half_close(true)
         // As pyapns wrote them: some old clients compare header names to the letter.

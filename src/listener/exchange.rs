@@ -13,18 +13,20 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use tower::ServiceExt;
 
 use super::after_answer::AfterAnswer;
+use super::peer::Peer;
 use super::progress::SharedProgress;
 
-/// Hands a connection's requests to a router, each with its [`AfterAnswer`].
+/// Hands a connection's requests to a router, each with its [`Peer`] and its [`AfterAnswer`].
 #[derive(Debug)]
 pub(super) struct Exchange {
     router: Router,
+    peer: Peer,
     progress: SharedProgress,
 }
 
 impl Exchange {
-    pub(super) fn new(router: Router, progress: SharedProgress) -> Self {
-        Self { router, progress }
+    pub(super) fn new(router: Router, peer: Peer, progress: SharedProgress) -> Self {
+        Self { router, peer, progress }
     }
 
     /// Whether the request has a `Content-Length` and a `Transfer-Encoding`, which two programs on its way could read
@@ -43,6 +45,7 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
         let two_lengths = self.has_two_lengths(&request);
         let has_body = !hyper::body::Body::is_end_stream(request.body());
         let number = self.progress.lock().request_begins(has_body);
+        request.extensions_mut().insert(self.peer);
         request.extensions_mut().insert(AfterAnswer::new(self.progress.clone(), number));
         let progress = self.progress.clone();
         let bodyless = request.method() == Method::HEAD;

@@ -2,6 +2,8 @@
 //!
 //! - [`address`]: how addresses are written in `listen`.
 //! - [`bind`]: [`bind::Listeners`]: binds them all, says where they ended up, serves them.
+//! - [`tls`], [`auth`], [`user`]: what a caller must show.
+//! - [`peer`]: where a request came from.
 //! - [`after_answer`]: runs something once the whole answer has left the process.
 //!
 //! Requests arrive whole or not at all: a call that was read is executed and answered even when the caller has closed
@@ -10,11 +12,15 @@
 mod accept;
 pub mod address;
 pub mod after_answer;
+pub mod auth;
 pub mod bind;
 mod connection;
 mod exchange;
+pub mod peer;
 mod progress;
 mod stream;
+pub mod tls;
+pub mod user;
 
 use std::time::Duration;
 

@@ -7,10 +7,8 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 use tracing::{debug, error};
 
-use super::Settings;
 use super::fault::{FaultCode, not_a_call};
 use super::methods::Caller;
-use crate::service::PushService;
 use crate::service::feedback::Receipt;
 use crate::xmlrpc::charset::decode_text;
 use crate::xmlrpc::decode::{Limits, decode_call};
@@ -27,9 +25,8 @@ pub(super) struct Answer {
 }
 
 /// Makes the call that a body holds.
-pub(super) async fn answer(service: &PushService, settings: &Settings, body: &[u8], charset: Option<&str>) -> Answer {
-    let caller = Caller::new(service, settings);
-    match caught(execute(&caller, settings, body, charset)).await {
+pub(super) async fn answer(caller: Caller<'_>, body: &[u8], charset: Option<&str>) -> Answer {
+    match caught(execute(&caller, body, charset)).await {
         Ok(value) => Answer { xml: encode_response(&value), receipt: caller.into_receipt() },
         Err(fault) => Answer { xml: encode_fault(&fault), receipt: None },
     }
@@ -51,18 +48,13 @@ fn crashed(panic: &(dyn Any + Send)) -> Fault {
     FaultCode::NotSent.fault("The call was cut short by a defect in apnsd; its log says more.")
 }
 
-async fn execute(
-    caller: &Caller<'_>,
-    settings: &Settings,
-    body: &[u8],
-    charset: Option<&str>,
-) -> Result<Value<'static>, Fault> {
+async fn execute(caller: &Caller<'_>, body: &[u8], charset: Option<&str>) -> Result<Value<'static>, Fault> {
     let refused = |error| {
         debug!(%error, "a body is not a call");
         not_a_call(&error)
     };
     let text = decode_text(body, charset).map_err(refused)?;
-    let call = decode_call(&text, &Limits { depth: settings.depth_max }).map_err(refused)?;
+    let call = decode_call(&text, &Limits { depth: caller.settings().depth_max }).map_err(refused)?;
     caller.call(&call.name, &call.params).await
 }
 

@@ -13,7 +13,9 @@ use tokio::sync::Semaphore;
 use super::Settings;
 use super::call::{Answer, answer, unfinished};
 use super::intake::{Intake, Received, Refusal};
+use super::methods::Caller;
 use crate::listener::after_answer::AfterAnswer;
+use crate::listener::user::User;
 use crate::service::PushService;
 
 /// Large calls made at once, each on a thread of its own: enough to keep every core busy while some wait for the store,
@@ -61,11 +63,12 @@ impl Server {
 
     async fn call(&self, request: Request) -> Result<Response, Refusal> {
         let (head, body) = request.into_parts();
+        let user = head.extensions.get::<Arc<User>>();
         let received = self.0.intake.receive(&head.headers, body).await?;
         let charset = charset(&head.headers);
         let Answer { xml, receipt } = match received.is_large() {
-            true => self.call_on_own_thread(received, charset).await?,
-            false => self.answer(&received, charset.as_deref()).await?,
+            true => self.call_on_own_thread(received, charset, user.cloned()).await?,
+            false => self.answer(&received, charset.as_deref(), user).await?,
         };
         if let (Some(receipt), Some(after)) = (receipt, head.extensions.get::<AfterAnswer>()) {
             after.run(|| receipt.handed_out());
@@ -73,18 +76,29 @@ impl Server {
         Ok(([(header::CONTENT_TYPE, "text/xml; charset=utf-8")], xml).into_response())
     }
 
-    async fn answer(&self, received: &Received, charset: Option<&str>) -> Result<Answer, Refusal> {
+    async fn answer(
+        &self,
+        received: &Received,
+        charset: Option<&str>,
+        user: Option<&Arc<User>>,
+    ) -> Result<Answer, Refusal> {
         let body = received.plain(self.0.settings.body_max)?;
-        Ok(answer(&self.0.service, &self.0.settings, &body, charset).await)
+        let caller = Caller::new(&self.0.service, &self.0.settings, user.map(|user| &**user));
+        Ok(answer(caller, &body, charset).await)
     }
 
     /// Makes a large call where its decoding holds up nobody. What it decodes to borrows from the body, so that the
     /// whole call is made there.
-    async fn call_on_own_thread(&self, received: Received, charset: Option<String>) -> Result<Answer, Refusal> {
+    async fn call_on_own_thread(
+        &self,
+        received: Received,
+        charset: Option<String>,
+        user: Option<Arc<User>>,
+    ) -> Result<Answer, Refusal> {
         let turn = self.0.threads.acquire().await;
         let server = self.clone();
         let runtime = Handle::current();
-        let call = move || runtime.block_on(server.answer(&received, charset.as_deref()));
+        let call = move || runtime.block_on(server.answer(&received, charset.as_deref(), user.as_ref()));
         let outcome = tokio::task::spawn_blocking(call).await;
         drop(turn);
         match outcome {

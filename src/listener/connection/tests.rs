@@ -27,7 +27,7 @@ fn serve_pipe(router: Router, pipe: usize) -> Served {
     let shutdown = Shutdown::new();
     let settings = Settings::default();
     let shared = Arc::new(Shared { router, settings, shutdown: shutdown.clone(), make_room: Notify::new() });
-    shutdown.spawn(serve(stream, shared.clone()));
+    shutdown.spawn(serve(stream, Peer::Unix, shared.clone()));
     Served { peer, shutdown, shared }
 }
 
@@ -169,7 +169,7 @@ async fn when_room_is_needed_the_connection_that_was_idle_for_longest_goes() {
     let mut first = serve_pipe(echo(), 4096);
     let (mut second, stream) = tokio::io::duplex(4096);
     tokio::task::yield_now().await;
-    first.shutdown.spawn(serve(stream, first.shared.clone()));
+    first.shutdown.spawn(serve(stream, Peer::Unix, first.shared.clone()));
     tokio::task::yield_now().await;
     first.shared.make_room.notify_one();
     assert!(first.is_closed_within(1).await);

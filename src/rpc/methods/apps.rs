@@ -9,8 +9,8 @@ use crate::xmlrpc::value::{Fault, Value};
 pub(super) const APPS: Method = Method {
     name: "apnsd.apps",
     signatures: &[&["array"]],
-    help: "apnsd.apps(): the status of every app, by name; see apnsd.status.",
-    run: |caller, _| Box::pin(async { Ok(Value::Array(caller.service.apps().iter().map(status).collect())) }),
+    help: "apnsd.apps(): the status of every app that the caller may use, by name; see apnsd.status.",
+    run: |caller, _| Box::pin(async { Ok(all(caller)) }),
 };
 
 pub(super) const STATUS: Method = Method {
@@ -27,6 +27,11 @@ pub(super) const STATUS: Method = Method {
            empty where it stores none). What there is not is left out.",
     run: |caller, params| Box::pin(one(caller, params)),
 };
+
+fn all(caller: &Caller<'_>) -> Value<'static> {
+    let apps = caller.service.apps();
+    Value::Array(apps.iter().filter(|app| caller.may_see(Some(app.app_id.as_str()))).map(status).collect())
+}
 
 async fn one(caller: &Caller<'_>, params: &[Value<'_>]) -> Result<Value<'static>, Fault> {
     let [app] = params else { return Err(bad_argument("apnsd.status takes 1 argument")) };

@@ -19,7 +19,11 @@ pub(super) const CONFIGURE: Method = Method {
 async fn run(caller: &Caller<'_>, params: &[Value<'_>]) -> Result<Value<'static>, Fault> {
     let [settings] = params else { return Err(bad_argument("configure takes 1 argument")) };
     let mut first_failure = None;
-    for (index, request) in initial(settings)?.into_iter().enumerate() {
+    let requests = initial(settings)?;
+    for (index, request) in requests.iter().enumerate() {
+        caller.permit_app(Some(&request.app_id)).map_err(in_entry(index))?;
+    }
+    for (index, request) in requests.into_iter().enumerate() {
         if let Err(error) = caller.service.provision(request).await {
             first_failure.get_or_insert_with(|| in_entry(index)(error.into()));
         }

@@ -22,6 +22,7 @@ use super::Settings;
 use super::arguments::app_id;
 use super::fault::{bad_argument, unknown_method};
 use crate::domain::app::AppId;
+use crate::listener::user::User;
 use crate::service::feedback::Receipt;
 use crate::service::{App, PushService};
 use crate::xmlrpc::value::{Fault, Value};
@@ -72,13 +73,20 @@ const PREFIXES: [&str; 2] = ["apnsd", "system"];
 pub(super) struct Caller<'a> {
     service: &'a PushService,
     settings: &'a Settings,
+    /// Who calls, where the daemon has users.
+    user: Option<&'a User>,
     /// Confirms the feedback in the answer once that has left.
     handed_out: Mutex<Option<Receipt>>,
 }
 
 impl<'a> Caller<'a> {
-    pub(super) fn new(service: &'a PushService, settings: &'a Settings) -> Self {
-        Self { service, settings, handed_out: Mutex::default() }
+    pub(super) fn new(service: &'a PushService, settings: &'a Settings, user: Option<&'a User>) -> Self {
+        Self { service, settings, user, handed_out: Mutex::default() }
+    }
+
+    /// Limits of calls.
+    pub(super) const fn settings(&self) -> &'a Settings {
+        self.settings
     }
 
     /// What is to be confirmed once the answer has left.
@@ -89,9 +97,12 @@ impl<'a> Caller<'a> {
     /// Calls a method. The life of the span is the duration of the call.
     pub(super) async fn call(&self, name: &str, params: &[Value<'_>]) -> Result<Value<'static>, Fault> {
         let method = find(name)?;
-        let span = debug_span!("call", method = method.name, app = app_of(name, params).as_deref());
+        let app = app_of(name, params);
+        let user = self.user.map(|user| user.name.as_str());
+        let span = debug_span!("call", method = method.name, app = app.as_deref(), user);
         async {
-            let answer = match method.check_count(params.len()) {
+            let permitted = self.permit_method(method.name).and_then(|()| self.permit_app(app.as_deref()));
+            let answer = match permitted.and_then(|()| method.check_count(params.len())) {
                 Ok(()) => (method.run)(self, params).await,
                 Err(fault) => Err(fault),
             };
@@ -103,6 +114,34 @@ impl<'a> Caller<'a> {
         }
         .instrument(span)
         .await
+    }
+
+    fn permit_method(&self, method: &str) -> Result<(), Fault> {
+        let refuse = |user: &User| {
+            let name = &user.name;
+            bad_argument(format!(
+                "user `{name}` may not call {method}: add it to `methods` of the user's [[user]] section"
+            ))
+        };
+        self.user.filter(|user| !user.may_call(method)).map_or(Ok(()), |user| Err(refuse(user)))
+    }
+
+    /// Refuses an app that the user may not use, in the same words whether it is there or not.
+    fn permit_app(&self, app: Option<&str>) -> Result<(), Fault> {
+        match (self.user, app) {
+            (Some(user), Some(app)) if !user.may_use(app) => {
+                let name = &user.name;
+                Err(bad_argument(format!(
+                    "user `{name}` may not use the app `{app}`: add it to `apps` of the user's [[user]] section"
+                )))
+            }
+            (Some(_) | None, _) => Ok(()),
+        }
+    }
+
+    /// Whether an app may be shown to who calls.
+    fn may_see(&self, app: Option<&str>) -> bool {
+        self.user.is_none_or(|user| app.map_or(user.apps.is_none(), |app| user.may_use(app)))
     }
 
     /// The app that an argument names.

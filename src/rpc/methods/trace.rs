@@ -29,7 +29,8 @@ async fn run(caller: &Caller<'_>, params: &[Value<'_>]) -> Result<Value<'static>
         Some(other) => return Err(at("limit")(wrong_type("an int", other))),
     };
     let events = caller.service.trace(text(prefix).map_err(at("prefix"))?, limit).await?;
-    Ok(Value::Array(events.iter().map(event).collect()))
+    let visible = events.iter().filter(|event| caller.may_see(event.app_id.as_ref().map(|app| app.as_str())));
+    Ok(Value::Array(visible.map(event).collect()))
 }
 
 fn event(trace: &Trace) -> Value<'static> {

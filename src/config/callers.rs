@@ -1,0 +1,136 @@
+//! `[tls]` and `[[user]]`: what callers must show, and the rule that nobody listens to the world without asking.
+
+use std::path::PathBuf;
+
+use super::reader::Reader;
+use super::value::{Raw, parsed, path, text};
+use crate::listener::address::ListenAddress;
+use crate::listener::tls;
+use crate::listener::user::{TokenHash, User, is_user_name};
+
+/// Reads `[tls]`, where there is one. Its files are looked into when they are used.
+pub(super) fn read_tls(reader: &mut Reader<'_>) -> Option<tls::Settings> {
+    let (mut certificate, mut key, mut client_ca): (Option<PathBuf>, _, _) = (None, None, None);
+    let mut file = |key: &str, target: &mut Option<PathBuf>| {
+        if reader.read(key, target, |raw| path(raw).map(Some)) {
+            *target = target.take().map(|path| reader.resolve(&path));
+        }
+    };
+    file("tls.certificate", &mut certificate);
+    file("tls.key", &mut key);
+    file("tls.client_ca", &mut client_ca);
+    match (certificate, key, client_ca) {
+        (Some(certificate), key, client_ca) => {
+            let key = key.unwrap_or_else(|| certificate.clone());
+            Some(tls::Settings { certificate, key, client_ca })
+        }
+        (None, None, None) => None,
+        (None, Some(_), _) => lack(reader, "tls.key"),
+        (None, None, Some(_)) => lack(reader, "tls.client_ca"),
+    }
+}
+
+fn lack(reader: &mut Reader<'_>, present: &str) -> Option<tls::Settings> {
+    reader.refuse_lack(present, "is of no use without tls.certificate: add the PEM file of the daemon's certificate");
+    None
+}
+
+/// Reads all users.
+pub(super) fn read_users(reader: &mut Reader<'_>) -> Vec<User> {
+    if reader.skip_section("user") {
+        reader.refuse_lack("user", "is a list of sections: head each of them [[user]], with two brackets");
+    }
+    let mut users: Vec<User> = Vec::new();
+    for at in 0..reader.tables("user") {
+        let section = format!("user[{at}]");
+        let Some(user) = read_user(&section, reader) else { continue };
+        if users.iter().any(|other| other.name == user.name) {
+            reader.refuse(&format!("{section}.name"), format!("`{}` is there twice: a user has one entry", user.name));
+        }
+        users.push(user);
+    }
+    users
+}
+
+fn read_user(section: &str, reader: &mut Reader<'_>) -> Option<User> {
+    let key = |key: &str| format!("{section}.{key}");
+    let (mut user, mut token): (Option<String>, Option<TokenHash>) = (None, None);
+    let (mut apps, mut methods) = (Vec::new(), Vec::new());
+    let name_set = reader.read(&key("name"), &mut user, |raw| name(raw).map(Some));
+    let token_set = reader.read(&key("token"), &mut token, |raw| parsed(raw).map(Some));
+    let apps_set = reader.read_list(&key("apps"), &mut apps, text);
+    let methods_set = reader.read_list(&key("methods"), &mut methods, text);
+    for (key, set) in [("name", name_set), ("token", token_set)] {
+        if !set {
+            reader.refuse_lack(section, format!("has no {key}: `apnsd token create NAME` makes the section"));
+        }
+    }
+    let (apps, methods) = (Some(apps).filter(|_| apps_set), Some(methods).filter(|_| methods_set));
+    Some(User { name: user?, token: token?, apps, methods })
+}
+
+fn name(raw: &Raw<'_>) -> Result<String, String> {
+    let name = text(raw)?;
+    match is_user_name(&name) {
+        true => Ok(name),
+        false => Err(format!("`{name}` cannot be a name: use 1 to 64 letters, digits, `.`, `_` or `-`")),
+    }
+}
+
+/// Why an address must not be listened on with these settings, and what to do.
+pub(super) fn objection(address: &ListenAddress, tls: Option<&tls::Settings>, users: &[User]) -> Option<String> {
+    let ListenAddress::Tcp { tls: with_tls, .. } = address else { return None };
+    if *with_tls && tls.is_none() {
+        return Some(format!("`{address}` needs the section [tls] with certificate and key"));
+    }
+    let shows_certificate = *with_tls && tls.is_some_and(|tls| tls.client_ca.is_some());
+    if address.is_local() || !users.is_empty() || shows_certificate {
+        return None;
+    }
+    Some(format!(
+        "`{address}` can be reached by others, and everybody may call: make a user with `apnsd token create NAME`, demand \
+         certificates with tls.client_ca, or listen on 127.0.0.1"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_client_ca(client_ca: Option<&str>) -> tls::Settings {
+        let file = PathBuf::from("/tls.pem");
+        tls::Settings { certificate: file.clone(), key: file, client_ca: client_ca.map(PathBuf::from) }
+    }
+
+    fn user() -> User {
+        let token = format!("sha256:{}", "00".repeat(32)).parse().unwrap();
+        User { name: "web".into(), token, apps: None, methods: None }
+    }
+
+    fn is_fine(address: &str, tls: Option<&tls::Settings>, users: &[User]) -> bool {
+        objection(&address.parse().unwrap(), tls, users).is_none()
+    }
+
+    #[test]
+    fn what_only_this_machine_reaches_needs_nothing() {
+        for address in ["127.0.0.1:7077", "[::1]:7077", "localhost:1", "unix:/run/apnsd.sock"] {
+            assert!(is_fine(address, None, &[]), "{address}");
+        }
+    }
+
+    #[test]
+    fn what_others_reach_needs_users_or_certificates_of_callers() {
+        let (plain, mutual) = (with_client_ca(None), with_client_ca(Some("/ca.pem")));
+        assert!(!is_fine("0.0.0.0:7077", None, &[]));
+        assert!(!is_fine("tls:0.0.0.0:7443", Some(&plain), &[]));
+        assert!(!is_fine("0.0.0.0:7077", Some(&mutual), &[]), "nobody shows a certificate without TLS");
+        assert!(is_fine("0.0.0.0:7077", None, &[user()]));
+        assert!(is_fine("tls:0.0.0.0:7443", Some(&plain), &[user()]));
+        assert!(is_fine("tls:0.0.0.0:7443", Some(&mutual), &[]));
+    }
+
+    #[test]
+    fn tls_needs_its_section_wherever_it_is_spoken() {
+        assert!(!is_fine("tls:127.0.0.1:7443", None, &[user()]));
+    }
+}

@@ -1,0 +1,163 @@
+//! Who calls: HTTP Basic and Bearer credentials in front of everything that is served.
+//!
+//! Without users in the configuration everybody may call, which is why such a daemon listens on this machine alone.
+//! With users, every request over TCP needs one of them; a Unix socket is guarded by its file's mode instead.
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use tokio::sync::Semaphore;
+use tracing::warn;
+
+use super::peer::Peer;
+use super::user::{TokenHash, User};
+use crate::clock::{Clock, Instant};
+
+/// What a refused request waits for its answer, so that trying tokens is slow.
+const REFUSAL_DELAY: Duration = Duration::from_secs(1);
+/// Refused requests that wait at once. Further ones are turned away immediately: waiting, they would take the
+/// connections that others need.
+const REFUSALS_WAITING_MAX: usize = 32;
+/// Least time between two lines of the log about refused requests.
+const LOG_AGAIN: Duration = Duration::from_secs(10);
+
+/// The users, and what became of those who are none. Cheap to clone; all clones change together.
+#[derive(Clone, Debug)]
+pub struct Auth(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    users: RwLock<Arc<[Arc<User>]>>,
+    clock: Clock,
+    waiting: Semaphore,
+    refused: Mutex<Refused>,
+}
+
+/// Refused requests that the log has not heard of.
+#[derive(Debug, Default)]
+struct Refused {
+    told: Option<Instant>,
+    since: u64,
+}
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    NoCredentials,
+    WrongCredentials,
+}
+
+impl Auth {
+    /// Only these may call; everybody, where there are none.
+    pub fn new(users: Vec<User>, clock: Clock) -> Self {
+        let waiting = Semaphore::new(REFUSALS_WAITING_MAX);
+        Self(Arc::new(Inner { users: RwLock::new(shared(users)), clock, waiting, refused: Mutex::default() }))
+    }
+
+    /// From the next request on, these may call.
+    pub fn replace(&self, users: Vec<User>) {
+        *self.0.users.write().unwrap_or_else(PoisonError::into_inner) = shared(users);
+    }
+
+    /// Puts this in front of a router. What it lets through from a user has an `Arc<User>` among its extensions.
+    pub fn guard(self, router: Router) -> Router {
+        let front = move |mut request: Request, next: Next| {
+            let auth = self.clone();
+            async move {
+                match auth.judge(&request) {
+                    Ok(None) => next.run(request).await,
+                    Ok(Some(user)) => {
+                        request.extensions_mut().insert(user);
+                        next.run(request).await
+                    }
+                    Err(refusal) => auth.refuse(refusal, request.extensions().get()).await,
+                }
+            }
+        };
+        router.layer(middleware::from_fn(front))
+    }
+
+    fn judge(&self, request: &Request) -> Result<Option<Arc<User>>, Refusal> {
+        let users = Arc::clone(&self.0.users.read().unwrap_or_else(PoisonError::into_inner));
+        if users.is_empty() || request.extensions().get() == Some(&Peer::Unix) {
+            return Ok(None);
+        }
+        find(&users, request.headers()).map(Some)
+    }
+
+    async fn refuse(&self, refusal: Refusal, peer: Option<&Peer>) -> Response {
+        self.log(refusal, peer);
+        let Ok(_place) = self.0.waiting.try_acquire() else {
+            let text = "Too many requests with wrong credentials at the moment: try again later.\n";
+            return (StatusCode::TOO_MANY_REQUESTS, [(header::CONNECTION, "close")], text).into_response();
+        };
+        tokio::time::sleep(REFUSAL_DELAY).await;
+        let text = match refusal {
+            Refusal::NoCredentials => {
+                "This daemon wants to know who calls: put user and token into the URL, as in http://user:token@host/\n"
+            }
+            Refusal::WrongCredentials => "No user of this daemon has this name and token.\n",
+        };
+        let challenge = "Basic realm=\"apnsd\", charset=\"UTF-8\"";
+        (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], text).into_response()
+    }
+
+    /// At most one line in [`LOG_AGAIN`], with the number of those that had none.
+    fn log(&self, refusal: Refusal, peer: Option<&Peer>) {
+        let now = self.0.clock.now();
+        let mut refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.since += 1;
+        if refused.told.is_some_and(|told| now.since(told) < LOG_AGAIN) {
+            return;
+        }
+        let requests = std::mem::take(&mut refused.since);
+        refused.told = Some(now);
+        drop(refused);
+        let peer = peer.map_or_else(String::new, ToString::to_string);
+        let why = match refusal {
+            Refusal::NoCredentials => "the last one had no credentials",
+            Refusal::WrongCredentials => "the last one had wrong credentials",
+        };
+        warn!(requests, last_peer = peer, "requests were refused: {why}");
+    }
+}
+
+fn shared(users: Vec<User>) -> Arc<[Arc<User>]> {
+    users.into_iter().map(Arc::new).collect()
+}
+
+/// The user that the `Authorization` header proves.
+fn find(users: &[Arc<User>], headers: &HeaderMap) -> Result<Arc<User>, Refusal> {
+    let header = headers.get(header::AUTHORIZATION).ok_or(Refusal::NoCredentials)?;
+    let (name, token) = header.to_str().ok().and_then(credentials).ok_or(Refusal::WrongCredentials)?;
+    let hash = TokenHash::of(&token);
+    let proven = |user: &&Arc<User>| {
+        // Both are looked at, whatever the first says.
+        user.token.matches(&hash) & name.as_ref().is_none_or(|name| *name == user.name)
+    };
+    users.iter().find(proven).cloned().ok_or(Refusal::WrongCredentials)
+}
+
+/// Name, where the scheme has one, and token (RFC 7617, section 2; RFC 6750, section 2.1).
+fn credentials(header: &str) -> Option<(Option<String>, String)> {
+    let (scheme, rest) = header.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some((None, rest.trim().to_owned()));
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let text = String::from_utf8(BASE64_STANDARD.decode(rest.trim()).ok()?).ok()?;
+    let (name, token) = text.split_once(':')?;
+    Some((Some(name.to_owned()), token.to_owned()))
+}
+
+#[cfg(test)]
+mod tests;
