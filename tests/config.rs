@@ -141,8 +141,8 @@ connect_timeout = "5s"
     assert_eq!(
         found,
         [
-            "apnsd.toml:1: listen: `0.0.0.0:7077` is neither loopback nor a unix socket and needs [auth], which this \
-             version does not have: listen on 127.0.0.1 and put a proxy that authenticates in front",
+            "apnsd.toml:1: listen: `0.0.0.0:7077` can be reached by others, and everybody may call: make a user with \
+             `apnsd token create NAME`, demand certificates with tls.client_ca, or listen on 127.0.0.1",
             "apnsd.toml:3: limits.depht: is not known; did you mean `limits.depth`?",
             "apnsd.toml:4: limits.body: `MB` is not a unit of size: write a number with a unit (B, KiB, MiB, GiB), as \
              in \"64MiB\"",
@@ -219,15 +219,16 @@ fn a_broken_head_or_value_does_not_make_others_look_wrong() {
 
 #[test]
 fn every_bad_entry_of_a_list_is_a_problem() {
-    let syntax = "is not an address to listen on: write `127.0.0.1:7077`, `[::1]:7077` or `unix:/run/apnsd/apnsd.sock`";
+    let syntax = "is not an address to listen on: write `127.0.0.1:7077`, `[::1]:7077`, `tls:0.0.0.0:7443` or \
+                  `unix:/run/apnsd/apnsd.sock`";
     assert_eq!(
         problems("listen = [\"0.0.0.0:7077\",\"foo\",\"127.0.0.1:99999\"]\n"),
         [
-            "apnsd.toml:1: listen: `0.0.0.0:7077` is neither loopback nor a unix socket and needs [auth], which this \
-             version does not have: listen on 127.0.0.1 and put a proxy that authenticates in front"
-                .to_owned(),
             format!("apnsd.toml:1: listen: `foo` {syntax}"),
             format!("apnsd.toml:1: listen: `127.0.0.1:99999` {syntax}"),
+            "apnsd.toml:1: listen: `0.0.0.0:7077` can be reached by others, and everybody may call: make a user with \
+             `apnsd token create NAME`, demand certificates with tls.client_ca, or listen on 127.0.0.1"
+                .to_owned(),
         ]
     );
     assert_eq!(
@@ -305,10 +306,10 @@ environment = "mine"
 #[test]
 fn warnings_stand_beside_problems() {
     assert_eq!(
-        problems("[auth]\n[limits]\ndepth = 0\n"),
+        problems("[store]\nkind = \"memory\"\nmin_free = \"1GiB\"\n[limits]\ndepth = 0\n"),
         [
-            "apnsd.toml:3: limits.depth: needs a whole number from 1 on",
-            "warning: apnsd.toml:1: auth: has no effect in this version",
+            "apnsd.toml:5: limits.depth: needs a whole number from 1 on",
+            "warning: apnsd.toml:3: store.min_free: has no effect: store.kind is memory",
         ]
     );
 }
@@ -361,8 +362,6 @@ fn what_has_no_effect_is_accepted_with_a_warning() {
 kind = "memory"
 durability = "full"
 min_free = "256MiB"
-[auth]
-tokens = ["secret"]
 [environments.google]
 gateway = "fcm://fcm.example"
 "#,
@@ -371,8 +370,7 @@ gateway = "fcm://fcm.example"
     let expected = [
         format!("apnsd.toml:3: store.durability: {IN_MEMORY}"),
         format!("apnsd.toml:4: store.min_free: {IN_MEMORY}"),
-        "apnsd.toml:5: auth: has no effect in this version".to_owned(),
-        "apnsd.toml:8: environments.google.gateway: fcm gateways come in a later version; apps cannot use this one yet"
+        "apnsd.toml:6: environments.google.gateway: fcm gateways come in a later version; apps cannot use this one yet"
             .to_owned(),
     ];
     assert_eq!(found, expected);
@@ -542,4 +540,26 @@ fn certificate_directories_start_at_the_files_directory() {
     let (config, _) = file.load(&[]).unwrap();
     let expected = [file.path("."), "/srv".into(), "$CREDENTIALS_DIRECTORY/apns".into()];
     assert_eq!(config.provision.certificate_dirs, expected);
+}
+
+#[test]
+fn every_mistake_about_callers_is_told_with_its_cure() {
+    let text = "listen = [\"0.0.0.0:7077\", \"tls:127.0.0.1:7443\"]\n\
+                [[user]]\nname = \"a b\"\ntoken = \"secret\"\nmethods = [\"notfy\"]\napps = [\"\"]\n\
+                [[user]]\nname = \"web\"\n[tls]\nkey = \"x.pem\"\n";
+    let told = problems(text);
+    for line in [
+        "apnsd.toml:1: listen: `0.0.0.0:7077` can be reached by others, and everybody may call: make a user with `apnsd \
+         token create NAME`, demand certificates with tls.client_ca, or listen on 127.0.0.1",
+        "apnsd.toml:1: listen: `tls:127.0.0.1:7443` needs the section [tls] with certificate and key",
+        "apnsd.toml:3: user[0].name: `a b` cannot be a name: use 1 to 64 letters, digits, `.`, `_` or `-`",
+        "apnsd.toml:4: user[0].token: is not the hash of a token, `sha256:` and 64 hex digits: `apnsd token create NAME` \
+         makes both",
+        "apnsd.toml:5: user[0].methods: `notfy` is not a method; system.listMethods lists them all",
+        "apnsd.toml:7: user[1]: has no token: `apnsd token create NAME` makes the section",
+        "apnsd.toml:10: tls.key: is of no use without tls.certificate: add the PEM file of the daemon's certificate",
+    ] {
+        assert!(told.iter().any(|problem| problem == line), "{line}\n{told:#?}");
+    }
+    assert_eq!(told.len(), 8, "{told:#?}");
 }

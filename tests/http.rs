@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use apnsd::clock::Clock;
 use apnsd::delivery::Delivery;
-use apnsd::listener::address::ListenAddress;
 use apnsd::listener::after_answer::AfterAnswer;
 use apnsd::listener::bind::Listeners;
 use apnsd::queue::Queue;
@@ -59,7 +58,7 @@ impl Served {
     }
 
     async fn start_router(http: listener::Settings, router: Router) -> Self {
-        let listeners = Listeners::bind(&[ListenAddress::parse("127.0.0.1:0").unwrap()]).await.unwrap();
+        let listeners = Listeners::bind(&["127.0.0.1:0".parse().unwrap()], None).await.unwrap();
         let address = listeners.local_addresses()[0].to_string();
         let shutdown = Shutdown::new();
         listeners.serve(router, http, &shutdown);

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use super::reader::Reader;
 use super::value::{Raw, parsed, path, text};
+use crate::domain::app::AppId;
 use crate::listener::address::ListenAddress;
 use crate::listener::tls;
 use crate::listener::user::{TokenHash, User, is_user_name};
+use crate::rpc::is_method;
 
 /// Reads `[tls]`, where there is one. Its files are looked into when they are used.
 pub(super) fn read_tls(reader: &mut Reader<'_>) -> Option<tls::Settings> {
@@ -58,8 +60,8 @@ fn read_user(section: &str, reader: &mut Reader<'_>) -> Option<User> {
     let (mut apps, mut methods) = (Vec::new(), Vec::new());
     let name_set = reader.read(&key("name"), &mut user, |raw| name(raw).map(Some));
     let token_set = reader.read(&key("token"), &mut token, |raw| parsed(raw).map(Some));
-    let apps_set = reader.read_list(&key("apps"), &mut apps, text);
-    let methods_set = reader.read_list(&key("methods"), &mut methods, text);
+    let apps_set = reader.read_list(&key("apps"), &mut apps, app);
+    let methods_set = reader.read_list(&key("methods"), &mut methods, method);
     for (key, set) in [("name", name_set), ("token", token_set)] {
         if !set {
             reader.refuse_lack(section, format!("has no {key}: `apnsd token create NAME` makes the section"));
@@ -74,6 +76,19 @@ fn name(raw: &Raw<'_>) -> Result<String, String> {
     match is_user_name(&name) {
         true => Ok(name),
         false => Err(format!("`{name}` cannot be a name: use 1 to 64 letters, digits, `.`, `_` or `-`")),
+    }
+}
+
+fn app(raw: &Raw<'_>) -> Result<String, String> {
+    let id = text(raw)?;
+    AppId::parse(&id).map_or_else(|error| Err(error.to_string()), |_| Ok(id))
+}
+
+fn method(raw: &Raw<'_>) -> Result<String, String> {
+    let name = text(raw)?;
+    match is_method(&name) {
+        true => Ok(name),
+        false => Err(format!("`{name}` is not a method; system.listMethods lists them all")),
     }
 }
 

@@ -20,6 +20,11 @@ mod values;
 
 use std::time::Duration;
 
+/// Whether callers can call a method of this name.
+pub fn is_method(name: &str) -> bool {
+    methods::is_method(name)
+}
+
 /// Limits of calls (`[limits]` and `http.body_timeout` in the config file).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {

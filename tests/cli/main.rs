@@ -8,6 +8,7 @@ mod provisions;
 mod queue;
 mod send;
 mod shell;
+mod token;
 mod trace;
 mod world;
 
@@ -316,12 +317,12 @@ fn check_config_reports_everything_and_tells_by_its_exit_code() {
     let warning = "store.durability: has no effect: store.kind is memory";
     assert_eq!(stdout(&output), format!("warning: {file}:3: {warning}\nno problems\n"));
 
-    fs::write(file, "lisen = []\n[limits]\ndepth = 0\n[auth]\n").unwrap();
+    fs::write(file, "lisen = []\n[limits]\ndepth = 0\n[store]\nkind = \"memory\"\nmin_free = \"1GiB\"\n").unwrap();
     let output = run(&["check-config", "--config", file]);
     assert_eq!((output.status.code(), stderr(&output)), (Some(78), ""));
     let unknown = format!("{file}:1: lisen: is not known; did you mean `listen`?\n");
     let depth = format!("{file}:3: limits.depth: needs a whole number from 1 on\n");
-    let warning = format!("warning: {file}:4: auth: has no effect in this version\n");
+    let warning = format!("warning: {file}:6: store.min_free: has no effect: store.kind is memory\n");
     assert_eq!(stdout(&output), format!("{unknown}{depth}{warning}"));
 
     let output = apnsd(&["check-config", "--json"]).env("APNSD__LIMITS__DEPTH", "0").output().unwrap();
@@ -342,7 +343,7 @@ fn the_daemon_does_not_start_with_a_bad_configuration() {
         "apnsd: the configuration has problems\nAPNSD__LIMITS__DEPTH: limits.depth: needs a whole number from 1 on\n\
          APNSD__HTTP__X: http.x: is not known\n"
     );
-    assert_eq!(run(&["serve", "--listen", "0.0.0.0:7077"]).status.code(), Some(2));
+    assert_eq!(run(&["serve", "--listen", "7077"]).status.code(), Some(2));
 }
 
 #[test]

@@ -9,7 +9,6 @@ use apnsd::clock::Clock;
 use apnsd::config::Config;
 use apnsd::daemon::{Daemon, Stopped};
 use apnsd::domain::app::Environment;
-use apnsd::listener::address::ListenAddress;
 use apnsd::shutdown::Shutdown;
 use apnsd::simulator::journal::entry::{Notification, Verdict};
 use apnsd::simulator::{Settings, Simulator};
@@ -59,7 +58,7 @@ impl World {
         let simulator = Simulator::start(settings, clock.clone(), &outside).await.unwrap();
         let loaded = Config::load(Some(simulator.config_file()), std::iter::empty(), clock.timestamp());
         let (mut config, _) = loaded.unwrap();
-        config.listen = vec![ListenAddress::parse("127.0.0.1:0").unwrap()];
+        config.listen = vec!["127.0.0.1:0".parse().unwrap()];
         config.shutdown.deadline = Duration::from_secs(5);
         configure(&mut config);
         let daemon = Daemon::start(&config, clock.clone()).await.unwrap();

@@ -150,6 +150,11 @@ impl<'a> Caller<'a> {
     }
 }
 
+/// Whether there is a method of this name.
+pub(super) fn is_method(name: &str) -> bool {
+    find(name).is_ok()
+}
+
 /// Finds a method by its name.
 fn find(name: &str) -> Result<&'static Method, Fault> {
     METHODS.iter().copied().find(|method| method.name == name).ok_or_else(|| unknown_method(name, &PREFIXES))

@@ -1,0 +1,33 @@
+//! `token`: what goes into the configuration, and what does not.
+
+use std::fs;
+
+use crate::shell::{apnsd, stderr, stdout};
+
+#[test]
+fn a_new_token_and_its_section_fit_together() {
+    let made = apnsd(&["token", "create", "shop", "--app", "sh\"op", "--method", "notify"]).output().unwrap();
+    assert!(made.status.success());
+    let (section, told) = (stdout(&made), stderr(&made));
+    assert!(section.starts_with("\n[[user]]\nname = \"shop\"\ntoken = \"sha256:"), "{section}");
+    assert!(section.ends_with("methods = [\"notify\"]\n"), "{section}");
+    assert!(!section.contains("apnsd_") && told.contains("http://shop:apnsd_"), "{told}");
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), format!("listen = [\"0.0.0.0:7077\"]\n{section}")).unwrap();
+    let checked = apnsd(&["check-config", "--config"]).arg(file.path()).output().unwrap();
+    assert_eq!(stdout(&checked), "no problems\n");
+}
+
+#[test]
+fn a_name_that_a_url_cannot_carry_is_refused() {
+    let refused = apnsd(&["token", "create", "a b"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn a_flag_opens_the_daemon_to_nobody_who_may_not_call() {
+    let refused = apnsd(&["serve", "--listen", "0.0.0.0:0"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(78));
+    assert!(stderr(&refused).contains("--listen: `0.0.0.0:0` can be reached by others"), "{}", stderr(&refused));
+}
