@@ -5,6 +5,7 @@
 //! - [`domain`]: the words of the product: apps, tokens, batches, outcomes. No IO, no async, no clock.
 //! - [`clock`]: the only place that reads the time.
 //! - [`shutdown`]: the one owner of every task: stop, drain, deadline.
+//! - [`trust`]: the system's trust store.
 //! - [`telemetry`]: logs: how they look, how much of them there is.
 //! - [`xmlrpc`]: XML-RPC as bytes and values; pure.
 //! - [`credentials`]: what an app authenticates with: parsed, judged, never shown.
@@ -38,4 +39,5 @@ pub mod shutdown;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;
+pub mod trust;
 pub mod xmlrpc;

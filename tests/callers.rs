@@ -245,3 +245,24 @@ async fn users_come_and_go_with_a_reload() {
     assert_eq!(ask(site.connect(0).await, &bearer(&old), &apps).await.0, UNAUTHORIZED);
     assert_eq!(ask(site.connect(0).await, &bearer(&new), &apps).await.0, OK);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_reaches_every_address() {
+    let token = Token::generate().unwrap();
+    let site = Site::start(&format!("{TLS}{}", user("web", &token, ""))).await;
+    let run = async |url: String| {
+        let mut apps = std::process::Command::new(env!("CARGO_BIN_EXE_apnsd"));
+        apps.args(["apps", "--url", &url]).env("SSL_CERT_FILE", site.dir.path().join("ca.pem"));
+        let output = tokio::task::spawn_blocking(move || apps.output().unwrap()).await.unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let token = token.reveal();
+    let https = site.address(1).replace("tls:127.0.0.1", &format!("https://web:{token}@localhost"));
+    let socket = site.dir.path().join("apnsd.sock");
+    for url in [https, format!("http://web:{token}@{}", site.address(0)), format!("unix:{}", socket.display())] {
+        assert_eq!(run(url.clone()).await, (Some(0), String::new()), "{url}");
+    }
+    let (code, told) = run(format!("http://web:apnsd_wrong@{}", site.address(0))).await;
+    assert_eq!(code, Some(3));
+    assert!(told.contains("HTTP status 401: No user of this daemon has this name and token."), "{told}");
+}

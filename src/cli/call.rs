@@ -13,8 +13,14 @@ use crate::xmlrpc::value::Value;
 /// The daemon to call, and the form of its answer.
 #[derive(Debug, Args)]
 pub(super) struct Daemon {
-    /// Where the daemon listens
-    #[arg(long, env = "APNSD_URL", default_value = "http://127.0.0.1:7077", value_name = "URL")]
+    /// Where the daemon listens: http://HOST:PORT, https://USER:TOKEN@HOST:PORT or unix:/PATH
+    #[arg(
+        long,
+        env = "APNSD_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:7077",
+        value_name = "URL"
+    )]
     url: String,
     /// How long to wait for its answer
     #[arg(long, default_value = "60s", value_name = "DURATION", value_parser = parse_duration)]
@@ -70,7 +76,7 @@ const UNKNOWN_APP: &str = "`apnsd apps` lists what is provisioned";
 fn failure(error: ClientError) -> Failure {
     let message = error.to_string();
     match error {
-        ClientError::Url(_) => Failure::new(Exit::Usage, message),
+        ClientError::Url => Failure::new(Exit::Usage, message),
         ClientError::Connect { .. } => Failure::new(
             Exit::Unreachable,
             format!("{message}; start the daemon with `apnsd serve`, or name the right one with --url"),
@@ -78,6 +84,7 @@ fn failure(error: ClientError) -> Failure {
         ClientError::Timeout { .. } | ClientError::Broken { .. } => Failure::new(Exit::Unreachable, message),
         // A daemon says these itself: a body too slow or too large, no room for it.
         ClientError::Http(408 | 413 | 503, _) => Failure::new(Exit::Unreachable, message),
+        ClientError::Http(401, _) => Failure::new(Exit::Unreachable, message),
         ClientError::Http(..) | ClientError::Decode(_) => {
             Failure::new(Exit::Unreachable, format!("{message}; is this the URL of an apnsd? check --url"))
         }

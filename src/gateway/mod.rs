@@ -25,6 +25,7 @@ use crate::credentials::Credentials;
 use crate::domain::app::{AppId, Environment, Protocol};
 use crate::domain::batch::Span;
 use crate::domain::outcome::{Reason, Settled};
+use crate::trust::NoAuthorities;
 
 /// What all gateways are configured with (`[delivery]` in the config file).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,8 +120,8 @@ pub enum RouteError {
         why: String,
     },
     /// The system has no certificates to trust.
-    #[error("this system has no trusted CA certificates ({0}): install ca-certificates, or set the environment's `ca`")]
-    NoSystemRoots(String),
+    #[error("{0}, or set the environment's `ca`")]
+    NoSystemRoots(#[from] NoAuthorities),
     /// Certificate and key that TLS cannot use.
     #[error("the app's certificate cannot be used for TLS: {0}")]
     Credentials(String),

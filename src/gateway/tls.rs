@@ -6,7 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -25,6 +25,7 @@ use crate::clock::{Clock, Instant};
 use crate::credentials::Credentials;
 use crate::domain::app::Address;
 use crate::domain::proxy::Proxy;
+use crate::trust::system_roots;
 
 /// A TLS connection to a provider.
 pub(super) type Stream = tokio_rustls::client::TlsStream<TcpStream>;
@@ -239,22 +240,6 @@ fn roots_from_file(path: &Path) -> Result<RootCertStore, RouteError> {
         true => Err(failed("it holds no PEM certificate".to_owned())),
         false => Ok(roots),
     }
-}
-
-/// The system's trust store, read once: it is large, and the same for all apps.
-fn system_roots() -> Result<Arc<RootCertStore>, RouteError> {
-    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    if let Some(roots) = ROOTS.get() {
-        return Ok(roots.clone());
-    }
-    let loaded = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(loaded.certs);
-    if added == 0 {
-        let errors: Vec<String> = loaded.errors.iter().map(ToString::to_string).collect();
-        return Err(RouteError::NoSystemRoots(errors.join("; ")));
-    }
-    Ok(ROOTS.get_or_init(|| Arc::new(roots)).clone())
 }
 
 /// What an error on an established connection means.

@@ -1,40 +1,47 @@
-//! The XML-RPC client behind the command line: one HTTP connection a call, plain HTTP only.
+//! The XML-RPC client behind the command line: one connection a call, over HTTP, HTTPS or a Unix socket.
 //!
 //! Knows nothing of what the methods mean.
 
 use std::borrow::Cow;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join;
-use http::{Request, StatusCode, Uri, header};
+use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls_pki_types::ServerName;
 use thiserror::Error;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
 
+use self::url::{DaemonUrl, Way};
+use crate::trust::system_roots;
 use crate::xmlrpc::decode::{Limits, decode_response};
 use crate::xmlrpc::encode::encode_call;
 use crate::xmlrpc::value::{Fault, Value};
 
+mod url;
+
 /// Calls one daemon.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
-    /// As it was given, for messages.
-    url: String,
-    host: String,
-    port: u16,
-    path: String,
+    url: DaemonUrl,
     timeout: Duration,
 }
 
 /// Why a call has no result.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ClientError {
-    /// Not a URL that can be called.
-    #[error("`{0}` is not the URL of a daemon: write http://HOST:PORT, as in http://127.0.0.1:7077")]
-    Url(String),
+    /// Not a URL that can be called. (It is not repeated: it may hold a token.)
+    #[error("this is not the URL of a daemon: write http://HOST:PORT, https://USER:TOKEN@HOST:PORT or unix:/PATH")]
+    Url,
     /// No connection; nothing was sent.
     #[error("cannot connect to {url}: {cause}")]
     Connect {
@@ -78,30 +85,18 @@ fn seconds(span: &Duration) -> String {
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 impl Client {
-    /// A client for the daemon at `http://HOST[:PORT][/PATH]`; a call may take as long as `timeout`, from name look-up
-    /// to the last byte of the answer.
+    /// A client for the daemon at `http://[USER:TOKEN@]HOST[:PORT][/PATH]`, the same with `https`, or `unix:/PATH`; a
+    /// call may take as long as `timeout`, from name look-up to the last byte of the answer.
     pub fn new(url: &str, timeout: Duration) -> Result<Self, ClientError> {
-        let refused = || ClientError::Url(url.to_owned());
-        let uri: Uri = url.parse().map_err(|_| refused())?;
-        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(refused)?;
-        if uri.scheme_str() != Some("http") || authority.host().is_empty() {
-            return Err(refused());
-        }
-        Ok(Self {
-            url: url.to_owned(),
-            host: authority.host().to_owned(),
-            port: authority.port_u16().unwrap_or(80),
-            path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
-            timeout,
-        })
+        DaemonUrl::parse(url).map(|url| Self { url, timeout }).ok_or(ClientError::Url)
     }
 
     /// Calls a method and waits for its result.
     pub async fn call(&self, method: &str, params: Vec<Value<'_>>) -> Result<Value<'static>, ClientError> {
         let body = encode_call(method, &params);
         let exchange = tokio::time::timeout(self.timeout, self.exchange(body)).await;
-        let (status, answer) =
-            exchange.unwrap_or_else(|_| Err(ClientError::Timeout { url: self.url.clone(), timeout: self.timeout }))?;
+        let (status, answer) = exchange
+            .unwrap_or_else(|_| Err(ClientError::Timeout { url: self.url.shown.clone(), timeout: self.timeout }))?;
         let answer = String::from_utf8_lossy(&answer);
         if status != StatusCode::OK {
             return Err(ClientError::Http(status.as_u16(), first_line(&answer)));
@@ -114,19 +109,34 @@ impl Client {
     }
 
     async fn exchange(&self, body: String) -> Result<(StatusCode, Bytes), ClientError> {
-        // An address of version 6 has brackets in a URL, and none where it is looked up.
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        let connect = |error: std::io::Error| ClientError::Connect { url: self.url.clone(), cause: error.to_string() };
-        let stream = TcpStream::connect((host, self.port)).await.map_err(connect)?;
-        let broken = |cause: String| ClientError::Broken { url: self.url.clone(), cause };
+        let failed = |error: io::Error| ClientError::Connect { url: self.url.shown.clone(), cause: error.to_string() };
+        match &self.url.way {
+            Way::Unix(path) => self.ask(UnixStream::connect(path).await.map_err(failed)?, body).await,
+            Way::Tcp { host, port, tls } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?;
+                match tls {
+                    false => self.ask(stream, body).await,
+                    true => self.ask(shake_hands(host, stream).await.map_err(failed)?, body).await,
+                }
+            }
+        }
+    }
+
+    async fn ask<S>(&self, stream: S, body: String) -> Result<(StatusCode, Bytes), ClientError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let broken = |cause: String| ClientError::Broken { url: self.url.shown.clone(), cause };
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(error.to_string()))?;
-        let request = Request::post(&self.path)
-            .header(header::HOST, format!("{}:{}", self.host, self.port))
+        let mut request = Request::post(&self.url.path)
+            .header(header::HOST, &self.url.authority)
             .header(header::USER_AGENT, concat!("apnsd/", env!("CARGO_PKG_VERSION")))
-            .header(header::CONTENT_TYPE, "text/xml")
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|error| broken(error.to_string()))?;
+            .header(header::CONTENT_TYPE, "text/xml");
+        if let Some(authorization) = &self.url.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| broken(error.to_string()))?;
         let answer = async move {
             let response = sender.send_request(request).await.map_err(|error| broken(error.to_string()))?;
             let status = response.status();
@@ -138,6 +148,17 @@ impl Client {
         let (answer, _) = join(answer, connection).await;
         answer
     }
+}
+
+/// TLS with a daemon, whose certificate the system must trust.
+async fn shake_hands(host: &str, stream: TcpStream) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(system_roots().map_err(io::Error::other)?)
+        .with_no_client_auth();
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
 /// What an HTTP error says, short enough for a line.
@@ -243,13 +264,20 @@ mod tests {
         assert!(matches!(result, Err(ClientError::Connect { .. })), "{result:?}");
     }
 
-    #[test]
-    fn only_plain_http_urls_can_be_called() {
-        for url in ["http://127.0.0.1:7077", "http://localhost/RPC2", "http://[::1]:7077/"] {
-            assert!(Client::new(url, LONG).is_ok(), "{url}");
-        }
-        for url in ["", "127.0.0.1:7077", "https://localhost", "http://", "http://user:secret@localhost", "/RPC2"] {
-            assert!(matches!(Client::new(url, LONG), Err(ClientError::Url(_))), "{url}");
-        }
+    #[tokio::test]
+    async fn user_and_token_go_along_and_stay_out_of_messages() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = Client::new(&format!("http://web:apnsd_secret@{address}/"), LONG).unwrap();
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let length = stream.read(&mut request).await.unwrap();
+            String::from_utf8(request[..length].to_vec()).unwrap()
+        };
+        let (result, request) = join(client.call("apnsd.apps", Vec::new()), serve).await;
+        assert!(request.contains("\r\nauthorization: Basic d2ViOmFwbnNkX3NlY3JldA==\r\n"), "{request}");
+        let told = result.unwrap_err().to_string();
+        assert!(told.starts_with(&format!("the connection to http://{address}/ broke")), "{told}");
     }
 }
