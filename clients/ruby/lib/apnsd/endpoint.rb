@@ -1,0 +1,82 @@
+# frozen_string_literal: true
+
+require "net/http"
+require "socket"
+require "uri"
+
+module Apnsd
+  # Where the daemon is: +http://+ and +https://+ URLs, with user and password where it wants them, and +unix:/path+.
+  class Endpoint # :nodoc:
+    DEFAULT = "http://127.0.0.1:7077/"
+
+    # Without a URL the environment variable APNSD_URL tells, else it is this machine.
+    def initialize(url)
+      given = [url, ENV.fetch("APNSD_URL", nil)].find { |each| !each.to_s.empty? } || DEFAULT
+      @socket = given.to_s[/\Aunix:(.+)/, 1]
+      @uri = @socket ? URI("http://localhost/") : URI(given.to_s)
+      refuse unless @uri.is_a?(URI::HTTP) && @uri.host
+      @credentials = [@uri.user, @uri.password].map { |part| decoded(part) } if @uri.user
+    rescue URI::InvalidURIError
+      refuse
+    end
+
+    # A connection that is not open yet. No proxy is used, whatever the environment says.
+    def connection
+      return UnixConnection.new("localhost", nil, nil).at(@socket) if @socket
+
+      connection = Net::HTTP.new(@uri.hostname, @uri.port, nil)
+      connection.use_ssl = @uri.is_a?(URI::HTTPS)
+      connection
+    end
+
+    # A request with this body.
+    def request(body)
+      request = Net::HTTP::Post.new(@uri.request_uri, HEADERS)
+      request.basic_auth(*@credentials) if @credentials
+      request.body = body
+      request
+    end
+
+    # Without the password.
+    def to_s
+      return "unix:#{@socket}" if @socket
+
+      "#{@uri.scheme}://#{@uri.host}:#{@uri.port}#{@uri.request_uri}"
+    end
+
+    HEADERS = {
+      "Content-Type" => "text/xml; charset=utf-8",
+      "Accept-Encoding" => "identity",
+      "User-Agent" => "apnsd-ruby/#{VERSION}"
+    }.freeze
+    private_constant :HEADERS
+
+    private
+
+    def decoded(part)
+      URI.decode_www_form_component(part.to_s.gsub("+", "%2B"))
+    end
+
+    # The URL is not repeated: it may hold a password.
+    def refuse
+      raise InvalidArguments, "url: http://host:port/, https://host:port/ or unix:/path/of/socket is needed"
+    end
+
+    # HTTP through a unix socket.
+    class UnixConnection < Net::HTTP
+      def at(path)
+        @path = path
+        self
+      end
+
+      private
+
+      # Net::HTTP calls this where it would connect over TCP.
+      def connect
+        @socket = Net::BufferedIO.new(UNIXSocket.new(@path), read_timeout: @read_timeout, write_timeout: @write_timeout)
+        on_connect
+      end
+    end
+    private_constant :UnixConnection
+  end
+end
