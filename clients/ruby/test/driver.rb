@@ -7,8 +7,6 @@ require "json"
 
 # The client under test, and how its calls are written in JSON.
 class Driver
-  VERBS = { "send" => :deliver }.freeze
-
   def answer(command)
     { returned: plain(perform(command)) }
   rescue Apnsd::Error => e
@@ -21,20 +19,27 @@ class Driver
   def perform(command)
     verb, app = command.values_at("do", "app")
     case verb
-    when "open" then open(command)
+    when "open" then reopen(command)
     when "configure" then @client.configure(command["apps"])
     when "provision" then @client.provision(app, **command.except("do", "app").transform_keys(&:to_sym))
-    when "notify", "send"
-      options = (command["options"] || {}).transform_keys(&:to_sym)
-      @client.public_send(VERBS.fetch(verb, verb), app, command["tokens"], command["notifications"], **options)
+    when "notify" then @client.notify(app, *notification(command), **options(command))
+    when "send" then @client.deliver(app, *notification(command), **options(command))
     else @client.public_send(verb, *[app, command["cursor"]].compact)
     end
   end
 
-  def open(command)
+  def reopen(command)
     @client&.close
     @client = Apnsd::Client.new(**command.slice("url", "timeout", "apps").transform_keys(&:to_sym))
     nil
+  end
+
+  def notification(command)
+    command.values_at("tokens", "notifications")
+  end
+
+  def options(command)
+    command.fetch("options", {}).transform_keys(&:to_sym)
   end
 
   def plain(value)

@@ -39,7 +39,7 @@ module Apnsd
     def pass_on(slice, request_id)
       options = @options.transform_values { |value| rows(value, slice.size) }
       notifications = rows(@notifications, slice.size)
-      yield slice, json(notifications), options.merge(request_id: request_id)
+      yield slice, json(notifications), options.merge(request_id:)
       @accepted += slice.size
       []
     end
@@ -72,8 +72,7 @@ module Apnsd
     def check_count(name, count)
       return if @tokens.size == count
 
-      raise InvalidArguments, "#{name}: an array of #{count}, and not as many tokens; give one for each token, or one " \
-                              "for all"
+      raise InvalidArguments, "#{name}: an array of #{count}, but not as many tokens; give one for each, or one for all"
     end
   end
 end

@@ -87,7 +87,7 @@ module Apnsd
     def deliver(app_id, tokens, notifications, timeout: SEND_WAIT, **options)
       outcomes = []
       in_calls(app_id, tokens, notifications, options, Batch::SEND_MAX) do |*arguments, call_options|
-        call_options = call_options.merge(timeout: timeout)
+        call_options = call_options.merge(timeout:)
         outcomes.concat(call("apnsd.send", *arguments, call_options, wait: timeout))
       end
       outcomes
@@ -197,7 +197,7 @@ module Apnsd
       @logger.warn("app #{app.id} was not provisioned, what the daemon has is used: #{e.message} (#{e.class})")
     end
 
-    def list(method, name, app_id, cursor)
+    def list(method, name, app_id, cursor, &block)
       loop do
         page = call(method, app_id.to_s, cursor.to_s)
         return page unless block_given?
@@ -205,12 +205,12 @@ module Apnsd
         cursor = page[:cursor]
         return cursor if page[name].empty?
 
-        page[name].each { |entry| yield entry }
+        page[name].each(&block)
       end
     end
 
     def call(method, *params, wait: 0)
-      answer = @transport.post(Codec.call(method, params), wait: wait)
+      answer = @transport.post(Codec.call(method, params), wait:)
       Codec.answer(answer)
     rescue Codec::Malformed => e
       @transport.misunderstood(e.message)

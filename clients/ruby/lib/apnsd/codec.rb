@@ -31,7 +31,7 @@ module Apnsd
 
     def parse(text)
       Parser.new.parseMethodResponse(text.dup.force_encoding(Encoding::UTF_8))
-    rescue StandardError => e # The parser raises RuntimeError, NoMethodError and errors of REXML, all for the same cause.
+    rescue StandardError => e # RuntimeError, NoMethodError, errors of REXML: all mean the same.
       raise Malformed, e.message
     end
     private_class_method :parse

@@ -11,13 +11,10 @@ module Apnsd
 
     # Without a URL the environment variable APNSD_URL tells, else it is this machine.
     def initialize(url)
-      given = [url, ENV.fetch("APNSD_URL", nil)].find { |each| !each.to_s.empty? } || DEFAULT
-      @socket = given.to_s[/\Aunix:(.+)/, 1]
-      @uri = @socket ? URI("http://localhost/") : URI(given.to_s)
-      refuse unless @uri.is_a?(URI::HTTP) && @uri.host
+      given = [url, ENV.fetch("APNSD_URL", nil)].map(&:to_s).find { |each| !each.empty? } || DEFAULT
+      @socket = given.delete_prefix("unix:") if given.start_with?("unix:")
+      @uri = @socket ? URI("http://localhost/") : parsed(given)
       @credentials = [@uri.user, @uri.password].map { |part| decoded(part) } if @uri.user
-    rescue URI::InvalidURIError
-      refuse
     end
 
     # A connection that is not open yet. No proxy is used, whatever the environment says.
@@ -57,9 +54,14 @@ module Apnsd
       URI.decode_www_form_component(part.to_s.gsub("+", "%2B"))
     end
 
-    # The URL is not repeated: it may hold a password.
-    def refuse
-      raise InvalidArguments, "url: http://host:port/, https://host:port/ or unix:/path/of/socket is needed"
+    # A URL that is no good is not repeated: it may hold a password.
+    def parsed(url)
+      uri = URI(url)
+      return uri if uri.is_a?(URI::HTTP) && uri.host
+
+      raise URI::InvalidURIError
+    rescue URI::InvalidURIError
+      raise InvalidArguments, "url: http://host:port/, https://host:port/ or unix:/path/of/socket is needed", cause: nil
     end
 
     # HTTP through a unix socket.

@@ -16,7 +16,7 @@ module Apnsd
 
     # The error for a fault of the daemon.
     def self.of_fault(code, text)
-      FAULTS.fetch(code, Error).new(text, code: code)
+      FAULTS.fetch(code, Error).new(text, code:)
     end
 
     def initialize(text = nil, code: nil)

@@ -42,6 +42,7 @@ module Apnsd
     # The JSON text of a notification (Notification, Hash or JSON text). Raises InvalidArguments that names the place.
     def self.json(notification, place = "notifications") # :nodoc:
       return notification if notification.is_a?(String)
+
       unless notification.is_a?(Hash) || notification.is_a?(Notification)
         raise InvalidArguments, "#{place}: a Hash, an Apnsd::Notification or a String with a JSON object is needed, " \
                                 "not #{notification.class}"

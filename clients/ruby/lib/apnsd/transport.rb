@@ -85,11 +85,11 @@ module Apnsd
 
     # A call on a connection that breaks is made again, once, on a new one. One without an answer in time is not.
     def exchange_or_repeat(request, deadline)
-      connection = take || open(deadline)
+      connection = take || connect(deadline)
       begin
         exchange(connection, request, deadline)
       rescue *BROKEN
-        exchange(open(deadline), request, deadline)
+        exchange(connect(deadline), request, deadline)
       end
     end
 
@@ -109,7 +109,7 @@ module Apnsd
       raise
     end
 
-    def open(deadline)
+    def connect(deadline)
       connection = @endpoint.connection
       connection.open_timeout = deadline.left
       connection.keep_alive_timeout = IDLE_MAX
