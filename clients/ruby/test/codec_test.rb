@@ -28,8 +28,7 @@ class CodecTest < Minitest::Test
 
   def test_what_has_no_form_in_xml_rpc_is_refused
     error = assert_raises(Apnsd::InvalidArguments) { Apnsd::Codec.call("notify", [[Object.new]]) }
-    assert_equal "notify: the arguments cannot be written as XML-RPC: " \
-                 "a Object is not a string, a number or a collection of them", error.message
+    assert_equal "notify: the arguments cannot be written as XML-RPC: there is no form for Object", error.message
     assert_raises(Apnsd::InvalidArguments) { Apnsd::Codec.call("notify", ["\xFF"]) }
   end
 

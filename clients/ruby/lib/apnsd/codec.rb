@@ -53,7 +53,7 @@ module Apnsd
       end
     end
 
-    # Writes nil, and integers beyond 32 bits.
+    # Writes nil, and integers beyond 32 bits, and refuses what is not plain data.
     class Create < XMLRPC::Create
       INT32 = (-(2**31)...(2**31))
 
@@ -63,12 +63,9 @@ module Apnsd
         case param
         when nil then "<value><nil/></value>"
         when Integer then INT32.cover?(param) ? super : "<value><i8>#{param}</i8></value>"
-        else super
+        when String, Symbol, Float, true, false, Array, Hash, XMLRPC::Base64 then super
+        else raise ArgumentError, "there is no form for #{param.class}"
         end
-      end
-
-      def wrong_type(value)
-        raise ArgumentError, "a #{value.class} is not a string, a number or a collection of them"
       end
     end
 

@@ -57,7 +57,7 @@ module Apnsd
     # A URL that is no good is not repeated: it may hold a password.
     def parsed(url)
       uri = URI(url)
-      return uri if uri.is_a?(URI::HTTP) && uri.host
+      return uri if uri.is_a?(URI::HTTP) && !uri.host.to_s.empty?
 
       raise URI::InvalidURIError
     rescue URI::InvalidURIError

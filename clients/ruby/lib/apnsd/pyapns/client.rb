@@ -27,7 +27,7 @@ module PYAPNS
     # Array of Hashes with app_id, cert, env and timeout), logger (told of failures that reach no caller). What is not
     # given is as Apnsd::Client has it. Once configured, the client stays as it is. Returns the client.
     #
-    # Each app in +initial+ is provisioned. Where that fails, the log says so and the first call for the app tries again.
+    # Each app in +initial+ is provisioned. Where that fails the log says so, and its first call tries again.
     def configure(hash = {})
       @configuring.synchronize { configure_once(hash.transform_keys { |name| name.to_s.downcase }) unless configured? }
       self
@@ -90,13 +90,11 @@ module PYAPNS
     # Where the daemon is; nil where nothing is said about it.
     def url(settings)
       host, port, path = settings.values_at("host", "port", "path")
-      return host unless host || port || path
-      return host if host&.start_with?("unix:")
+      return host if [host, port, path].none? || host.to_s.start_with?("unix:")
 
-      scheme, rest = host&.include?("://") ? host.split("://", 2) : ["http", host || "localhost"]
-      authority, path_of_host = rest.split("/", 2)
+      scheme, authority, path_of_host = %r{\A(?:(\w+)://)?([^/]+)(.*)}.match(host || "localhost").captures
       authority += ":#{port || 7077}" unless authority.match?(/:\d+\z/)
-      "#{scheme}://#{authority}/#{(path || path_of_host).to_s.delete_prefix("/")}"
+      "#{scheme || "http"}://#{authority}/#{(path || path_of_host).delete_prefix("/")}"
     end
 
     def arguments(args, names)
