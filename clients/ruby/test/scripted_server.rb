@@ -7,9 +7,19 @@ require "socket"
 module ScriptedServer
   # An HTTP answer with this value.
   def self.answer(value)
-    body = "<?xml version='1.0'?><methodResponse><params><param><value>#{value}</value></param></params></methodResponse>"
+    http("<params><param><value>#{value}</value></param></params>")
+  end
+
+  # An HTTP answer with a fault of this value.
+  def self.fault(value)
+    http("<fault><value>#{value}</value></fault>")
+  end
+
+  def self.http(content)
+    body = "<?xml version='1.0'?><methodResponse>#{content}</methodResponse>"
     "HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: #{body.bytesize}\r\n\r\n#{body}"
   end
+  private_class_method :http
 
   OK = answer("<nil/>").freeze
   Request = Struct.new(:connection, :authorization, :body)

@@ -5,6 +5,7 @@ require "logger"
 require "minitest/autorun"
 require "open3"
 require "stringio"
+require "tmpdir"
 
 # The daemon and the simulator of clients/world.py, started when they are first needed.
 class World
@@ -54,7 +55,7 @@ module WithWorld
 
   # A client with this test's app.
   def client(**more)
-    @client ||= Apnsd::Client.new(url: world[:url], apps: { app => settings }, **more)
+    @client ||= Apnsd::Client.new(**{ url: world[:url], apps: { app => settings } }, **more)
   end
 
   # The id of this test's app.

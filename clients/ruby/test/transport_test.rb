@@ -67,6 +67,7 @@ class TransportTest < Minitest::Test
       assert_match(%r{\Ahttp://127.0.0.1:\d+/: it answered HTTP 413 Payload Too Large. limit.body\z}, error.message)
       error = assert_raises(Apnsd::ConnectionFailed) { client.apps }
       assert_match(%r{\Ahttp://127.0.0.1:\d+/: what it answered is not XML-RPC: }, error.message)
+      assert_nil error.cause
     end
   end
 

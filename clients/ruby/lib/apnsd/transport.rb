@@ -33,10 +33,10 @@ module Apnsd
       return body if answer.is_a?(Net::HTTPOK)
 
       fail_with("it answered HTTP #{answer.code} #{answer.message}. #{shown(body)}".strip)
-    rescue Timeout::Error
-      fail_with("no answer within #{@timeout + wait} seconds")
+    rescue Timeout::Error => e
+      fail_with("no answer within #{@timeout + wait} seconds", cause: e)
     rescue *FAILED => e
-      fail_with("#{e.message} (#{e.class}); is apnsd running there?")
+      fail_with("#{e.message} (#{e.class}); is apnsd running there?", cause: e)
     end
 
     # What answered is no XML-RPC server.
@@ -147,8 +147,8 @@ module Apnsd
       # It was closed before, or cannot say goodbye: it is of no use in any case.
     end
 
-    def fail_with(problem)
-      raise ConnectionFailed, "#{self}: #{problem}"
+    def fail_with(problem, cause: nil)
+      raise ConnectionFailed, "#{self}: #{problem}", cause:
     end
 
     def shown(text)
