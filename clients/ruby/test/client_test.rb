@@ -38,7 +38,7 @@ class ClientTest < Minitest::Test
   end
 
   def test_feedback_yields_each_dead_token_and_can_be_read_again
-    client.deliver(app, [token("dead02"), token("dead03")], HELLO)
+    client(apps: { app => settings_with_topic }).deliver(app, [token("dead02"), token("dead03")], HELLO)
     yielded = []
     answer = client.feedback(app) { |time, token| yielded << [time, token] }
     assert_equal answer, yielded

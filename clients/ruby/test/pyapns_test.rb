@@ -116,7 +116,8 @@ class PyapnsTest < Minitest::Test
   end
 
   def test_feedback_has_the_dates_of_xmlrpc_in_utc
-    pyapns = configure(initial: [initial])
+    pyapns = configure
+    pyapns.apnsd.provision(app, **settings_with_topic)
     dead = pyapns.apnsd.deliver(app, token("dead77"), HELLO)
     (date, token), *others = pyapns.feedback(app)
     assert_instance_of XMLRPC::DateTime, date

@@ -53,6 +53,11 @@ module WithWorld
     { certificate_file: world[:certificate], environment: "sandbox", **more }
   end
 
+  # Settings with a topic of this test's own: apps that share a topic share its feedback.
+  def settings_with_topic
+    settings(certificate_file: world[:key], key_id: "SIMULATOR1", team_id: "SIMTEAM001", topic: app.tr("_", "-"))
+  end
+
   # A client with this test's app.
   def client(**more)
     @client ||= Apnsd::Client.new(**{ url: world[:url], apps: { app => settings } }, **more)
