@@ -36,7 +36,8 @@ class AppTest < Minitest::Test
         "either certificate (text, or a path on the daemon's machine) or certificate_file (a file here) is needed",
       { certificate: "c", certificate_file: "f", environment: "e" } =>
         "either certificate (text, or a path on the daemon's machine) or certificate_file (a file here) is needed",
-      { certificate: "c", environment: "e", timeout: "15" } => "timeout: a number of seconds is needed, not \"15\"" }
+      { certificate: "c", environment: "e", timeout: "15" } =>
+        "timeout: a number of seconds more than 0 is needed, not \"15\"" }
       .each do |settings, text|
       error = assert_raises(Apnsd::InvalidArguments) { Apnsd::App.new("a", settings) }
       assert_equal "settings of app a: #{text}", error.message

@@ -80,6 +80,18 @@ class ClientTest < Minitest::Test
     assert_equal 1, log.string.scan("app #{app} was not provisioned, what the daemon has is used: certificate").size
   end
 
+  def test_without_a_logger_it_goes_to_the_standard_error_stream
+    nowhere = Apnsd::Client.new(url: world[:url], apps: { app => settings(environment: "nowhere") })
+    _, told = capture_io { assert_raises(Apnsd::InvalidEnvironment) { nowhere.feedback(app) } }
+    assert_match(/\Aapnsd: app #{app} was not provisioned, .*nowhere.* \(Apnsd::InvalidEnvironment\)\n\z/, told)
+  end
+
+  def test_a_timeout_is_a_number_of_seconds
+    error = assert_raises(Apnsd::InvalidArguments) { Apnsd::Client.new(timeout: "20") }
+    assert_equal 'timeout: a number of seconds more than 0 is needed, not "20"', error.message
+    assert_raises(Apnsd::InvalidArguments) { client.deliver(app, token("ce"), HELLO, timeout: nil) }
+  end
+
   def test_threads_share_a_client_at_its_first_use
     tokens = (1..8).map { |number| token("c9#{number}") }
     start = Thread::Queue.new

@@ -17,7 +17,7 @@ module Apnsd
     def initialize(id, settings)
       @id = id.to_s
       @settings = settings.to_h.transform_keys(&:to_sym).compact
-      @timeout = @settings.fetch(:timeout, TIMEOUT)
+      @timeout = Options.duration(@settings.fetch(:timeout, TIMEOUT), "settings of app #{id}: timeout")
       @trying = Mutex.new
       @brought = false
       check
@@ -60,7 +60,6 @@ module Apnsd
       unknown = @settings.keys - NAMES
       refuse("#{unknown.join(", ")}: unknown; there are #{NAMES.join(", ")}") unless unknown.empty?
       refuse("environment is missing: production, sandbox, …") unless @settings.key?(:environment)
-      refuse("timeout: a number of seconds is needed, not #{timeout.inspect}") unless timeout.is_a?(Numeric)
       return if @settings.key?(:certificate) ^ @settings.key?(:certificate_file)
 
       refuse("either certificate (text, or a path on the daemon's machine) or certificate_file (a file here) is needed")

@@ -1,6 +1,5 @@
 # frozen_string_literal: true
 
-require "logger"
 require "securerandom"
 
 module Apnsd
@@ -28,10 +27,10 @@ module Apnsd
     #       Without one the environment variable APNSD_URL says it, else it is +http://127.0.0.1:7077/+.
     # timeout:: how long a call may take, in seconds, on top of what the daemon is asked to wait.
     # apps:: a Hash of settings for each app id, as #provision takes them.
-    # logger:: told when an app could not be provisioned at its first use; without one, on the standard error stream.
+    # logger:: warned when an app could not be provisioned at its first use. Without one the standard error stream is.
     def initialize(url: nil, timeout: 20, apps: {}, logger: nil)
-      @transport = Transport.new(Endpoint.new(url), timeout)
-      @logger = logger || Logger.new($stderr, level: Logger::WARN, progname: "apnsd")
+      @transport = Transport.new(Endpoint.new(url), Options.duration(timeout))
+      @logger = logger || Log
       @apps = apps.to_h { |id, settings| [id.to_s, App.new(id, settings)] }
       @lock = Mutex.new
     end
@@ -85,6 +84,7 @@ module Apnsd
     # Each outcome is a Hash with +:token+, +:outcome+ ("accepted", "rejected", "queued", …), +:retry+, and where there
     # is one +:id+, +:status+, +:reason+, +:timestamp+ and +:cause+. More than 1,000 tokens go in several calls.
     def deliver(app_id, tokens, notifications, timeout: SEND_WAIT, **options)
+      timeout = Options.duration(timeout)
       outcomes = []
       in_calls(app_id, tokens, notifications, options, Batch::SEND_MAX) do |*arguments, call_options|
         call_options = call_options.merge(timeout:)

@@ -15,7 +15,7 @@ module Apnsd
     alias text message
 
     # The error for a fault of the daemon.
-    def self.of_fault(code, text)
+    def self.of_fault(code, text) # :nodoc:
       FAULTS.fetch(code, Error).new(text, code:)
     end
 
@@ -24,7 +24,7 @@ module Apnsd
       @code = code
     end
 
-    # Notes to which call it belongs.
+    # The same, with what is known of the call.
     def of_call(request_id:, accepted:) # :nodoc:
       @request_id = request_id
       @accepted = accepted

@@ -14,6 +14,15 @@ module Apnsd
       options
     end
 
+    # A number of seconds, as it can be written. Raises InvalidArguments.
+    def duration(value, place = "timeout")
+      unless value.is_a?(Numeric) && value.positive?
+        raise InvalidArguments, "#{place}: a number of seconds more than 0 is needed, not #{value.inspect}"
+      end
+
+      value.to_i == value ? value.to_i : value.to_f
+    end
+
     # An option is one value for all tokens, or an array with one for each.
     def each(value, &block)
       value.is_a?(Array) ? value.map(&block) : yield(value)

@@ -103,10 +103,10 @@ module Apnsd
         end
       end
       keep(connection)
+      kept = true
       [answer, body]
-    rescue StandardError
-      discard(connection)
-      raise
+    ensure
+      discard(connection) unless kept
     end
 
     def connect(deadline)

@@ -62,8 +62,8 @@ module PYAPNS
 
     def configure_once(settings)
       apps = settings.fetch("initial", nil).to_a.to_h { |entry| initial(entry) }
-      apnsd = Apnsd::Client.new(url: url(settings), timeout: settings["timeout"] || 15, apps:, logger: logger(settings))
-      @apnsd = apnsd
+      @logger = settings["logger"] || Apnsd::Log
+      @apnsd = Apnsd::Client.new(url: url(settings), timeout: settings["timeout"] || 15, apps:, logger: @logger)
       apps.each_key { |app_id| provision_initial(app_id) }
     end
 
@@ -77,10 +77,6 @@ module PYAPNS
       apnsd.provision(app_id)
     rescue Apnsd::Error => e
       @logger.warn("provision of #{app_id} failed: #{e.message} (#{e.class})")
-    end
-
-    def logger(settings)
-      @logger = settings["logger"] || Logger.new($stderr, level: Logger::WARN, progname: "pyapns")
     end
 
     def settings(cert, env, timeout)
