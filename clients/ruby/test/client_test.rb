@@ -24,6 +24,7 @@ class ClientTest < Minitest::Test
   end
 
   def test_deliver_tells_outcomes_as_hashes_with_times
+    client(apps: { app => settings_with_topic })
     dead, good = client.deliver(app, [token("dead01"), token("c5")], HELLO, timeout: 5)
     assert_equal %w[rejected Unregistered], dead.values_at(:outcome, :reason)
     assert_predicate dead[:timestamp], :utc?

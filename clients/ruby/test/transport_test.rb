@@ -83,9 +83,7 @@ class TransportTest < Minitest::Test
   end
 
   def test_over_tls_a_server_must_be_the_one_that_is_meant
-    key = OpenSSL::PKey::RSA.new(2048)
-    context = OpenSSL::SSL::SSLContext.new
-    context.add_certificate(certificate(key), key)
+    context, = identity
     with_server([OK], tls: context) do |client, requests|
       error = assert_raises(Apnsd::ConnectionFailed) { client.notify("a", "aa", HELLO) }
       assert_match(/certificate verify failed/, error.message)
@@ -94,11 +92,9 @@ class TransportTest < Minitest::Test
   end
 
   def test_credentials_go_over_tls_to_a_server_that_is_trusted
-    key = OpenSSL::PKey::RSA.new(2048)
-    context = OpenSSL::SSL::SSLContext.new
-    context.add_certificate(certificate(key), key)
+    context, certificate = identity
     with_server([OK, OK], tls: context) do |_, requests|
-      trusting(certificate(key), "c = Apnsd::Client.new(url: '#{@address}'); 2.times { c.notify('a', 'aa', {}) }")
+      trusting(certificate, "c = Apnsd::Client.new(url: '#{@address}'); 2.times { c.notify('a', 'aa', {}) }")
       assert_equal ["Basic #{["me:pass"].pack("m0")}"] * 2, requests.map(&:authorization)
       assert_equal [1, 1], requests.map(&:connection)
     end
@@ -117,12 +113,20 @@ class TransportTest < Minitest::Test
     end
   end
 
-  def certificate(key)
-    certificate = OpenSSL::X509::Certificate.new
+  # What a server is with a certificate of its own, and the certificate.
+  def identity
+    key = OpenSSL::PKey::EC.generate("prime256v1")
+    certificate = signed(OpenSSL::X509::Certificate.new, key)
+    context = OpenSSL::SSL::SSLContext.new
+    context.add_certificate(certificate, key)
+    [context, certificate]
+  end
+
+  def signed(certificate, key)
     certificate.version = 2
     certificate.serial = 1
     certificate.subject = certificate.issuer = OpenSSL::X509::Name.parse("/CN=localhost")
-    certificate.public_key = key.public_key
+    certificate.public_key = key
     certificate.not_before = Time.now - 60
     certificate.not_after = Time.now + 600
     extensions = OpenSSL::X509::ExtensionFactory.new(certificate, certificate)
