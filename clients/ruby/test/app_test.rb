@@ -44,6 +44,19 @@ class AppTest < Minitest::Test
     end
   end
 
+  def test_nobody_waits_for_the_first_use_of_another_thread
+    app = Apnsd::App.new("a", certificate: "c", environment: "e")
+    app.first_use do
+      other = Thread.new { app.first_use { flunk "one is at it already" } }
+      assert other.join(5), "it waits"
+    end
+    tried = 0
+    app.first_use { tried += 1 }
+    app.brought
+    app.first_use { tried += 1 }
+    assert_equal 1, tried
+  end
+
   def test_nothing_secret_is_shown
     app = Apnsd::App.new("a", certificate: "secret", environment: "e", passphrase: "secret")
     assert_equal "#<Apnsd::App a>", app.inspect

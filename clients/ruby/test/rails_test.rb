@@ -81,10 +81,12 @@ class RailsTest < Minitest::Test
     world.ask("kill")
     Apnsd::FeedbackJob.perform_now("shop")
     assert_equal(["Apnsd::FeedbackJob"], queued.map { |job| job["job_class"] })
-    world.ask("start")
     queued.clear
+    world.ask("start")
     assert_raises(Apnsd::UnknownAppID) { Apnsd::FeedbackJob.perform_now("other") }
     assert_empty queued
+  ensure
+    queued.clear
   end
 
   def test_the_middleware_makes_the_client_and_passes_it_to_requests

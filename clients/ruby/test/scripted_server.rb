@@ -68,7 +68,7 @@ module ScriptedServer
 
   def trickle(connection)
     connection.write("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-    loop do
+    100.times do
       connection.write("<")
       sleep(0.05)
     end

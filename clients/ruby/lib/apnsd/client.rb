@@ -72,7 +72,7 @@ module Apnsd
     # More than 10,000 tokens go to the daemon in several calls. Where one of them fails, Error#accepted says how many
     # tokens were accepted before.
     def notify(app_id, tokens, notifications, **options)
-      in_calls(app_id, tokens, notifications, options, Batch::NOTIFY_MAX) { |arguments| call("notify", *arguments) }
+      in_calls(app_id, tokens, notifications, options, Batch::NOTIFY_MAX) { |*arguments| call("notify", *arguments) }
       nil
     end
 
@@ -167,7 +167,7 @@ module Apnsd
       options = { request_id: SecureRandom.uuid, **options.compact }
       batch = Batch.new(tokens, notifications, **options)
       batch.each_call(max) do |*arguments|
-        recovering(app_id) { yield [app_id.to_s, *arguments] }
+        recovering(app_id) { yield app_id.to_s, *arguments }
       end
     rescue Error => e
       raise e.of_call(request_id: options[:request_id].to_s, accepted: batch ? batch.accepted : 0)
