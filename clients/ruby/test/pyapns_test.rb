@@ -165,7 +165,8 @@ class PyapnsTest < Minitest::Test
   end
 
   def test_a_host_may_be_a_url
-    { { host: "http://localhost/" } => "http://localhost:7077/", { host: "h", port: 1, path: "/RPC2" } => "http://h:1/RPC2",
+    { { host: "http://localhost/" } => "http://localhost:7077/",
+      { host: "h", port: 1, path: "/RPC2" } => "http://h:1/RPC2",
       { host: "https://me:pw@h:8/x" } => "https://h:8/x", { host: "unix:/run/a.sock" } => "unix:/run/a.sock",
       { port: 9 } => "http://localhost:9/", {} => "http://127.0.0.1:7077/" }.each do |settings, url|
       Singleton.__init__(PYAPNS::Client)
