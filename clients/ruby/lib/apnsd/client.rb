@@ -1,0 +1,219 @@
+# frozen_string_literal: true
+
+require "securerandom"
+
+module Apnsd
+  # A client of the daemon. It provisions its apps by itself, when they are first used and when the daemon has forgotten
+  # them, and never has a notification sent twice. One client serves all threads, fibers and forked processes.
+  #
+  #   client = Apnsd::Client.new(apps: { "myapp" => { certificate_file: "myapp.pem", environment: "production" } })
+  #   client.notify("myapp", token, { aps: { alert: "Hello" } })
+  #
+  # Every method raises an Apnsd::Error. Times are Time in UTC.
+  class Client
+    # Seconds for which +apnsd.send+ waits where its caller does not say.
+    SEND_WAIT = 10
+    private_constant :SEND_WAIT
+
+    # Yields a new client and closes it behind the block.
+    def self.open(**settings)
+      client = new(**settings)
+      yield client
+    ensure
+      client&.close
+    end
+
+    # url:: where the daemon is: +http://host:7077/+, +https://user:password@host/+, +unix:/run/apnsd/apnsd.sock+.
+    #       Without one the environment variable APNSD_URL says it, else it is +http://127.0.0.1:7077/+.
+    # timeout:: how long a call may take, in seconds, on top of what the daemon is asked to wait.
+    # apps:: a Hash of settings for each app id, as #provision takes them.
+    # logger:: warned when an app could not be provisioned at its first use. Without one the standard error stream is.
+    def initialize(url: nil, timeout: 20, apps: {}, logger: nil)
+      @transport = Transport.new(Endpoint.new(url), Options.duration(timeout))
+      @logger = logger || Log
+      @apps = apps.to_h { |id, settings| [id.to_s, App.new(id, settings)] }
+      @lock = Mutex.new
+    end
+
+    # Adds apps to those of this client, or replaces their settings, and provisions each. An app that fails does not
+    # stop the others; the first failure is raised.
+    def configure(apps)
+      apps = apps.map { |id, settings| App.new(id, settings) }
+      apps.each { |app| remember(app) }
+      failures = apps.filter_map { |app| failure_to_bring(app) }
+      raise failures.first unless failures.empty?
+    end
+
+    # Provisions an app: with these settings, which the client keeps for later, or with those it has. The daemon ignores
+    # what it has already. Raises NotConfigured where there are no settings.
+    #
+    # certificate:: what the daemon gets as it is: PEM text, text of a .p8 key, base64, or a path on its machine
+    # certificate_file:: instead: a file on this machine, read each time (PEM, .p8, .p12)
+    # environment:: +production+, +sandbox+, or another that the daemon's configuration names
+    # timeout:: seconds for connection attempts of the daemon, 15
+    # topic, key_id, team_id, passphrase, connections, force:: options of the daemon's +provision+
+    # expiration, priority, collapse_id, push_type:: defaults for the app's notifications
+    def provision(app_id, **settings)
+      app = settings.empty? ? settings_of(app_id) : remember(App.new(app_id, settings))
+      raise NotConfigured, "app #{app_id}: no settings; give certificate and environment" unless app
+
+      bring(app)
+    end
+
+    # Has notifications delivered; they are on the daemon's disk when this returns.
+    #
+    # tokens:: a String (hex or base64), or any Enumerable of them, of any length and also lazy
+    # notifications:: a Hash, a Notification or JSON text for all tokens, or an Array with one for each
+    # expiration:: Time, or Integer (Unix seconds; 0: now or never)
+    # priority:: 10, 5 or 1
+    # collapse_id, push_type, topic:: Strings. All of these can be an Array with one for each token
+    # request_id:: names the call, so that it has an effect only once; made up where it is not given
+    #
+    # More than 10,000 tokens go to the daemon in several calls. Where one of them fails, Error#accepted says how many
+    # tokens were accepted before.
+    def notify(app_id, tokens, notifications, **options)
+      in_calls(app_id, tokens, notifications, options, Batch::NOTIFY_MAX) { |*arguments| call("notify", *arguments) }
+      nil
+    end
+
+    # The daemon's +apnsd.send+: #notify, sent before all that waits, that comes back with what became of each
+    # notification, in the order of the tokens. (It is not called +send+, which every object of Ruby has already.)
+    #
+    # timeout:: how many seconds the daemon waits for outcomes, 10, at most 60
+    #
+    # Each outcome is a Hash with +:token+, +:outcome+ ("accepted", "rejected", "queued", …), +:retry+, and where there
+    # is one +:id+, +:status+, +:reason+, +:timestamp+ and +:cause+. More than 1,000 tokens go in several calls.
+    def deliver(app_id, tokens, notifications, timeout: SEND_WAIT, **options)
+      timeout = Options.duration(timeout)
+      outcomes = []
+      in_calls(app_id, tokens, notifications, options, Batch::SEND_MAX) do |*arguments, call_options|
+        call_options = call_options.merge(timeout:)
+        outcomes.concat(call("apnsd.send", *arguments, call_options, wait: timeout))
+      end
+      outcomes
+    end
+
+    # Dead device tokens, each handed out once: an Array of [Time, token]. Yields each where a block is given. What is
+    # lost by an error in the block can be read again with #feedback_after.
+    def feedback(app_id, &block)
+      entries = recovering(app_id) { call("feedback", app_id.to_s) }
+      entries.each(&block) if block
+      entries
+    end
+
+    # Dead device tokens after a cursor, handed out or not: a Hash with +:feedback+, an Array of Hashes with +:token+
+    # and +:timestamp+, and +:cursor+, to go on with. With a block: yields all there are and returns the cursor.
+    def feedback_after(app_id, cursor = "0", &block)
+      list("apnsd.feedback", :feedback, app_id, cursor, &block)
+    end
+
+    # Notifications that will not be delivered, after a cursor: a Hash with +:rejections+, an Array of Hashes with
+    # +:token+, +:reason+, +:text+, +:timestamp+ and more, and +:cursor+, to go on with. With a block: yields all there
+    # are and returns the cursor.
+    def rejections(app_id, cursor = "0", &block)
+      list("apnsd.rejections", :rejections, app_id, cursor, &block)
+    end
+
+    # The status of every app of the daemon; see #status.
+    def apps
+      call("apnsd.apps")
+    end
+
+    # How an app is, as a Hash: +:state+, +:cause+ (why it cannot send), +:waiting+, +:delivered+, +:expires+ and more.
+    def status(app_id)
+      call("apnsd.status", app_id.to_s)
+    end
+
+    # Removes an app from the daemon, and its settings from this client, so that nothing brings it back.
+    def deprovision(app_id)
+      @lock.synchronize { @apps.delete(app_id.to_s) }
+      call("apnsd.deprovision", app_id.to_s)
+      nil
+    end
+
+    # Closes connections that nobody uses. The client can be used on: it opens others.
+    def close
+      @transport.close
+    end
+
+    # Without what is secret.
+    def inspect
+      "#<#{self.class} #{@transport} apps: #{@apps.keys.join(", ")}>"
+    end
+
+    private
+
+    def settings_of(app_id)
+      @lock.synchronize { @apps[app_id.to_s] }
+    end
+
+    def remember(app)
+      @lock.synchronize { @apps[app.id] = app }
+    end
+
+    def bring(app)
+      call("provision", *app.provision_arguments, wait: app.timeout)
+      app.brought
+      nil
+    end
+
+    def failure_to_bring(app)
+      bring(app)
+    rescue Error => e
+      e
+    end
+
+    def in_calls(app_id, tokens, notifications, options, max)
+      options = { request_id: SecureRandom.uuid, **options.compact }
+      batch = Batch.new(tokens, notifications, **options)
+      batch.each_call(max) do |*arguments|
+        recovering(app_id) { yield app_id.to_s, *arguments }
+      end
+    rescue Error => e
+      raise e.of_call(request_id: options[:request_id].to_s, accepted: batch ? batch.accepted : 0)
+    end
+
+    # Calls with an app of which the client may have settings: provisions it before its first use, and once more where
+    # the daemon does not know it.
+    def recovering(app_id)
+      app = settings_of(app_id)
+      return yield unless app
+
+      use_first(app)
+      begin
+        yield
+      rescue UnknownAppID
+        raise unless settings_of(app_id)
+
+        bring(settings_of(app_id))
+        yield
+      end
+    end
+
+    # The daemon may know the app with other settings: whatever is wrong with these, the call is made.
+    def use_first(app)
+      app.first_use { bring(app) }
+    rescue Error => e
+      @logger.warn("app #{app.id} was not provisioned, what the daemon has is used: #{e.message} (#{e.class})")
+    end
+
+    def list(method, name, app_id, cursor, &block)
+      loop do
+        page = call(method, app_id.to_s, cursor.to_s)
+        return page unless block_given?
+
+        cursor = page[:cursor]
+        return cursor if page[name].empty?
+
+        page[name].each(&block)
+      end
+    end
+
+    def call(method, *params, wait: 0)
+      answer = @transport.post(Codec.call(method, params), wait:)
+      Codec.answer(answer)
+    rescue Codec::Malformed => e
+      @transport.misunderstood(e.message)
+    end
+  end
+end

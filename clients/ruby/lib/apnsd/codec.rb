@@ -1,0 +1,90 @@
+# frozen_string_literal: true
+
+require "xmlrpc/create"
+require "xmlrpc/parser"
+require "xmlrpc/config"
+
+module Apnsd
+  # XML-RPC as text: calls and answers, on the gem xmlrpc. What that gem takes or refuses by constants for the whole
+  # process (nil, large integers) is decided here for this client alone.
+  module Codec # :nodoc:
+    # An answer is not XML-RPC.
+    class Malformed < StandardError; end
+
+    module_function
+
+    # The text of a call. Raises InvalidArguments for what XML-RPC cannot say.
+    def call(method, params)
+      Create.new(Writer.new).methodCall(method, *params)
+    rescue ArgumentError, EncodingError, RuntimeError => e
+      raise InvalidArguments, "#{method}: the arguments cannot be written as XML-RPC: #{e.message}"
+    end
+
+    # The value of an answer: names of members are symbols, times are Time in UTC. Raises the error of a fault, and
+    # Malformed.
+    def answer(text)
+      succeeded, value = parse(text)
+      return native(value) if succeeded
+
+      raise Error.of_fault(value.faultCode, value.faultString)
+    end
+
+    def parse(text)
+      Parser.new.parseMethodResponse(text.dup.force_encoding(Encoding::UTF_8))
+    rescue StandardError => e # RuntimeError, NoMethodError, errors of REXML: all mean the same.
+      raise Malformed, e.message
+    end
+    private_class_method :parse
+
+    def native(value)
+      case value
+      when Hash then value.to_h { |name, member| [name.to_sym, native(member)] }
+      when Array then value.map { |element| native(element) }
+      when XMLRPC::DateTime then value.to_time
+      else value
+      end
+    end
+    private_class_method :native
+
+    # Writes text in UTF-8, whatever its encoding was.
+    class Writer < XMLRPC::XMLWriter::Simple
+      def text(txt)
+        super(txt.encode(Encoding::UTF_8))
+      end
+    end
+
+    # Writes nil, and integers beyond 32 bits, and refuses what is not plain data.
+    class Create < XMLRPC::Create
+      INT32 = (-(2**31)...(2**31))
+
+      private
+
+      def conv2value(param)
+        case param
+        when nil then "<value><nil/></value>"
+        when Integer then INT32.cover?(param) ? super : "<value><i8>#{param}</i8></value>"
+        when String, Symbol, Float, true, false, Array, Hash, XMLRPC::Base64 then super
+        else raise ArgumentError, "there is no form for #{param.class}"
+        end
+      end
+    end
+
+    # Reads nil.
+    class Parser < XMLRPC::XMLParser::REXMLStreamParser
+      def initialize
+        super
+        @parser_class = Listener
+      end
+
+      # Hears of the parts of an answer.
+      class Listener < XMLRPC::XMLParser::REXMLStreamParser::StreamListener
+        def tag_start(name, attributes)
+          return super unless name == "nil"
+
+          @data = nil
+          @value = :nil # What the gem's own code puts here where nil is switched on.
+        end
+      end
+    end
+  end
+end

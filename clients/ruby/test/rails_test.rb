@@ -1,0 +1,118 @@
+# frozen_string_literal: true
+
+require "support"
+require "rails"
+require "active_job/railtie"
+require "rack/mock"
+require "apnsd"
+
+# A Rails application with config/apnsd.yml, and code in its configuration.
+module Shop
+  def self.directory
+    @directory ||= Dir.mktmpdir.tap { |directory| Minitest.after_run { FileUtils.rm_r(directory) } }
+  end
+
+  def self.write(path, content)
+    file = File.join(directory, path)
+    FileUtils.mkdir_p(File.dirname(file))
+    File.write(file, content)
+  end
+
+  write "config/apnsd.yml", <<~YAML
+    shared:
+      timeout: 7
+    test:
+      url: <%= ENV.fetch("SHOP_PUSH") %>
+      apps:
+        shop:
+          certificate_file: <%= ENV.fetch("SHOP_CERTIFICATE") %>
+          environment: nowhere
+  YAML
+  write "config/initializers/push.rb", <<~RUBY
+    Rails.application.config.apnsd.apps =
+      { "shop" => { certificate_file: ENV.fetch("SHOP_CERTIFICATE"), environment: "sandbox" } }
+  RUBY
+
+  class Application < Rails::Application
+    config.root = Shop.directory
+    config.eager_load = false
+    config.logger = Logger.new(StringIO.new)
+    config.active_job.queue_adapter = :test
+  end
+end
+
+class RailsTest < Minitest::Test
+  include WithWorld
+
+  def setup
+    super
+    ENV.update("SHOP_PUSH" => world[:url], "SHOP_CERTIFICATE" => world[:certificate])
+    Rails.env = "test"
+    Rails.application.initialize! unless Rails.application.initialized?
+  end
+
+  def test_the_file_and_the_configuration_make_the_client
+    assert_equal "#<Apnsd::Client #{world[:url]} apps: shop>", Apnsd.client.inspect
+    Apnsd.client.notify("shop", token("d1"), HELLO)
+    assert_arrived(token("d1"))
+    assert_equal "sandbox", Apnsd.client.status("shop")[:environment]
+  end
+
+  def test_the_job_tells_each_dead_token_once
+    Apnsd.client.deliver("shop", [token("deada1"), token("deada2")], HELLO)
+    told = listening { 2.times { Apnsd::FeedbackJob.perform_now("shop") } }
+    assert_equal([["shop", token("deada1")], ["shop", token("deada2")]],
+                 told.map { |payload| payload.values_at(:app_id, :token) }.sort)
+    assert(told.all? { |payload| payload[:time].utc? })
+  end
+
+  def test_a_subscriber_that_fails_keeps_no_other_token_from_being_told
+    Apnsd.client.deliver("shop", [token("deadb1"), token("deadb2")], HELLO)
+    told = []
+    fails = proc { |event| (told << event.payload[:token]) && raise("the table is locked") }
+    ActiveSupport::Notifications.subscribed(fails, "device_expired.apnsd") do
+      error = assert_raises(StandardError) { Apnsd::FeedbackJob.perform_now("shop") }
+      assert_match(/the table is locked/, error.message)
+    end
+    assert_equal [token("deadb1"), token("deadb2")], told.sort
+  end
+
+  def test_the_job_is_tried_again_where_the_daemon_is_down_and_only_there
+    world.ask("kill")
+    Apnsd::FeedbackJob.perform_now("shop")
+    assert_equal(["Apnsd::FeedbackJob"], queued.map { |job| job["job_class"] })
+    queued.clear
+    world.ask("start")
+    assert_raises(Apnsd::UnknownAppID) { Apnsd::FeedbackJob.perform_now("other") }
+    assert_empty queued
+  ensure
+    queued.clear
+  end
+
+  def test_the_middleware_makes_the_client_and_passes_it_to_requests
+    before = Apnsd.client
+    inner = ->(env) { [200, {}, [env["apnsd.client"].inspect]] }
+    stack = Apnsd::Middleware.new(inner, url: "http://there:1/")
+    assert_equal "#<Apnsd::Client http://there:1/ apps: >", Rack::MockRequest.new(stack).get("/").body
+  ensure
+    Apnsd.instance_variable_set(:@client, before)
+  end
+
+  def test_without_configuration_there_is_no_client
+    output, = Open3.capture2e("ruby", "-I", File.expand_path("../lib", __dir__), "-rapnsd", "-e", "Apnsd.client")
+    assert_match(%r{call Apnsd.configure first; in Rails, write config/apnsd.yml \(Apnsd::NotConfigured\)}, output)
+  end
+
+  private
+
+  def listening(&block)
+    told = []
+    listener = proc { |event| told << event.payload }
+    ActiveSupport::Notifications.subscribed(listener, "device_expired.apnsd", &block)
+    told
+  end
+
+  def queued
+    ActiveJob::Base.queue_adapter.enqueued_jobs
+  end
+end

@@ -1,0 +1,137 @@
+# frozen_string_literal: true
+
+require "support"
+require "scripted_server"
+require "apnsd"
+require "openssl"
+require "tempfile"
+
+class TransportTest < Minitest::Test
+  include ScriptedServer
+
+  def test_a_call_on_a_connection_that_breaks_is_made_again_as_it_was
+    with_server([OK, :close, OK]) do |client, requests|
+      2.times { client.notify("a", "aa", HELLO) }
+      assert_equal 3, requests.size
+      assert_equal requests[1].body, requests[2].body
+      assert_equal [1, 1, 2], requests.map(&:connection)
+      refute_equal requests[0].body, requests[1].body
+    end
+  end
+
+  def test_a_connection_that_breaks_twice_is_an_error_with_all_to_make_the_call_again
+    with_server([OK, :close, :close, OK]) do |client, requests|
+      client.notify("a", "aa", HELLO)
+      error = assert_raises(Apnsd::ConnectionFailed) { client.notify("a", "bb", HELLO) }
+      assert_equal [nil, 0], [error.code, error.accepted]
+      assert_kind_of EOFError, error.cause
+      assert_includes requests[1].body, error.request_id
+      assert_equal 3, requests.size
+    end
+  end
+
+  def test_half_an_answer_is_a_broken_connection
+    with_server([:half, OK]) do |client, requests|
+      assert_nil client.notify("a", "aa", HELLO)
+      assert_equal 2, requests.size
+    end
+  end
+
+  def test_a_call_without_an_answer_in_time_is_not_made_again
+    with_server([:silence], timeout: 0.2) do |client, requests|
+      error = assert_raises(Apnsd::ConnectionFailed) { client.notify("a", "aa", HELLO, request_id: "r") }
+      assert_match(/: no answer within 0\.2 seconds\z/, error.message)
+      assert_equal "r", error.request_id
+      assert_equal 1, requests.size
+    end
+  end
+
+  def test_an_answer_that_trickles_is_not_in_time
+    with_server([:trickle], timeout: 0.3) do |client, _|
+      assert_raises(Apnsd::ConnectionFailed) { client.notify("a", "aa", HELLO) }
+    end
+  end
+
+  def test_what_is_asked_of_the_daemon_to_wait_comes_on_top
+    late = { seconds: 0.4, answer: ScriptedServer.answer("<array><data></data></array>") }
+    with_server([late], timeout: 0.2) do |client, requests|
+      assert_empty client.deliver("a", "aa", HELLO, timeout: 3)
+      assert_includes requests[0].body, "<name>timeout</name><value><i4>3</i4></value>"
+    end
+  end
+
+  def test_what_is_no_xml_rpc_server_is_told_with_what_it_said
+    with_server(["HTTP/1.1 413 Payload Too Large\r\nContent-Length: 10\r\n\r\nlimit.body",
+                 "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nHi! "]) do |client, _|
+      error = assert_raises(Apnsd::ConnectionFailed) { client.apps }
+      assert_match(%r{\Ahttp://127.0.0.1:\d+/: it answered HTTP 413 Payload Too Large. limit.body\z}, error.message)
+      error = assert_raises(Apnsd::ConnectionFailed) { client.apps }
+      assert_match(%r{\Ahttp://127.0.0.1:\d+/: what it answered is not XML-RPC: }, error.message)
+      assert_nil error.cause
+    end
+  end
+
+  def test_nobody_there_is_an_error_with_its_cause
+    server = TCPServer.new("127.0.0.1", 0)
+    port = server.addr[1]
+    server.close
+    error = assert_raises(Apnsd::ConnectionFailed) { Apnsd::Client.new(url: "http://127.0.0.1:#{port}/").apps }
+    assert_kind_of Errno::ECONNREFUSED, error.cause
+    assert_match(/is apnsd running there\?\z/, error.message)
+    error = assert_raises(Apnsd::ConnectionFailed) { Apnsd::Client.new(url: "unix:/nowhere/apnsd.sock").apps }
+    assert_kind_of Errno::ENOENT, error.cause
+  end
+
+  def test_over_tls_a_server_must_be_the_one_that_is_meant
+    context, = identity
+    with_server([OK], tls: context) do |client, requests|
+      error = assert_raises(Apnsd::ConnectionFailed) { client.notify("a", "aa", HELLO) }
+      assert_match(/certificate verify failed/, error.message)
+      assert_empty requests
+    end
+  end
+
+  def test_credentials_go_over_tls_to_a_server_that_is_trusted
+    context, certificate = identity
+    with_server([OK, OK], tls: context) do |_, requests|
+      trusting(certificate, "c = Apnsd::Client.new(url: '#{@address}'); 2.times { c.notify('a', 'aa', {}) }")
+      assert_equal ["Basic #{["me:pass"].pack("m0")}"] * 2, requests.map(&:authorization)
+      assert_equal [1, 1], requests.map(&:connection)
+    end
+  end
+
+  private
+
+  # Runs a program that takes this certificate for an authority: OpenSSL reads which it trusts once, at its start.
+  def trusting(certificate, program)
+    Tempfile.create("authority") do |file|
+      File.write(file.path, certificate.to_pem)
+      library = File.expand_path("../lib", __dir__)
+      command = ["ruby", "-I", library, "-rapnsd", "-e", program]
+      output, status = Open3.capture2e({ "SSL_CERT_FILE" => file.path }, *command)
+      assert_predicate status, :success?, output
+    end
+  end
+
+  # What a server is with a certificate of its own, and the certificate.
+  def identity
+    key = OpenSSL::PKey::EC.generate("prime256v1")
+    certificate = signed(OpenSSL::X509::Certificate.new, key)
+    context = OpenSSL::SSL::SSLContext.new
+    context.add_certificate(certificate, key)
+    [context, certificate]
+  end
+
+  def signed(certificate, key)
+    certificate.version = 2
+    certificate.serial = 1
+    certificate.subject = certificate.issuer = OpenSSL::X509::Name.parse("/CN=localhost")
+    certificate.public_key = key
+    certificate.not_before = Time.now - 60
+    certificate.not_after = Time.now + 600
+    extensions = OpenSSL::X509::ExtensionFactory.new(certificate, certificate)
+    certificate.add_extension(extensions.create_extension("basicConstraints", "CA:TRUE", true))
+    certificate.add_extension(extensions.create_extension("subjectAltName", "DNS:localhost"))
+    certificate.sign(key, "SHA256")
+  end
+end
