@@ -45,11 +45,12 @@ class Failure(Exception):
 class Driver:
     """The client of a language, in a process of its own."""
 
-    def __init__(self, language: str) -> None:
+    def __init__(self, language: str, authority: str) -> None:
+        variables = {"PYTHONPATH": str(HERE / "python" / "src"), "SSL_CERT_FILE": authority}
         self._process = subprocess.Popen(
             DRIVERS[language],
             cwd=HERE,
-            env={**os.environ, "PYTHONPATH": str(HERE / "python" / "src")},
+            env={**os.environ, **variables},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -89,7 +90,7 @@ class Play:
         self._names = {"dir": directory}
         self._before = len(world.arrived())
         self._connections_before = world.proxy.connections
-        self._driver = Driver(language)
+        self._driver = Driver(language, world.authority)
         self._last: dict[str, Any] = {}
 
     def step(self, step: dict[str, Any]) -> None:
@@ -135,9 +136,7 @@ class Play:
     def _daemon(self, commands: str | list[Any]) -> None:
         """Does something to the daemon, or makes a call that the client knows nothing of."""
         if isinstance(commands, list):
-            method, *params = commands
-            with xmlrpc.client.ServerProxy(self._world.url, allow_none=True) as daemon:
-                getattr(daemon, method)(*params)
+            self._world.call(*commands)
             return
         for command in commands.split(", "):
             getattr(self._world, command)()
@@ -155,11 +154,10 @@ class Play:
 
     def _wait_until_nothing_waits(self) -> None:
         deadline = time.monotonic() + PATIENCE
-        with xmlrpc.client.ServerProxy(self._world.url) as daemon:
-            while any(app["waiting"] or app["in_flight"] for app in daemon.apnsd.apps()):  # type: ignore[union-attr]
-                if time.monotonic() > deadline:
-                    raise Failure("notifications still wait")
-                time.sleep(0.02)  # Nothing tells of an empty queue: look again.
+        while any(app["waiting"] or app["in_flight"] for app in self._world.call("apnsd.apps")):
+            if time.monotonic() > deadline:
+                raise Failure("notifications still wait")
+            time.sleep(0.02)  # Nothing tells of an empty queue: look again.
 
     def _filled(self, value: Any) -> Any:
         """A value with what `$name` stands for, and JSON's null for `$null`."""

@@ -1,17 +1,19 @@
 """A daemon on a simulated Apple, as processes, for the tests of all clients.
 
 In Python: ``with World() as world: …``. For tests in other languages: ``python3 world.py`` prints what a client needs
-as one line of JSON, then takes one command per line (kill, forget, start, restart, freeze, thaw, lose_answers N,
-connections, arrived, wait_arrived N) and answers each with a line of JSON. It ends everything at the end of its input.
+as one line of JSON, then takes one command per line (kill, stop, forget, start, start_secure, restart, freeze, thaw,
+lose_answers N, connections, arrived, wait_arrived N, daemon_log) and answers each with a line of JSON. It ends everything at the end of its input.
 
 The daemon is the program that the environment variable APNSD names, else ``target/debug/apnsd`` of this repository.
 """
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -21,6 +23,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+import xmlrpc.client
 from pathlib import Path
 from typing import Any, Iterable, Sequence
 
@@ -102,6 +105,20 @@ class Process:
             self._reader.join()
             if self._process.stdout is not None:
                 self._process.stdout.close()
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP through a unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=PATIENCE)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connects to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(self._path)
 
 
 class Proxy:
@@ -189,6 +206,10 @@ class World:
         self._simulator = Process([program(), "simulate", "--dir", str(simulator), *ports], "Start a daemon")
         #: Where the daemon listens; stays the same when it is started again.
         self.url = f"http://127.0.0.1:{self._port}/"
+        #: The same over TLS, with a user and a token, after `start_secure`.
+        self.secure_url = ""
+        #: The certificate that the daemon shows then. Clients trust it by SSL_CERT_FILE.
+        self.authority = str(self._dir / "tls.pem")
         #: The unix socket where it listens too.
         self.socket = str(self._dir / "apnsd.sock")
         #: PEM files with certificate and key that the simulator takes. Only their subjects differ.
@@ -221,9 +242,31 @@ class World:
 
     def start(self) -> None:
         """Starts the daemon; it listens when this returns."""
+        self._serve(self._configuration, f"127.0.0.1:{self._port}")
+
+    def start_secure(self) -> str:
+        """Starts the daemon so that it speaks TLS and serves one user; its URL then, which is `secure_url` too."""
+        certificate, key = self.authority, str(self._dir / "tls.key")
+        request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-days", "2"]
+        subprocess.run([*request, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+        made = subprocess.run([program(), "token", "create", "web"], check=True, capture_output=True, text=True)
+        token = made.stderr.split("shown this once: ", 1)[1].split()[0]
+        configuration = self._dir / "secure.toml"
+        tls = f'\n[tls]\ncertificate = "{certificate}"\nkey = "{key}"\n'
+        configuration.write_text(Path(self._configuration).read_text() + tls + made.stdout)
+        self.secure_url = f"https://web:{token}@127.0.0.1:{self._port}/"
+        self._serve(str(configuration), f"tls:127.0.0.1:{self._port}")
+        return self.secure_url
+
+    @property
+    def wrong_url(self) -> str:
+        """`secure_url` with a token that nobody has."""
+        return re.sub(":apnsd_.*@", ":apnsd_wrong@", self.secure_url)
+
+    def _serve(self, configuration: str, address: str) -> None:
         assert self._daemon is None, "it runs already"
-        addresses = ["--listen", f"127.0.0.1:{self._port}", "--listen", f"unix:{self.socket}"]
-        command = [program(), "serve", "--config", self._configuration, *addresses]
+        command = [program(), "serve", "--config", configuration, "--listen", address, "--listen", f"unix:{self.socket}"]
         self._daemon = Process(command, "daemon: started", {"APNSD__STATE_DIR": str(self._state)})
 
     def kill(self) -> None:
@@ -255,6 +298,16 @@ class World:
     def daemon_log(self) -> str:
         """What the present daemon has logged."""
         return self._running().output()
+
+    def call(self, method: str, *params: Any) -> Any:
+        """Makes a call of somebody whom no client knows, through the unix socket."""
+        connection = UnixConnection(self.socket)
+        try:
+            connection.request("POST", "/", xmlrpc.client.dumps(params, method, allow_none=True).encode())
+            answer = connection.getresponse().read()
+        finally:
+            connection.close()
+        return xmlrpc.client.loads(answer)[0][0]
 
     def journal(self) -> list[dict[str, Any]]:
         """What the simulator noted; see the help of its control port."""
@@ -305,9 +358,10 @@ class World:
 
 def serve(world: World, commands: Iterable[str]) -> None:
     """Answers commands, one per line."""
-    names = ("url", "socket", "certificate", "second_certificate", "expired_certificate", "key", "proxy_url", "control")
+    certificates = ("certificate", "second_certificate", "expired_certificate", "authority")
+    names = ("url", "socket", *certificates, "key", "proxy_url", "control")
     print(json.dumps({name: getattr(world, name) for name in names}), flush=True)
-    plain = ("kill", "stop", "forget", "start", "restart", "freeze", "thaw", "arrived", "daemon_log")
+    plain = ("kill", "stop", "forget", "start", "start_secure", "restart", "freeze", "thaw", "arrived", "daemon_log")
     for line in commands:
         command, *arguments = line.split()
         answer: object
