@@ -1,0 +1,124 @@
+"""Celery tasks that send notifications and collect feedback; see CELERY.md.
+
+The client is that of `apnsd.django` where Django is configured, unless the Celery configuration says where the daemon is
+and which apps there are: ``apnsd_url``, ``apnsd_timeout``, ``apnsd_apps``, each as the client takes it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timezone
+from itertools import islice
+from typing import Any
+from weakref import WeakKeyDictionary
+
+try:
+    from celery import Celery, Task, shared_task
+except ImportError as error:
+    raise ImportError("apnsd.celery needs Celery: pip install 'apnsd[celery]'") from error
+
+from .client import Client
+from .errors import ConnectionFailed, ServerTimeout
+from .notification import Notification
+
+__all__ = ["broadcast", "client_of", "collect_feedback", "notify"]
+
+#: When nothing was accepted, or it is not known: ten more attempts, each after up to 1, 2, 4, … 120 seconds. Together they stay
+#: within the 15 minutes for which the daemon knows the task by its id.
+RETRYING: dict[str, Any] = {
+    "autoretry_for": (ServerTimeout, ConnectionFailed),
+    "retry_backoff": True,
+    "retry_backoff_max": 120,
+    "retry_jitter": True,
+    "max_retries": 10,
+}
+
+_lock = threading.Lock()
+_clients: WeakKeyDictionary[Celery, Client] = WeakKeyDictionary()
+
+
+@shared_task(bind=True, name="apnsd.notify", acks_late=True, **RETRYING)
+def notify(
+    self: Task[..., None], app_id: str, tokens: str | list[str], notification: Any, **options: Any
+) -> None:
+    """`Client.notify` in a worker, again while the daemon cannot be reached or cannot accept.
+
+    Arguments and options are those of `Client.notify`, as far as JSON can say them: a notification is the payload as a
+    dict, or a list of one for each token. The call's `request_id` is the task's id, so that no attempt sends twice.
+    """
+    options.setdefault("request_id", self.request.id)
+    client_of(self.app).notify(app_id, tokens, notification, **options)
+
+
+@shared_task(bind=True, name="apnsd.broadcast")
+def broadcast(
+    self: Task[..., list[str]],
+    app_id: str,
+    recipients: Iterable[str],
+    notification: Mapping[str, Any] | Notification,
+    chunk: int = 1000,
+    **options: Any,
+) -> list[str]:
+    """Enqueues one `notify` for each `chunk` of the recipients and returns the ids of these tasks.
+
+    Called as a function it takes any iterable, also a queryset of tokens, and holds no more than a chunk of it. As a
+    task (`broadcast.delay`) it takes a list. With a `request_id` the same broadcast can be made again within 15 minutes,
+    and goes to those only whom it did not reach before; as a task it has one, the task's id.
+    """
+    name = options.pop("request_id", None) or self.request.id or uuid.uuid4().hex
+    payload = notification.payload() if isinstance(notification, Notification) else notification
+    tasks = []
+    for number, tokens in enumerate(_chunks(recipients, chunk)):
+        options["request_id"] = f"{name}-{number}"
+        tasks.append(notify.apply_async((app_id, tokens, payload), options).id)
+    return tasks
+
+
+@shared_task(bind=True, name="apnsd.collect_feedback", resultrepr_maxsize=8, **RETRYING)
+def collect_feedback(self: Task[..., list[list[str]]], app_id: str) -> list[list[str]]:
+    """The devices that the provider called dead since the last time: a list of [time in UTC, token in hex].
+
+    Where `apnsd.django` is installed, its signal `device_expired` is sent for each; the task fails, after all of them, if
+    a receiver did.
+    """
+    if not _django_is_used():
+        devices = client_of(self.app).feedback(app_id)
+    else:
+        from . import django
+
+        collected = django.collect_feedback(app_id)
+        if collected.failures:
+            receiver, token, error = collected.failures[0]
+            count = len(collected.failures)
+            raise RuntimeError(f"device_expired: {count} failures, first of {receiver!r} for {token[:8]}…") from error
+        devices = collected.devices
+    return [[f"{timestamp.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}", token] for timestamp, token in devices]
+
+
+def client_of(app: Celery) -> Client:
+    """The client that the tasks of a Celery app use."""
+    names = {"apnsd_url": "url", "apnsd_timeout": "timeout", "apnsd_apps": "apps"}
+    given = {parameter: app.conf[name] for name, parameter in names.items() if name in app.conf}
+    if not given and _django_is_used():
+        from . import django
+
+        return django.client()
+    with _lock:
+        if app not in _clients:
+            _clients[app] = Client(**given)
+        return _clients[app]
+
+
+def _django_is_used() -> bool:
+    registry = sys.modules.get("django.apps")
+    return registry is not None and registry.apps.ready and registry.apps.is_installed("apnsd.django")
+
+
+def _chunks(recipients: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Lists of at most `size`. A queryset is read with as many rows at once."""
+    rows = recipients.iterator(chunk_size=size) if hasattr(recipients, "iterator") else iter(recipients)
+    while chunk := list(islice(rows, size)):
+        yield chunk
