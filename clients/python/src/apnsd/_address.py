@@ -70,7 +70,9 @@ class Address:
         if path.startswith("//"):
             path = path[2:]
         if not path.startswith("/"):
-            raise InvalidArguments("the daemon's URL: a unix socket needs an absolute path, as unix:/run/apnsd/apnsd.sock")
+            raise InvalidArguments(
+                "the daemon's URL: a unix socket needs an absolute path, as unix:/run/apnsd/apnsd.sock"
+            )
         return cls(f"unix:{path}", host="", port=0, unix=path, tls=False, target="/", host_header="localhost")
 
 

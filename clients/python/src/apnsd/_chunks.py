@@ -34,7 +34,7 @@ class Chunk:
 def chunks(
     tokens: object, notifications: object, options: Mapping[str, object], request_id: str, size: int
 ) -> Iterator[Chunk]:
-    """At most ``size`` tokens each; an empty list of tokens is one empty chunk.
+    """At most ``size`` tokens each; none at all for no tokens.
 
     Iterables are read as the chunks are, one element ahead. Raises InvalidArguments for what cannot be sent.
     """
@@ -48,11 +48,13 @@ def chunks(
         last = not following
         named = request_id if last and number == 0 else f"{request_id}-{number}"
         bounds = (start, len(part), last)
-        yield Chunk(
+        chunk = Chunk(
             tokens=part,
             notifications=payloads.take(*bounds),
             options={"request_id": named, **{name: column.take(*bounds) for name, column in columns.items()}},
         )
+        if part:
+            yield chunk
         if last:
             return
         number, start = number + 1, start + len(part)
