@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from world import PATIENCE, World, free_port
+
+import apnsd
+import apnsd.pyapns as pyapns
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1]))
-from world import PATIENCE, World, free_port  # noqa: E402
-
-import apnsd  # noqa: E402
-import apnsd.pyapns as pyapns  # noqa: E402
-
 HELLO = {"aps": {"alert": "Hello"}}
 
 
@@ -37,6 +35,8 @@ def options() -> Iterator[dict[str, Any]]:
     pyapns.OPTIONS.clear()
     pyapns.OPTIONS.update(CONFIGURED=False, TIMEOUT=20)
     yield pyapns.OPTIONS
+    if pyapns._present is not None:
+        pyapns._present.close()
 
 
 @pytest.fixture
@@ -53,6 +53,11 @@ def arrives(world: World, start: str) -> bool:
     tokens = [entry["token"] for entry in world.arrived()]
     missing = token(start) not in tokens
     return [entry["token"] for entry in world.wait_arrived(len(tokens) + missing)].count(token(start)) == 1
+
+
+def known_apps(world: World) -> list[str]:
+    with apnsd.Client(world.url) as client:
+        return [app["app_id"] for app in client.apps()]
 
 
 def lose_state(world: World) -> None:
@@ -106,7 +111,8 @@ def test_the_first_call_configures_from_the_options(world: World, initial: list[
     pyapns.OPTIONS.update(HOST=world.url, INITIAL=initial)
     pyapns.notify("myapp", [token("a2"), token("a3")], [HELLO, HELLO])
     assert pyapns.OPTIONS["CONFIGURED"] is True
-    assert arrives(world, "a2") and arrives(world, "a3")
+    assert arrives(world, "a2")
+    assert arrives(world, "a3")
 
 
 def test_a_second_configure_is_ignored(world: World) -> None:
@@ -120,7 +126,7 @@ def test_the_recovery_idiom_of_old_programs_provisions_again(world: World, initi
     lose_state(world)
     pyapns.OPTIONS["CONFIGURED"] = False
     assert pyapns.configure({}) is True
-    assert [app["app_id"] for app in apnsd.Client(world.url).apps()] == ["myapp"]
+    assert known_apps(world) == ["myapp"]
 
 
 def test_an_unknown_app_is_told_by_its_class(world: World) -> None:
@@ -140,16 +146,17 @@ def test_other_faults_are_those_of_xmlrpc(world: World) -> None:
     text = "Invalid environment provided `staging`. Valid environments are `sandbox` and `production`"
     assert fault.faultString.startswith(text)
     assert str(fault).startswith(f"<Fault 401: '{text}")
-    assert isinstance(fault, apnsd.ApnsdError) and fault.code == 401
+    assert isinstance(fault, apnsd.ApnsdError)
+    assert fault.code == 401
     copied = pickle.loads(pickle.dumps(fault))
     assert (copied.faultCode, copied.code, copied.text) == (401, 401, fault.faultString)
 
 
 def test_socket_errors_are_socket_errors() -> None:
     pyapns.configure({"HOST": f"http://127.0.0.1:{free_port()}/"})
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="is the daemon running"):
         pyapns.notify("myapp", token("a1"), HELLO)
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="is the daemon running"):
         pyapns.notify("myapp", token("a1"), HELLO, errback=pytest.fail)
 
 
@@ -172,7 +179,8 @@ def test_an_asynchronous_call_returns_at_once_and_calls_back(
 ) -> None:
     pyapns.configure({"HOST": world.url, "INITIAL": initial})
     ending = Ending()
-    assert pyapns.feedback("myapp", **{keyword: True}, callback=ending) is None
+    how: dict[str, Any] = {keyword: True}
+    assert pyapns.feedback("myapp", callback=ending, **how) is None
     assert ending.wait() == []
 
 
@@ -223,7 +231,7 @@ def test_every_entry_of_initial_is_provisioned_and_the_first_failure_told(world:
     with pytest.raises(xmlrpc.client.Fault) as caught:
         pyapns.configure({"HOST": world.url, "INITIAL": initial})
     assert caught.value.faultCode == 401
-    assert [app["app_id"] for app in apnsd.Client(world.url).apps()] == ["good"]
+    assert known_apps(world) == ["good"]
     pyapns.notify("good", token("b3"), HELLO)
     assert arrives(world, "b3")
 
@@ -282,7 +290,9 @@ MOMENT = datetime(2011, 3, 13, 7, 6, 40)
 
 def test_feedback_is_a_list_of_lists_of_time_and_token(world: World, initial: list[tuple[Any, ...]]) -> None:
     pyapns.configure({"HOST": world.url, "INITIAL": initial})
-    (outcome,) = apnsd.Client(world.url).send("myapp", token("dead"), HELLO)
+    pyapns.notify("myapp", [], HELLO)
+    with apnsd.Client(world.url) as client:
+        (outcome,) = client.send("myapp", token("dead"), HELLO)
     assert outcome.reason == "Unregistered"
     [[time, dead]] = pyapns.feedback("myapp")
     assert dead == token("dead")
@@ -302,7 +312,7 @@ def test_a_time_compares_with_naive_and_aware_times() -> None:
     for other in (MOMENT, MOMENT.replace(tzinfo=timezone.utc), MOMENT.replace(tzinfo=timezone.utc).astimezone()):
         assert other - second < time < other + second
         assert other - second <= time <= other + second
-        assert not time < other and not time > other and time >= other
+        assert [time < other, time > other] == [False, False]
         assert time - other == timedelta(0)
         assert (other + second) - time == second
 

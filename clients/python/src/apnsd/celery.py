@@ -1,7 +1,7 @@
 """Celery tasks that send notifications and collect feedback; see CELERY.md.
 
-The client is that of `apnsd.django` where Django is configured, unless the Celery configuration says where the daemon is
-and which apps there are: ``apnsd_url``, ``apnsd_timeout``, ``apnsd_apps``, each as the client takes it.
+The client is made from the Celery configuration: ``apnsd_url``, ``apnsd_timeout``, ``apnsd_apps``, each as
+`apnsd.Client` takes it. Where none of them is set and `apnsd.django` is installed, it is that of `apnsd.django`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from .notification import Notification
 
 __all__ = ["broadcast", "client_of", "collect_feedback", "notify"]
 
-#: When nothing was accepted, or it is not known: ten more attempts, each after up to 1, 2, 4, … 120 seconds. Together they stay
-#: within the 15 minutes for which the daemon knows the task by its id.
+#: When nothing was accepted, or it is not known: ten more attempts, after up to 1, 2, 4, … 120 seconds each. Together
+#: they stay within the 15 minutes for which the daemon remembers the task's id.
 RETRYING: dict[str, Any] = {
     "autoretry_for": (ServerTimeout, ConnectionFailed),
     "retry_backoff": True,
@@ -41,9 +41,7 @@ _clients: WeakKeyDictionary[Celery, Client] = WeakKeyDictionary()
 
 
 @shared_task(bind=True, name="apnsd.notify", acks_late=True, **RETRYING)
-def notify(
-    self: Task[..., None], app_id: str, tokens: str | list[str], notification: Any, **options: Any
-) -> None:
+def notify(self: Task[..., None], app_id: str, tokens: str | list[str], notification: Any, **options: Any) -> None:
     """`Client.notify` in a worker, again while the daemon cannot be reached or cannot accept.
 
     Arguments and options are those of `Client.notify`, as far as JSON can say them: a notification is the payload as a
@@ -65,8 +63,8 @@ def broadcast(
     """Enqueues one `notify` for each `chunk` of the recipients and returns the ids of these tasks.
 
     Called as a function it takes any iterable, also a queryset of tokens, and holds no more than a chunk of it. As a
-    task (`broadcast.delay`) it takes a list. With a `request_id` the same broadcast can be made again within 15 minutes,
-    and goes to those only whom it did not reach before; as a task it has one, the task's id.
+    task (`broadcast.delay`) it takes a list. With a `request_id` the same broadcast can be made again within 15
+    minutes and reaches those only that it did not before; as a task it has one, the task's id.
     """
     name = options.pop("request_id", None) or self.request.id or uuid.uuid4().hex
     payload = notification.payload() if isinstance(notification, Notification) else notification
@@ -81,8 +79,8 @@ def broadcast(
 def collect_feedback(self: Task[..., list[list[str]]], app_id: str) -> list[list[str]]:
     """The devices that the provider called dead since the last time: a list of [time in UTC, token in hex].
 
-    Where `apnsd.django` is installed, its signal `device_expired` is sent for each; the task fails, after all of them, if
-    a receiver did.
+    Where `apnsd.django` is installed, its signal `device_expired` is sent for each; the task fails, after all of them,
+    if a receiver did.
     """
     if not _django_is_used():
         devices = client_of(self.app).feedback(app_id)

@@ -15,11 +15,11 @@ import threading
 import xmlrpc.client
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import datetime, timezone, tzinfo
 from typing import Any, Optional
 
 from .client import Client
-from .errors import ApnsdError, NotConfigured, UnknownAppID
+from .errors import ApnsdError, InvalidArguments, NotConfigured, UnknownAppID
 from .settings import App
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
     "provision",
 ]
 
-#: What `configure` was given: HOST, TIMEOUT (seconds a call may take), INITIAL. Each call reads it, so it may be changed.
+#: What `configure` was given: HOST, TIMEOUT (seconds a call may take), INITIAL. Each call reads it anew.
 OPTIONS: dict[str, Any] = {"CONFIGURED": False, "TIMEOUT": 20}
 
 #: Raised by a call when nothing says where the daemon is.
@@ -47,9 +47,9 @@ Callback = Optional[Callable[[Any], Any]]
 
 
 class Fault(xmlrpc.client.Fault, ApnsdError):
-    """A fault that the daemon answered, for code that catches `xmlrpc.client.Fault` and for code that catches `ApnsdError`.
+    """A fault of the daemon: an `xmlrpc.client.Fault`, as pyapns raised it, and an `apnsd.ApnsdError`.
 
-    One of code 404 is `UnknownAppID`, which is no `xmlrpc.client.Fault`, as in pyapns.
+    One of code 404 is `UnknownAppID` instead, which is no `xmlrpc.client.Fault`, as in pyapns.
     """
 
     def __init__(
@@ -78,22 +78,22 @@ class DateTime(datetime):
     def __str__(self) -> str:
         return self.value
 
-    def __lt__(self, other: datetime) -> bool:
+    def __lt__(self, other: Any) -> bool:
         return super().__lt__(_aware(other))
 
-    def __le__(self, other: datetime) -> bool:
+    def __le__(self, other: Any) -> bool:
         return super().__le__(_aware(other))
 
-    def __gt__(self, other: datetime) -> bool:
+    def __gt__(self, other: Any) -> bool:
         return super().__gt__(_aware(other))
 
-    def __ge__(self, other: datetime) -> bool:
+    def __ge__(self, other: Any) -> bool:
         return super().__ge__(_aware(other))
 
     def __sub__(self, other: Any) -> Any:
         return super().__sub__(_aware(other))
 
-    def __rsub__(self, other: datetime) -> timedelta:
+    def __rsub__(self, other: Any) -> Any:
         return _aware(other) - self.astimezone(timezone.utc)
 
     def astimezone(self, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
@@ -179,7 +179,7 @@ def apps_of_initial(initial: Sequence[Sequence[Any]]) -> dict[str, App]:
     apps = {}
     for index, entry in enumerate(initial):
         if isinstance(entry, str) or len(entry) not in (3, 4):
-            raise NotConfigured(f"INITIAL[{index}]: (app_id, certificate, environment[, timeout]) is needed")
+            raise InvalidArguments(f"INITIAL[{index}]: (app_id, certificate, environment[, timeout]) is needed")
         settings = zip(("certificate", "environment", "timeout"), entry[1:])
         apps[entry[0]] = App.from_mapping(entry[0], {name: value for name, value in settings if value is not None})
     return apps
@@ -233,6 +233,8 @@ def _client() -> Client:
             )
         made_from = (host, seconds, [tuple(entry) for entry in initial or ()])
         if _present is None or made_from != _made_from:
+            if _present is not None:
+                _present.close()
             _present = Client(url_of_host(host), 20 if seconds is None else seconds, apps_of_initial(initial or ()))
             _made_from = made_from
         return _present
@@ -253,9 +255,7 @@ def _run(
     return None
 
 
-def _finish(
-    call: Callable[[], Any], callback: Callback, errback: Callback, told: tuple[type[Exception], ...]
-) -> Any:
+def _finish(call: Callable[[], Any], callback: Callback, errback: Callback, told: tuple[type[Exception], ...]) -> Any:
     """Passes the result through `callback`, an error of the classes `told` to `errback`; others are raised."""
     try:
         with _faults():

@@ -1,4 +1,4 @@
-"""apnsd in Django: put ``"apnsd.django"`` into INSTALLED_APPS and say in ``APNSD`` where the daemon is; see DJANGO.md."""
+"""apnsd in Django: ``"apnsd.django"`` in INSTALLED_APPS, and where the daemon is in ``APNSD``; see DJANGO.md."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning
+from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
@@ -112,26 +112,26 @@ def _source() -> Apnsd:
     return Apnsd({})
 
 
-def problems(**_: Any) -> list[CheckMessage]:
+def problems(**_: Any) -> list[checks.CheckMessage]:
     """What is wrong with the settings: the system check. It asks no daemon, that is for ``manage.py apnsd_check``."""
     try:
         source = _source()
     except InvalidArguments as error:
-        return [Error(str(error), id="apnsd.E001")]
-    found: list[CheckMessage] = []
+        return [checks.Error(str(error), id="apnsd.E001")]
+    found: list[checks.CheckMessage] = []
     if type(source) is Apnsd:
-        found += [Error(text, id="apnsd.E002") for text in source.unknown_keys()]
+        found += [checks.Error(text, id="apnsd.E002") for text in source.unknown_keys()]
         if hasattr(settings, "PYAPNS_CONFIG"):
             text = "APNSD and PYAPNS_CONFIG are both set: PYAPNS_CONFIG counts for the module apnsd.pyapns alone"
-            found.append(Warning(text, id="apnsd.W001"))
+            found.append(checks.Warning(text, id="apnsd.W001"))
     else:
         # pyapns did not mind them.
-        found += [Warning(text, id="apnsd.W002") for text in source.unknown_keys()]
+        found += [checks.Warning(text, id="apnsd.W002") for text in source.unknown_keys()]
     for number, read in (("apnsd.E003", source.url), ("apnsd.E004", source.timeout), ("apnsd.E005", source.apps)):
         try:
             read()
         except InvalidArguments as error:
-            found.append(Error(f"{source.name}: {error}", id=number))
+            found.append(checks.Error(f"{source.name}: {error}", id=number))
     return found
 
 
@@ -163,4 +163,6 @@ def _forget_client(*, setting: str, **_: Any) -> None:
     global _client
     if setting in (Apnsd.name, PyapnsConfig.name):
         with _lock:
+            if _client is not None:
+                _client.close()
             _client = None

@@ -37,9 +37,9 @@ class Command(BaseCommand):
                 self.stderr.write(f"{app_id}: {error}")
                 continue
             self.stdout.write(f"{app_id}: {len(collected.devices)} devices expired")
-            for receiver, token, error in collected.failures:
+            for receiver, token, failure in collected.failures:
                 failures += 1
                 name = getattr(receiver, "__qualname__", repr(receiver))
-                self.stderr.write(f"{app_id}: {name} failed for {token[:8]}…: {type(error).__name__}: {error}")
+                self.stderr.write(f"{app_id}: {name} failed for {token[:8]}…: {type(failure).__name__}: {failure}")
         if failures:
             raise CommandError(f"{failures} failures; client().feedback_after(app_id) tells the devices again")
