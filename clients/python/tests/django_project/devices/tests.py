@@ -8,13 +8,14 @@ import io
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from celery import Celery
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.test import SimpleTestCase, TestCase, override_settings
 from world import World
 
 import apnsd
-from apnsd.celery import broadcast  # noqa: F401  (Celery and Django can be imported in one process)
+import apnsd.celery
 from apnsd.django import client, collect_feedback, device_expired, registered_since
 from apnsd.pyapns import DateTime
 
@@ -143,6 +144,41 @@ class Feedback(TestCase):
         self.assertEqual(out, "shop: 0 devices expired\n")
         self.assertEqual(err, "nobody: The app_id specified has not been provisioned.\n")
         self.assertTrue(failure.startswith("1 failures"))
+
+
+    def test_of_a_celery_task_sends_the_signal(self) -> None:
+        self.dies("dead05", NOW - HOUR)
+        (entry,) = apnsd.celery.collect_feedback.apply(("shop",)).get()
+        self.assertEqual(entry[1], token("dead05"))
+        self.assertFalse(Device.objects.exists())
+
+    def test_of_a_celery_task_fails_when_a_receiver_does(self) -> None:
+        def refuse(**_: Any) -> None:
+            raise ValueError("no")
+
+        device_expired.connect(refuse)
+        self.addCleanup(device_expired.disconnect, refuse)
+        self.dies("dead06", NOW - HOUR)
+        with self.assertLogs("django.dispatch", "ERROR"), self.assertLogs("celery", "ERROR"):
+            result = apnsd.celery.collect_feedback.apply(("shop",))
+        self.assertRaisesRegex(RuntimeError, "1 failures, first of .*refuse.* for dead06aa…", result.get)
+        self.assertFalse(Device.objects.exists())
+
+
+class Tasks(TestCase):
+    def test_use_the_client_of_the_project(self) -> None:
+        self.assertIs(apnsd.celery.client_of(Celery()), client())
+
+    def test_a_broadcast_reads_a_queryset_row_by_row(self) -> None:
+        for number in range(3):
+            Device.objects.create(token=token(f"e{number}"), registered_at=NOW)
+        tokens = Device.objects.order_by("token").values_list("token", flat=True)
+        celery = Celery(set_as_current=False)
+        celery.conf.task_always_eager = True
+        celery.set_default()
+        with override_settings(APNSD=settings_of(shop=world.certificate)), self.assertNumQueries(1):
+            self.assertEqual(len(apnsd.celery.broadcast("shop", tokens, HELLO, chunk=2)), 2)
+        self.assertEqual([arrived("e0"), arrived("e1"), arrived("e2")], [True, True, True])
 
 
 class Registration(SimpleTestCase):
