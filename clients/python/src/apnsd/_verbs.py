@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, TypeVar, Union
 
@@ -121,10 +121,12 @@ class Verbs:
         )
 
     def apps(self) -> Steps[list[dict[str, Any]]]:
-        return (yield Exchange("apnsd.apps", ()))
+        answer: list[dict[str, Any]] = yield Exchange("apnsd.apps", ())
+        return answer
 
     def status(self, app_id: str) -> Steps[dict[str, Any]]:
-        return (yield Exchange("apnsd.status", (app_id,)))
+        answer: dict[str, Any] = yield Exchange("apnsd.status", (app_id,))
+        return answer
 
     def call(self, method: str, params: tuple[Any, ...]) -> Steps[Any]:
         # Only the caller knows what a second time would do.
@@ -222,9 +224,10 @@ def _read(method: str, read: Callable[[], T]) -> T:
         raise not_apnsd("the URL", error) from error
 
 
-def _known(kind: type, row: Mapping[str, Any]) -> dict[str, Any]:
+def _known(kind: type[Result] | type[Rejection], row: Mapping[str, Any]) -> dict[str, Any]:
     """The members that this version knows; a later daemon may tell more."""
-    return {name: row[name] for name in row if name in kind.__dataclass_fields__}
+    known = {member.name for member in fields(kind)}
+    return {name: value for name, value in row.items() if name in known}
 
 
 def _time(value: object) -> datetime:

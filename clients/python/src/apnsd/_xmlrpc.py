@@ -37,7 +37,7 @@ def decode_answer(address: Address, response: Response) -> Any:
     try:
         if b"<!DOCTYPE" in response.body:
             raise ValueError("it has a document type")
-        (value,), _ = xmlrpc.client.loads(response.body, use_builtin_types=True)  # type: ignore[arg-type]
+        (value,), _ = xmlrpc.client.loads(response.body, use_builtin_types=True)
         return _aware(value)
     except xmlrpc.client.Fault as fault:
         if not isinstance(fault.faultCode, int) or not isinstance(fault.faultString, str):
