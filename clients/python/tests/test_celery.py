@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from celery import Celery, signals
-from celery.contrib.testing.worker import start_worker
+from celery.contrib.testing.worker import start_worker  # type: ignore[import-untyped]
 from celery.result import AsyncResult
 from world import PATIENCE, World
 
@@ -154,9 +154,10 @@ def test_a_broadcast_takes_no_more_than_a_chunk_before_it_enqueues_it(app: Celer
             taken.append(token(f"b1{number}"))
             yield taken[-1]
 
-    signals.after_task_publish.connect(note)
+    published: Any = signals.after_task_publish
+    published.connect(note)
     tasks = broadcast("myapp", recipients(), HELLO, chunk=2)
-    signals.after_task_publish.disconnect(note)
+    published.disconnect(note)
     for task in tasks:
         outcome(app.AsyncResult(task))
     assert enqueued == [2, 4]
@@ -184,6 +185,17 @@ def test_a_broadcast_can_be_a_task_itself(world: World, app: Celery) -> None:
     (task,) = outcome(broadcast.delay("myapp", [token("b5"), token("b6")], HELLO))
     outcome(app.AsyncResult(task))
     assert [arrived(world, "b5"), arrived(world, "b6")] == [1, 1]
+
+
+def test_a_broadcast_needs_a_chunk_of_one_or_more(app: Celery) -> None:
+    with pytest.raises(apnsd.InvalidArguments, match="chunk: 1 token or more is needed, not 0"):
+        broadcast("myapp", [token("b7")], HELLO, chunk=0)
+
+
+def test_one_token_is_a_broadcast_too(world: World, app: Celery) -> None:
+    (task,) = broadcast("myapp", token("b8"), HELLO)
+    outcome(app.AsyncResult(task))
+    assert arrived(world, "b8") == 1
 
 
 # --- collect_feedback

@@ -21,19 +21,19 @@ except ImportError as error:
     raise ImportError("apnsd.celery needs Celery: pip install 'apnsd[celery]'") from error
 
 from .client import Client
-from .errors import ConnectionFailed, ServerTimeout
+from .errors import ConnectionFailed, InvalidArguments, ServerTimeout
 from .notification import Notification
 
 __all__ = ["broadcast", "client_of", "collect_feedback", "notify"]
 
-#: When nothing was accepted, or it is not known: ten more attempts, after up to 1, 2, 4, … 120 seconds each. Together
-#: they stay within the 15 minutes for which the daemon remembers the task's id.
+#: When nothing was accepted, or it is not known: eight more attempts, after up to 1, 2, 4, … 120 seconds. Even if each
+#: takes as long as it may, all are made within the 15 minutes for which the daemon remembers the task's id.
 RETRYING: dict[str, Any] = {
     "autoretry_for": (ServerTimeout, ConnectionFailed),
     "retry_backoff": True,
     "retry_backoff_max": 120,
     "retry_jitter": True,
-    "max_retries": 10,
+    "max_retries": 8,
 }
 
 _lock = threading.Lock()
@@ -47,7 +47,7 @@ def notify(self: Task[..., None], app_id: str, tokens: str | list[str], notifica
     Arguments and options are those of `Client.notify`, as far as JSON can say them: a notification is the payload as a
     dict, or a list of one for each token. The call's `request_id` is the task's id, so that no attempt sends twice.
     """
-    options.setdefault("request_id", self.request.id)
+    options["request_id"] = options.get("request_id") or self.request.id
     client_of(self.app).notify(app_id, tokens, notification, **options)
 
 
@@ -66,12 +66,14 @@ def broadcast(
     task (`broadcast.delay`) it takes a list. With a `request_id` the same broadcast can be made again within 15
     minutes and reaches those only that it did not before; as a task it has one, the task's id.
     """
+    if chunk < 1:
+        raise InvalidArguments(f"chunk: 1 token or more is needed, not {chunk}")
     name = options.pop("request_id", None) or self.request.id or uuid.uuid4().hex
     payload = notification.payload() if isinstance(notification, Notification) else notification
     tasks = []
     for number, tokens in enumerate(_chunks(recipients, chunk)):
-        options["request_id"] = f"{name}-{number}"
-        tasks.append(notify.apply_async((app_id, tokens, payload), options).id)
+        task = notify.apply_async((app_id, tokens, payload), {**options, "request_id": f"{name}-{number}"})
+        tasks.append(task.id)
     return tasks
 
 
@@ -99,7 +101,8 @@ def collect_feedback(self: Task[..., list[list[str]]], app_id: str) -> list[list
 def client_of(app: Celery) -> Client:
     """The client that the tasks of a Celery app use."""
     names = {"apnsd_url": "url", "apnsd_timeout": "timeout", "apnsd_apps": "apps"}
-    given = {parameter: app.conf[name] for name, parameter in names.items() if name in app.conf}
+    settings = {parameter: app.conf.get(name) for name, parameter in names.items()}
+    given = {parameter: value for parameter, value in settings.items() if value is not None}
     if not given and _django_is_used():
         from . import django
 
@@ -117,6 +120,8 @@ def _django_is_used() -> bool:
 
 def _chunks(recipients: Iterable[str], size: int) -> Iterator[list[str]]:
     """Lists of at most `size`. A queryset is read with as many rows at once."""
+    if isinstance(recipients, str):
+        recipients = [recipients]
     rows = recipients.iterator(chunk_size=size) if hasattr(recipients, "iterator") else iter(recipients)
     while chunk := list(islice(rows, size)):
         yield chunk

@@ -209,13 +209,11 @@ def _load(opts: Mapping[str, Any] | None) -> bool:
 
 def _django_config() -> Mapping[str, Any] | None:
     """`PYAPNS_CONFIG`, where Django is in use and has it."""
-    if "DJANGO_SETTINGS_MODULE" not in os.environ and "django.conf" not in sys.modules:
-        return None
     try:
         from django.conf import settings
     except ImportError:
         return None
-    if not settings.configured and "DJANGO_SETTINGS_MODULE" not in os.environ:
+    if not (settings.configured or "DJANGO_SETTINGS_MODULE" in os.environ):
         return None
     config: Mapping[str, Any] | None = getattr(settings, "PYAPNS_CONFIG", None)
     return config

@@ -50,7 +50,7 @@ class Apnsd:
         seconds = self._values.get("TIMEOUT", TIMEOUT)
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds <= 0:
             raise InvalidArguments(f"TIMEOUT: a number of seconds above 0 is needed, not {seconds!r}")
-        return seconds
+        return float(seconds)
 
     def apps(self) -> dict[str, App]:
         """The apps by id."""

@@ -1,11 +1,12 @@
 """`apnsd.django` from inside a Django project. The test runner of Django runs them, `test_django.py` runs that."""
 
-# ruff: noqa: PT009 (These methods show what differs; only pytest rewrites `assert`.)
+# ruff: noqa: PT009, PT027 (These methods show what differs; only pytest rewrites `assert`.)
 
 from __future__ import annotations
 
 import io
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -19,7 +20,7 @@ import apnsd.celery
 from apnsd.django import client, collect_feedback, device_expired, registered_since
 from apnsd.pyapns import DateTime
 
-from .models import Device
+from .models import Device, forget_device
 
 HELLO = {"aps": {"alert": "Hello"}}
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
@@ -139,12 +140,29 @@ class Feedback(TestCase):
         self.assertEqual(failure, "1 failures; client().feedback_after(app_id) tells the devices again")
         self.assertFalse(Device.objects.exists())
 
+    def test_goes_as_the_page_says(self) -> None:
+        page = (Path(apnsd.__file__).resolve().parents[2] / "DJANGO.md").read_text(encoding="utf-8")
+        _, sending, receiving = (block.split("```", 1)[0] for block in page.split("```python\n")[1:])
+        registered = {"registered_at": NOW - HOUR}
+        with override_settings(APNSD=settings_of(myapp=world.certificate)):
+            client().feedback("myapp")
+            exec(sending, {"tokens": [token("c3")]})
+            self.assertTrue(arrived("c3"))
+            names: dict[str, Any] = {"Device": Device}
+            device_expired.disconnect(forget_device)
+            self.addCleanup(device_expired.connect, forget_device)
+            exec(receiving, names)
+            self.addCleanup(device_expired.disconnect, names["forget_device"])
+            Device.objects.create(token=token("dead07"), **registered)
+            client().send("myapp", token("dead07"), HELLO)
+            self.assertEqual(command("apnsd_feedback"), ("myapp: 1 devices expired\n", "", ""))
+        self.assertFalse(Device.objects.exists())
+
     def test_an_app_that_fails_does_not_keep_others_from_theirs(self) -> None:
         out, err, failure = command("apnsd_feedback", "nobody", "shop")
         self.assertEqual(out, "shop: 0 devices expired\n")
         self.assertEqual(err, "nobody: The app_id specified has not been provisioned.\n")
         self.assertTrue(failure.startswith("1 failures"))
-
 
     def test_of_a_celery_task_sends_the_signal(self) -> None:
         self.dies("dead05", NOW - HOUR)
@@ -168,6 +186,12 @@ class Feedback(TestCase):
 class Tasks(TestCase):
     def test_use_the_client_of_the_project(self) -> None:
         self.assertIs(apnsd.celery.client_of(Celery()), client())
+
+    def test_use_the_settings_of_celery_where_they_are_django_settings(self) -> None:
+        celery = Celery()
+        celery.config_from_object("django.conf:settings", namespace="CELERY")
+        with override_settings(CELERY_APNSD_URL=world.url):
+            self.assertIsNot(apnsd.celery.client_of(celery), client())
 
     def test_a_broadcast_reads_a_queryset_row_by_row(self) -> None:
         for number in range(3):

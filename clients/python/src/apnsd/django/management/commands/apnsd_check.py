@@ -33,6 +33,8 @@ class Command(BaseCommand):
             known = {str(status["app_id"]): status for status in client().apps()}
         except ApnsdError as error:
             raise CommandError(str(error)) from error
+        if not wanted:
+            self.stdout.write("The daemon answers. There are no apps, neither in the settings nor there.")
         wrong = 0
         for app_id in wanted:
             troubles = [*refused.get(app_id, []), *_troubles(known.get(app_id))]
