@@ -74,13 +74,13 @@ def test_good_settings_pass_the_check(world: World) -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"APNSD": []}, "(apnsd.E001) APNSD: a dict is needed, not a list"),
+        ({"APNSD": []}, "(apnsd.E001) APNSD: a dict is needed, not list"),
         ({"APNSD": {"HOST": ""}}, "(apnsd.E002) APNSD has an unknown key HOST; there are URL, TIMEOUT, APPS"),
-        ({"APNSD": {"URL": 7077}}, "(apnsd.E003) APNSD: URL: a string is needed, not a int"),
+        ({"APNSD": {"URL": 7077}}, "(apnsd.E003) APNSD: URL: a string is needed, not int"),
         ({"APNSD": {"URL": "localhost:7077"}}, "(apnsd.E003) APNSD: URL: the daemon's URL: write http://host:port/"),
         ({"APNSD": {"TIMEOUT": "9"}}, "(apnsd.E004) APNSD: TIMEOUT: a number of seconds above 0 is needed, not '9'"),
-        ({"APNSD": {"APPS": []}}, "(apnsd.E005) APNSD: APPS: a dict of apps is needed, not a list"),
-        ({"APNSD": {"APPS": {"a": "x"}}}, "(apnsd.E005) APNSD: APPS: app a: a dict is needed, not a str"),
+        ({"APNSD": {"APPS": []}}, "(apnsd.E005) APNSD: APPS: a dict of apps is needed, not list"),
+        ({"APNSD": {"APPS": {"a": "x"}}}, "(apnsd.E005) APNSD: APPS: app a: a dict is needed, not str"),
         ({"APNSD": {"APPS": {"a": {"cert": "x"}, "b": {}}}}, "(apnsd.E005) APNSD: APPS: app a: unknown settings cert"),
         ({"APNSD": {"APPS": {"a": {"cert": "x"}, "b": {}}}}, "; app b: one of `certificate` and `certificate_file`"),
         ({"PYAPNS_CONFIG": {}}, "(apnsd.E003) PYAPNS_CONFIG: HOST is missing"),
@@ -122,7 +122,7 @@ def test_apnsd_check_names_an_app_that_is_not_provisioned_and_provisions_it(worl
         [
             "shop: not provisioned",
             "  the daemon does not know it: its first notification provisions it, and so does --provision",
-            "CommandError: 1 of 1 apps need attention",
+            "CommandError: apps that need attention: 1 of 1",
         ],
     )
     code, text = manage("apnsd_check", "--provision", **settings)
@@ -142,7 +142,7 @@ def test_apnsd_check_tells_why_an_app_cannot_send(world: World) -> None:
     assert why.startswith("  provision failed: ")
     assert "expired" in why
     assert re.fullmatch(r"shop: sandbox, conn\w+, certificate until [\d-]+", shop)
-    assert failure == "CommandError: 1 of 2 apps need attention"
+    assert failure == "CommandError: apps that need attention: 1 of 2"
 
 
 def test_apnsd_check_tells_the_daemons_cause(world: World) -> None:

@@ -92,8 +92,8 @@ def collect_feedback(self: Task[..., list[list[str]]], app_id: str) -> list[list
         collected = django.collect_feedback(app_id)
         if collected.failures:
             receiver, token, error = collected.failures[0]
-            count = len(collected.failures)
-            raise RuntimeError(f"device_expired: {count} failures, first of {receiver!r} for {token[:8]}…") from error
+            text = f"device_expired: failures: {len(collected.failures)}, the first of {receiver!r} for {token[:8]}…"
+            raise RuntimeError(text) from error
         devices = collected.devices
     return [[f"{timestamp.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}", token] for timestamp, token in devices]
 

@@ -56,12 +56,12 @@ class Apnsd:
         """The apps by id."""
         given = self._values.get("APPS", {})
         if not isinstance(given, Mapping):
-            raise InvalidArguments(f"APPS: a dict of apps is needed, not a {type(given).__name__}")
+            raise InvalidArguments(f"APPS: a dict of apps is needed, not {type(given).__name__}")
         apps, wrong = {}, []
         for app_id, app in given.items():
             try:
                 if not isinstance(app, (App, Mapping)):
-                    raise InvalidArguments(f"app {app_id}: a dict is needed, not a {type(app).__name__}")
+                    raise InvalidArguments(f"app {app_id}: a dict is needed, not {type(app).__name__}")
                 apps[app_id] = app if isinstance(app, App) else App.from_mapping(app_id, app)
             except InvalidArguments as error:
                 wrong.append(str(error))
@@ -88,13 +88,13 @@ class PyapnsConfig(Apnsd):
         """The apps by id."""
         initial = self._values.get("INITIAL") or ()
         if not isinstance(initial, (list, tuple)):
-            raise InvalidArguments(f"INITIAL: a list is needed, not a {type(initial).__name__}")
+            raise InvalidArguments(f"INITIAL: a list is needed, not {type(initial).__name__}")
         return apps_of_initial(initial)
 
 
 def _check_url(key: str, url: object) -> None:
     if not isinstance(url, str):
-        raise InvalidArguments(f"{key}: a string is needed, not a {type(url).__name__}")
+        raise InvalidArguments(f"{key}: a string is needed, not {type(url).__name__}")
     try:
         Client(url_of_host(url) if key == "HOST" else url).close()
     except InvalidArguments as error:
@@ -107,7 +107,7 @@ def _source() -> Apnsd:
         if hasattr(settings, kind.name):
             values = getattr(settings, kind.name)
             if not isinstance(values, Mapping):
-                raise InvalidArguments(f"{kind.name}: a dict is needed, not a {type(values).__name__}")
+                raise InvalidArguments(f"{kind.name}: a dict is needed, not {type(values).__name__}")
             return kind(values)
     return Apnsd({})
 
@@ -152,9 +152,8 @@ def client() -> Client:
 
 
 def app_ids() -> list[str]:
-    """The apps of the settings; where there are none, those that the daemon has."""
-    known = client()
-    return list(_source().apps()) or [app["app_id"] for app in known.apps()]
+    """The apps of the settings."""
+    return list(_source().apps())
 
 
 @receiver(setting_changed)

@@ -106,9 +106,9 @@ class Feedback(TestCase):
     def test_deletes_dead_devices_and_keeps_those_that_registered_again(self) -> None:
         self.dies("dead01", NOW - HOUR)
         self.dies("dead02", NOW + HOUR)
-        self.assertEqual(command("apnsd_feedback"), ("shop: 2 devices expired\n", "", ""))
+        self.assertEqual(command("apnsd_feedback"), ("shop: 2 expired\n", "", ""))
         self.assertEqual([device.token for device in Device.objects.all()], [token("dead02")])
-        self.assertEqual(command("apnsd_feedback", "shop"), ("shop: 0 devices expired\n", "", ""))
+        self.assertEqual(command("apnsd_feedback", "shop"), ("shop: 0 expired\n", "", ""))
 
     def test_tells_the_receiver_everything(self) -> None:
         told: list[dict[str, Any]] = []
@@ -135,9 +135,9 @@ class Feedback(TestCase):
         self.dies("dead04", NOW - HOUR)
         with self.assertLogs("django.dispatch", "ERROR"):
             out, err, failure = command("apnsd_feedback")
-        self.assertEqual(out, "shop: 1 devices expired\n")
+        self.assertEqual(out, "shop: 1 expired\n")
         self.assertRegex(err, r"^shop: .*refuse failed for dead04aa…: ValueError: no\n$")
-        self.assertEqual(failure, "1 failures; client().feedback_after(app_id) tells the devices again")
+        self.assertEqual(failure, "failures: 1; client().feedback_after(app_id) tells the devices again")
         self.assertFalse(Device.objects.exists())
 
     def test_goes_as_the_page_says(self) -> None:
@@ -155,14 +155,20 @@ class Feedback(TestCase):
             self.addCleanup(device_expired.disconnect, names["forget_device"])
             Device.objects.create(token=token("dead07"), **registered)
             client().send("myapp", token("dead07"), HELLO)
-            self.assertEqual(command("apnsd_feedback"), ("myapp: 1 devices expired\n", "", ""))
+            self.assertEqual(command("apnsd_feedback"), ("myapp: 1 expired\n", "", ""))
         self.assertFalse(Device.objects.exists())
+
+    def test_of_no_app_is_refused(self) -> None:
+        with override_settings(APNSD={"URL": world.url}):
+            self.assertEqual(
+                command("apnsd_feedback"), ("", "", "name the apps: there are none in the settings")
+            )
 
     def test_an_app_that_fails_does_not_keep_others_from_theirs(self) -> None:
         out, err, failure = command("apnsd_feedback", "nobody", "shop")
-        self.assertEqual(out, "shop: 0 devices expired\n")
+        self.assertEqual(out, "shop: 0 expired\n")
         self.assertEqual(err, "nobody: The app_id specified has not been provisioned.\n")
-        self.assertTrue(failure.startswith("1 failures"))
+        self.assertTrue(failure.startswith("failures: 1;"))
 
     def test_of_a_celery_task_sends_the_signal(self) -> None:
         self.dies("dead05", NOW - HOUR)
@@ -179,7 +185,7 @@ class Feedback(TestCase):
         self.dies("dead06", NOW - HOUR)
         with self.assertLogs("django.dispatch", "ERROR"), self.assertLogs("celery", "ERROR"):
             result = apnsd.celery.collect_feedback.apply(("shop",))
-        self.assertRaisesRegex(RuntimeError, "1 failures, first of .*refuse.* for dead06aa…", result.get)
+        self.assertRaisesRegex(RuntimeError, "failures: 1, the first of .*refuse.* for dead06aa…", result.get)
         self.assertFalse(Device.objects.exists())
 
 

@@ -15,7 +15,7 @@ from ...conf import app_ids, client
 
 
 class Command(BaseCommand):
-    """Prints a line for each app; exit code 1 if anything stands in the way of notifications."""
+    """Prints a line for each app of the settings, or of the daemon if these have none; exit code 1 if anything stands in the way of notifications."""
 
     help = "Asks the daemon whether every app of the settings can send, and fails if one cannot."
 
@@ -28,11 +28,11 @@ class Command(BaseCommand):
     def handle(self, *, provision: bool, **_: Any) -> None:
         """Runs it."""
         try:
-            wanted = app_ids()
-            refused = dict(self._provision(wanted)) if provision else {}
+            refused = dict(self._provision(app_ids())) if provision else {}
             known = {str(status["app_id"]): status for status in client().apps()}
         except ApnsdError as error:
             raise CommandError(str(error)) from error
+        wanted = app_ids() or list(known)
         if not wanted:
             self.stdout.write("The daemon answers. There are no apps, neither in the settings nor there.")
         wrong = 0
@@ -41,7 +41,7 @@ class Command(BaseCommand):
             self._print(app_id, known.get(app_id, {}), troubles)
             wrong += bool(troubles)
         if wrong:
-            raise CommandError(f"{wrong} of {len(wanted)} apps need attention")
+            raise CommandError(f"apps that need attention: {wrong} of {len(wanted)}")
 
     def _provision(self, wanted: list[str]) -> Iterator[tuple[str, list[str]]]:
         for app_id in wanted:
@@ -64,8 +64,7 @@ def _troubles(status: Mapping[str, Any] | None) -> Iterator[str]:
     if status is None:
         yield "the daemon does not know it: its first notification provisions it, and so does --provision"
         return
-    for name in ("cause", "renewal"):
-        if name in status:
-            yield str(status[name])
-    if "expires" in status and status["expires"] < datetime.now(timezone.utc):
+    told = [str(status[name]) for name in ("cause", "renewal") if name in status]
+    yield from told
+    if not told and "expires" in status and status["expires"] < datetime.now(timezone.utc):
         yield "its certificate has expired: provision a new one"

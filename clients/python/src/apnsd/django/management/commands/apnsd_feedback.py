@@ -24,11 +24,10 @@ class Command(BaseCommand):
 
     def handle(self, *, apps: list[str], **_: Any) -> None:
         """Runs it."""
+        wanted = apps or app_ids()
+        if not wanted:
+            raise CommandError("name the apps: there are none in the settings")
         failures = 0
-        try:
-            wanted = apps or app_ids()
-        except ApnsdError as error:
-            raise CommandError(str(error)) from error
         for app_id in wanted:
             try:
                 collected = collect_feedback(app_id)
@@ -36,10 +35,10 @@ class Command(BaseCommand):
                 failures += 1
                 self.stderr.write(f"{app_id}: {error}")
                 continue
-            self.stdout.write(f"{app_id}: {len(collected.devices)} devices expired")
+            self.stdout.write(f"{app_id}: {len(collected.devices)} expired")
             for receiver, token, failure in collected.failures:
                 failures += 1
                 name = getattr(receiver, "__qualname__", repr(receiver))
                 self.stderr.write(f"{app_id}: {name} failed for {token[:8]}…: {type(failure).__name__}: {failure}")
         if failures:
-            raise CommandError(f"{failures} failures; client().feedback_after(app_id) tells the devices again")
+            raise CommandError(f"failures: {failures}; client().feedback_after(app_id) tells the devices again")
