@@ -160,9 +160,7 @@ class Feedback(TestCase):
 
     def test_of_no_app_is_refused(self) -> None:
         with override_settings(APNSD={"URL": world.url}):
-            self.assertEqual(
-                command("apnsd_feedback"), ("", "", "name the apps: there are none in the settings")
-            )
+            self.assertEqual(command("apnsd_feedback"), ("", "", "name the apps: there are none in the settings"))
 
     def test_an_app_that_fails_does_not_keep_others_from_theirs(self) -> None:
         out, err, failure = command("apnsd_feedback", "nobody", "shop")

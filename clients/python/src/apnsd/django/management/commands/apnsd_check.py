@@ -15,7 +15,10 @@ from ...conf import app_ids, client
 
 
 class Command(BaseCommand):
-    """Prints a line for each app of the settings, or of the daemon if these have none; exit code 1 if anything stands in the way of notifications."""
+    """Prints a line for each app of the settings, or of the daemon if they have none.
+
+    Exit code 1 if anything stands in the way of notifications.
+    """
 
     help = "Asks the daemon whether every app of the settings can send, and fails if one cannot."
 
