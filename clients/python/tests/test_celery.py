@@ -26,6 +26,7 @@ HELLO = {"aps": {"alert": "Hello"}}
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
+    """A world of these tests alone: its daemon is killed and started again."""
     with World() as world:
         yield world
 

@@ -22,6 +22,7 @@ PROJECT = HERE / "django_project"
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
+    """A world of these tests alone: its daemon is killed and loses its state."""
     with World() as world:
         yield world
 

@@ -25,6 +25,7 @@ HELLO = {"aps": {"alert": "Hello"}}
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
+    """A world of these tests alone: its daemon is killed and loses its state."""
     with World() as world:
         yield world
 
@@ -246,6 +247,24 @@ def test_asynchronous_socket_errors_go_to_the_errback() -> None:
     ending = Ending()
     pyapns.notify("myapp", token("a1"), HELLO, async_=True, errback=ending)
     assert isinstance(ending.wait(), OSError)
+
+
+def test_an_asynchronous_error_that_nobody_takes_ends_its_thread_audibly(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending = Ending()
+    monkeypatch.setattr(threading, "excepthook", lambda told: ending(told.exc_type))
+    pyapns.configure({"HOST": world.url})
+    pyapns.feedback("nobody", async_=True)
+    assert ending.wait() is pyapns.UnknownAppID
+
+
+def test_a_number_beyond_32_bits_arrives(world: World, initial: list[tuple[Any, ...]]) -> None:
+    pyapns.configure({"HOST": world.url, "INITIAL": initial})
+    pyapns.notify("myapp", token("b4"), {"aps": {}, "order": 2**40, "none": None})
+    assert arrives(world, "b4")
+    (payload,) = [entry["payload"] for entry in world.arrived() if entry["token"] == token("b4")]
+    assert payload == {"aps": {}, "order": 1099511627776, "none": None}
 
 
 def test_no_callback_may_be_said_with_none(world: World, initial: list[tuple[Any, ...]]) -> None:
