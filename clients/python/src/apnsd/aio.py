@@ -62,7 +62,8 @@ class Client:
     async def close(self) -> None:
         """Closes the connections. The client can still be used: it opens new ones."""
         self._in_this_loop()
-        self._close_idle()
+        while self._idle:
+            self._idle.pop().close()
 
     async def configure(self, apps: Apps | None = None) -> None:
         """See :meth:`apnsd.Client.configure`."""
@@ -184,7 +185,6 @@ class Client:
             if not repeatable:
                 raise
             # Not one of those at hand: what broke one has perhaps broken all.
-            self._close_idle()
             return await self._attempt(await self._open(), request)
 
     async def _attempt(self, connection: Connection, request: bytes) -> Any:
@@ -208,10 +208,6 @@ class Client:
 
     async def _open(self) -> Connection:
         return await Connection.open(self._address, self._ssl)
-
-    def _close_idle(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
 
     def _in_this_loop(self) -> None:
         loop = asyncio.get_running_loop()

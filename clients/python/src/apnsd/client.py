@@ -201,7 +201,6 @@ class Client:
                 if not wanted.repeatable:
                     raise
                 # Not one of those at hand: what broke one has perhaps broken all.
-                self.close()
                 return self._attempt(self._open(deadline), request, deadline)
         except TimeoutError as error:
             raise ConnectionFailed(f"{self._address} gave no answer within {limit:g} seconds") from error
