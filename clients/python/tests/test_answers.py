@@ -193,6 +193,11 @@ def test_what_the_daemon_was_asked_to_wait_comes_on_top(open_client: OpenClient)
         assert stub.calls()[0][1][3]["timeout"] == 0.2
 
 
+def test_a_wait_that_is_none_is_refused(open_client: OpenClient) -> None:
+    with pytest.raises(apnsd.InvalidArguments, match="timeout: a number of seconds more than 0 is needed, not None"):
+        open_client("http://127.0.0.1:1/").send("myapp", "aa", HELLO, timeout=None)
+
+
 def test_nobody_who_listens_is_told_with_the_address(open_client: OpenClient) -> None:
     with Stub(SILENCE) as stub:
         url = stub.url
