@@ -48,8 +48,12 @@ class Stub:
         #: The requests: head and body.
         self.requests: list[tuple[str, bytes]] = []
         self.connections = 0
+        #: Whether it answers without reading a body, and closes.
+        self.is_hasty = False
         #: Is given each request's body, and holds up its answer until it returns.
         self.before_answer: Callable[[bytes], None] | None = None
+        #: Is released for each connection that is over.
+        self.gone = threading.Semaphore(0)
         self._open: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
@@ -89,6 +93,11 @@ class Stub:
                 self._open.append(connection)
             with connection, connection.makefile("rb") as incoming:
                 while head := _head(incoming):
+                    if self.is_hasty:
+                        self.requests.append((head, b""))
+                        assert isinstance(self._answers[0], bytes)
+                        connection.sendall(self._answers[0])
+                        return
                     length = int(head.lower().split("content-length: ")[1].split()[0])
                     body = incoming.read(length)
                     with self._lock:
@@ -107,6 +116,15 @@ class Stub:
             pass  # The client went away.
         finally:
             connection.close()
+            self.gone.release()
+
+    def say(self, data: bytes) -> None:
+        """Sends something on the last connection that nobody asked for."""
+        self._open[-1].sendall(data)
+
+    def hang_up(self) -> None:
+        """Closes the last connection."""
+        _shut(self._open[-1])
 
 
 def _head(incoming: IO[bytes]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from stub import SILENCE, Stub, answer
 from test_world import HELLO, arrivals, token
-from world import World
+from world import PATIENCE, World
 
 import apnsd.aio
 
@@ -82,11 +82,16 @@ def test_what_nobody_asked_for_closes_the_connection() -> None:
     async def main() -> None:
         async with apnsd.aio.Client(stub.url) as client:
             assert await client.call("a") == 1
+            assert await asyncio.to_thread(stub.gone.acquire, timeout=PATIENCE)
             assert await client.call("b") == 2
+            stub.say(answer("not asked for"))
+            assert await asyncio.to_thread(stub.gone.acquire, timeout=PATIENCE)
+            assert await client.call("c") == 2
 
+    # The first answer comes with more at once, the second one later.
     with Stub(answer(1) + answer("not asked for"), answer(2)) as stub:
         asyncio.run(main())
-        assert stub.connections == 2
+        assert stub.connections == 3
 
 
 def test_a_client_may_outlive_its_event_loop(world: World, apps: dict[str, Any]) -> None:

@@ -97,13 +97,22 @@ def test_an_http_error_is_told_with_what_it_says(open_client: OpenClient, close_
 
 DEEP = b"<value><array><data>" * 100_000 + b"</data></array></value>" * 100_000
 
+
+def test_an_http_error_before_the_end_of_the_request_is_told(open_client: OpenClient) -> None:
+    with Stub(http(b"Too large.", "413 Payload Too Large", "Connection: close\r\n")) as stub:
+        stub.is_hasty = True
+        with pytest.raises(apnsd.ConnectionFailed, match="answered 413 Payload Too Large: Too large"):
+            open_client(stub.url).call("system.x", "x" * 20_000_000)
+        assert len(stub.requests) == 1
+
+
 GARBAGE = {
     "not HTTP": b"garbage\r\n\r\n",
     "nothing": http(b""),
     "a web page": http(b"<html>It works!</html>"),
     "not text": http(b"\xff\xfe\x00"),
     "cut off": http(xml([1])[:-20]),
-    "a document type": http(b"<!DOCTYPE a [<!ENTITY b 'c'>]>" + xml("x").replace(b"x", b"&b;")),
+    "a document type": http(xml([]).replace(b"<methodResponse>", b"<!DOCTYPE methodResponse><methodResponse>")),
     "deep": http(b"<methodResponse><params><param>" + DEEP + b"</param></params></methodResponse>"),
     "a number that is none": http(xml(1).replace(b"1<", b"x<")),
     "no value": http(b"<methodResponse><params></params></methodResponse>"),
@@ -182,6 +191,11 @@ def test_what_the_daemon_was_asked_to_wait_comes_on_top(open_client: OpenClient)
         with pytest.raises(apnsd.ConnectionFailed, match=r"gave no answer within 0\.2 seconds"):
             client.provision("myapp", "PEM", "sandbox", 0.1)
         assert stub.calls()[0][1][3]["timeout"] == 0.2
+
+
+def test_a_wait_that_is_none_is_refused(open_client: OpenClient) -> None:
+    with pytest.raises(apnsd.InvalidArguments, match="timeout: a number of seconds more than 0 is needed, not None"):
+        open_client("http://127.0.0.1:1/").send("myapp", "aa", HELLO, timeout=None)
 
 
 def test_nobody_who_listens_is_told_with_the_address(open_client: OpenClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,9 +77,22 @@ def test_secrets_are_not_shown() -> None:
         ({"environment": "sandbox"}, "app x: one of `certificate` and `certificate_file` is needed"),
         ({"certificate": "PEM", "certificate_file": "f", "environment": "sandbox"}, "app x: one of"),
         ({"certificate": "PEM"}, "app x: `environment` is needed"),
+        ({"certificate": "PEM", "environment": "sandbox", "timeout": "5"}, "app x: timeout: a number of seconds more"),
+        ("PEM", "app x: a dict of settings is needed, not str"),
         ({"certificate": "PEM", "env": "sandbox", "port": 1}, "app x: unknown settings env, port; there are certifi"),
     ],
 )
-def test_settings_that_cannot_work_are_named(settings: dict[str, object], problem: str) -> None:
+def test_settings_that_cannot_work_are_named(settings: Any, problem: str) -> None:
     with pytest.raises(apnsd.InvalidArguments, match=problem):
         apnsd.Client("http://127.0.0.1:1/", apps={"x": settings})
+
+
+def test_settings_come_by_app_id() -> None:
+    apps: Any = [("x", apnsd.App("PEM", environment="sandbox"))]
+    with pytest.raises(apnsd.InvalidArguments, match="apps: a dict with settings by app id is needed, not list"):
+        apnsd.Client("http://127.0.0.1:1/", apps=apps)
+
+
+def test_none_is_as_good_as_nothing() -> None:
+    given = {"certificate": "PEM", "certificate_file": None, "environment": "sandbox", "timeout": None, "topic": None}
+    assert apnsd.App.from_mapping("x", given) == apnsd.App("PEM", environment="sandbox")

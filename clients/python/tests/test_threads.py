@@ -37,6 +37,22 @@ def test_threads_that_find_an_app_unknown_provision_it_once_more(world: World, a
     assert world.proxy.connections - before <= 1 + 8
 
 
+def test_of_threads_that_find_an_app_unknown_at_once_one_provisions_it(apps: dict[str, Any]) -> None:
+    both_asked, asked = threading.Barrier(2), iter([True, True])
+
+    def hold_up_until_both_asked(body: bytes) -> None:
+        if b"<methodName>notify" in body and next(asked, False):
+            both_asked.wait(PATIENCE)
+
+    unknown = fault(404, "unknown")
+    with Stub(answer(None), unknown, unknown, answer(None)) as stub, apnsd.Client(stub.url, apps=apps) as client:
+        stub.before_answer = hold_up_until_both_asked
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(lambda _: client.notify("myapp", "aa", HELLO), range(2)))
+        methods = [method for method, _ in stub.calls()]
+        assert methods == ["provision", "notify", "notify", "provision", "notify", "notify"]
+
+
 def test_an_app_that_waits_holds_up_no_other(apps: dict[str, Any]) -> None:
     reached = threading.Event()
 
@@ -55,6 +71,14 @@ def test_an_app_that_waits_holds_up_no_other(apps: dict[str, Any]) -> None:
             slow.result()
 
 
+def test_why_the_first_use_failed_is_told_where_the_daemon_does_not_know_the_app(apps: dict[str, Any]) -> None:
+    with Stub(fault(8002, "expired"), fault(404, "unknown")) as stub, apnsd.Client(stub.url, apps=apps) as client:
+        with pytest.raises(apnsd.InvalidArguments, match="expired") as caught:
+            client.notify("myapp", "aa", HELLO, request_id="r")
+        assert caught.value.request_id == "r"
+        assert [method for method, _ in stub.calls()] == ["provision", "notify"]
+
+
 def test_a_provision_that_fails_again_is_what_every_caller_gets(apps: dict[str, Any]) -> None:
     with Stub(answer(None), answer(None), fault(404, "unknown"), fault(500, "later")) as stub:
         with apnsd.Client(stub.url, apps=apps) as client:
@@ -69,6 +93,22 @@ def test_an_app_that_stays_unknown_is_told_after_one_more_try(apps: dict[str, An
         with apnsd.Client(stub.url, apps=apps) as client, pytest.raises(apnsd.UnknownAppID, match="still unknown"):
             client.notify("myapp", "aa", HELLO)
         assert [method for method, _ in stub.calls()] == ["provision", "notify", "provision", "notify"]
+
+
+def test_what_nobody_asked_for_is_nobodys_answer() -> None:
+    with Stub(answer(1), answer(2)) as stub, apnsd.Client(stub.url) as client:
+        assert client.call("a") == 1
+        stub.say(answer("not asked for"))
+        assert client.call("b") == 2
+        assert stub.connections == 2
+
+
+def test_a_connection_that_the_daemon_closed_meanwhile_costs_no_repetition() -> None:
+    with Stub(answer(1)) as stub, apnsd.Client(stub.url) as client:
+        client.call("a")
+        stub.hang_up()
+        assert client.call("b") == 1
+        assert [method for method, _ in stub.calls()] == ["a", "b"]
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

@@ -78,8 +78,6 @@ class Connection:
             raise TimeoutError from error
         except OSError as error:
             raise Broken(error) from error
-        if sending:
-            response.reusable = False
         return response
 
     def _send(self, request: bytes, deadline: float) -> OSError | None:

@@ -18,6 +18,7 @@ from ._xmlrpc import not_apnsd
 from .errors import ApnsdError, ConnectionFailed, NotConfigured, UnknownAppID
 from .results import Page, Rejection, Result
 from .settings import App, Apps, read_apps
+from .times import seconds
 
 log = logging.getLogger("apnsd")
 
@@ -74,9 +75,8 @@ class Verbs:
             raise first
 
     def provision(self, app_id: str, settings: Mapping[str, Any]) -> Steps[None]:
-        given = {name: value for name, value in settings.items() if value is not None}
-        if given:
-            self._apps[app_id] = App.from_mapping(app_id, given)
+        if any(value is not None for value in settings.values()):
+            self._apps[app_id] = App.from_mapping(app_id, settings)
         app = self._apps.get(app_id)
         if app is None:
             raise NotConfigured(f"provision: there are no settings for {app_id}; give certificate and environment")
@@ -96,7 +96,7 @@ class Verbs:
         options: Mapping[str, object],
         timeout: float,
     ) -> Steps[list[Result]]:
-        options = {**options, "timeout": timeout}
+        options = {**options, "timeout": seconds("timeout", timeout)}
         answers = yield from self._in_chunks(
             "apnsd.send", SEND_TOKENS_MAX, app_id, tokens, notifications, request_id, options, timeout
         )

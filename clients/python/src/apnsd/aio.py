@@ -17,10 +17,11 @@ from ._connection import Broken
 from ._verbs import Exchange, Steps, Turn, Verbs
 from ._xmlrpc import decode_answer, encode_call
 from .client import Expiration, delivery_options
-from .errors import ApnsdError, ConnectionFailed, InvalidArguments
+from .errors import ApnsdError, ConnectionFailed
 from .notification import AnyNotification
 from .results import Page, Rejection, Result
 from .settings import Apps
+from .times import seconds
 
 T = TypeVar("T")
 
@@ -40,10 +41,8 @@ class Client:
         *,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        if not timeout > 0:
-            raise InvalidArguments(f"timeout: a number of seconds more than 0 is needed, not {timeout}")
         self._address = Address.of(url)
-        self._timeout = timeout
+        self._timeout = seconds("timeout", timeout)
         self._verbs = Verbs(apps)
         self._ssl = (ssl_context or ssl.create_default_context()) if self._address.tls else None
         # These belong to one event loop: what is left from another is not used.
@@ -62,7 +61,8 @@ class Client:
     async def close(self) -> None:
         """Closes the connections. The client can still be used: it opens new ones."""
         self._in_this_loop()
-        self._close_idle()
+        while self._idle:
+            self._idle.pop().close()
 
     async def configure(self, apps: Apps | None = None) -> None:
         """See :meth:`apnsd.Client.configure`."""
@@ -184,7 +184,6 @@ class Client:
             if not repeatable:
                 raise
             # Not one of those at hand: what broke one has perhaps broken all.
-            self._close_idle()
             return await self._attempt(await self._open(), request)
 
     async def _attempt(self, connection: Connection, request: bytes) -> Any:
@@ -208,10 +207,6 @@ class Client:
 
     async def _open(self) -> Connection:
         return await Connection.open(self._address, self._ssl)
-
-    def _close_idle(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
 
     def _in_this_loop(self) -> None:
         loop = asyncio.get_running_loop()

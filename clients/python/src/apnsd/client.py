@@ -16,10 +16,11 @@ from ._chunks import Tokens
 from ._connection import Broken, Connection
 from ._verbs import Exchange, Steps, Turn, Verbs
 from ._xmlrpc import decode_answer, encode_call
-from .errors import ApnsdError, ConnectionFailed, InvalidArguments
+from .errors import ApnsdError, ConnectionFailed
 from .notification import AnyNotification
 from .results import Page, Rejection, Result
 from .settings import Apps
+from .times import seconds
 
 T = TypeVar("T")
 
@@ -48,10 +49,8 @@ class Client:
         *,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        if not timeout > 0:
-            raise InvalidArguments(f"timeout: a number of seconds more than 0 is needed, not {timeout}")
         self._address = Address.of(url)
-        self._timeout = timeout
+        self._timeout = seconds("timeout", timeout)
         self._verbs = Verbs(apps)
         self._ssl = (ssl_context or ssl.create_default_context()) if self._address.tls else None
         # Connections that no thread uses now, and the locks behind Turn. Both belong to one process: what a fork
@@ -201,7 +200,6 @@ class Client:
                 if not wanted.repeatable:
                     raise
                 # Not one of those at hand: what broke one has perhaps broken all.
-                self.close()
                 return self._attempt(self._open(deadline), request, deadline)
         except TimeoutError as error:
             raise ConnectionFailed(f"{self._address} gave no answer within {limit:g} seconds") from error

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Union
 
 from .errors import InvalidArguments
-from .times import unix_time
+from .times import seconds, unix_time
 
 _OPTIONS = ("topic", "key_id", "team_id", "passphrase", "connections", "force", "priority", "collapse_id", "push_type")
 
@@ -56,16 +56,22 @@ class App:
             raise InvalidArguments("one of `certificate` and `certificate_file` is needed")
         if not self.environment:
             raise InvalidArguments("`environment` is needed: production, sandbox, or one that the daemon knows")
+        seconds("timeout", self.timeout)
 
     @classmethod
     def from_mapping(cls, name: str, mapping: Mapping[str, Any]) -> App:
-        """The settings of the app called ``name`` from a dict. Raises InvalidArguments, naming unknown settings."""
+        """The settings of the app called ``name`` from a dict; ``None`` is as good as nothing.
+
+        Raises InvalidArguments, naming unknown settings.
+        """
+        if not isinstance(mapping, Mapping):
+            raise InvalidArguments(f"app {name}: a dict of settings is needed, not {type(mapping).__name__}")
         known = [setting.name for setting in fields(cls)]
         unknown = ", ".join(str(key) for key in mapping if key not in known)
         if unknown:
             raise InvalidArguments(f"app {name}: unknown settings {unknown}; there are {', '.join(known)}")
         try:
-            return cls(**mapping)
+            return cls(**{setting: value for setting, value in mapping.items() if value is not None})
         except InvalidArguments as error:
             raise InvalidArguments(f"app {name}: {error}") from None
 
@@ -95,6 +101,8 @@ Apps = Mapping[str, Union[App, Mapping[str, Any]]]
 
 def read_apps(apps: Apps) -> dict[str, App]:
     """Settings by app id. Raises InvalidArguments for what cannot work."""
+    if not isinstance(apps, Mapping):
+        raise InvalidArguments(f"apps: a dict with settings by app id is needed, not {type(apps).__name__}")
     return {
         app_id: given if isinstance(given, App) else App.from_mapping(app_id, given) for app_id, given in apps.items()
     }

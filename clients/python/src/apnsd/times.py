@@ -1,4 +1,4 @@
-"""Points in time, as callers give them."""
+"""Times, as callers give them."""
 
 from __future__ import annotations
 
@@ -32,3 +32,10 @@ def unix_time(expiration: object) -> int | datetime:
         return datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None)
     except (ValueError, OverflowError, OSError) as error:
         raise InvalidArguments(f"expiration: {seconds} is too far in the future") from error
+
+
+def seconds(name: str, value: object) -> float:
+    """A duration in seconds, more than none. Raises InvalidArguments, naming it, for anything else."""
+    if isinstance(value, (int, float)) and value > 0:
+        return value
+    raise InvalidArguments(f"{name}: a number of seconds more than 0 is needed, not {value!r}")
