@@ -1,0 +1,113 @@
+"""One connection of the blocking client."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import ssl
+from time import monotonic
+
+from ._address import Address
+from ._http import Response
+from ._xmlrpc import not_apnsd
+from .errors import ConnectionFailed
+
+_READ_MAX = 256 * 1024
+
+# One and the same from Python 3.10 on.
+_TIMEOUTS = (TimeoutError, socket.timeout)
+
+
+class Broken(Exception):
+    """The connection broke before the answer was whole."""
+
+
+class Connection:
+    """An open connection to the daemon.
+
+    Raises ConnectionFailed where nobody listens, and TimeoutError at the deadline (of ``time.monotonic``).
+    """
+
+    def __init__(self, address: Address, context: ssl.SSLContext | None, deadline: float) -> None:
+        self._address = address
+        try:
+            self._socket = _connect(address, _remaining(deadline))
+        except _TIMEOUTS as error:
+            raise TimeoutError from error
+        except OSError as error:
+            raise ConnectionFailed(f"no connection to {address}: {error}; is the daemon running?") from error
+        if context is None:
+            return
+        try:
+            self._socket.settimeout(_remaining(deadline))
+            self._socket = context.wrap_socket(self._socket, server_hostname=address.host)
+        except _TIMEOUTS as error:
+            self._socket.close()
+            raise TimeoutError from error
+        except OSError as error:
+            self._socket.close()
+            raise ConnectionFailed(f"no TLS connection to {address}: {error}") from error
+
+    def close(self) -> None:
+        """Closes it."""
+        self._socket.close()
+
+    def is_quiet(self) -> bool:
+        """Whether nothing arrived since the last answer: neither bytes that nobody asked for nor the end."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._socket, selectors.EVENT_READ)
+            return not selector.select(0)
+
+    def exchange(self, request: bytes, deadline: float) -> Response:
+        """Sends a request and reads the response. Raises Broken."""
+        response = Response()
+        try:
+            sending = self._send(request, deadline)
+            while not response.complete:
+                self._socket.settimeout(_remaining(deadline))
+                data = self._socket.recv(_READ_MAX)
+                if data:
+                    response.feed(data)
+                else:
+                    response.end()
+                    if not response.complete:
+                        raise Broken(sending or "closed before the answer was whole")
+        except ConnectionFailed as error:
+            raise not_apnsd(self._address, error) from error
+        except _TIMEOUTS as error:
+            raise TimeoutError from error
+        except OSError as error:
+            raise Broken(error) from error
+        return response
+
+    def _send(self, request: bytes, deadline: float) -> OSError | None:
+        """Sends the whole request. A peer that closes earlier may have said why: the error is returned then."""
+        self._socket.settimeout(_remaining(deadline))
+        try:
+            self._socket.sendall(request)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            return error
+        return None
+
+
+def _connect(address: Address, timeout: float) -> socket.socket:
+    if address.unix is not None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(timeout)
+            connection.connect(address.unix)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+    connection = socket.create_connection((address.host, address.port), timeout)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def _remaining(deadline: float) -> float:
+    """Seconds until the deadline. Raises TimeoutError when there are none."""
+    remaining = deadline - monotonic()
+    if remaining <= 0:
+        raise TimeoutError
+    return remaining

@@ -1,0 +1,236 @@
+"""What the verbs do, written once for every kind of client and without input or output.
+
+A verb is a generator. It yields what it wants done, an :class:`Exchange` or a :class:`Turn`, is sent the outcome, or
+has the error thrown into it, and returns what the caller gets.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, TypeVar, Union
+
+from ._chunks import chunks
+from ._xmlrpc import not_apnsd
+from .errors import ApnsdError, ConnectionFailed, NotConfigured, UnknownAppID
+from .results import Page, Rejection, Result
+from .settings import App, Apps, read_apps
+from .times import seconds
+
+log = logging.getLogger("apnsd")
+
+NOTIFY_TOKENS_MAX = 10_000
+SEND_TOKENS_MAX = 1_000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A call of the daemon. Its outcome is the daemon's answer."""
+
+    method: str
+    params: tuple[Any, ...]
+    #: Seconds that the daemon was asked to wait, on top of the client's own.
+    wait: float = 0
+    #: Whether it may be made again when the connection breaks.
+    repeatable: bool = True
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Steps that no two may take at once for the same app. Their outcome is that of the last."""
+
+    app_id: str
+    steps: Steps[Any]
+
+
+Steps = Generator[Union[Exchange, Turn], Any, T]
+
+
+class Verbs:
+    """The verbs, and what they have to remember. Safe to share between threads."""
+
+    def __init__(self, apps: Apps | None = None) -> None:
+        self._apps = read_apps(apps or {})
+        # For apps that the daemon was told of: how often.
+        self._provisioned: dict[str, int] = {}
+
+    def configure(self, apps: Apps | None) -> Steps[None]:
+        if apps is not None:
+            self._apps = read_apps(apps)
+            self._provisioned = {}
+        if not self._apps:
+            raise NotConfigured("configure: there are no apps; give some here, or to the client")
+        first: ApnsdError | None = None
+        for app_id, app in list(self._apps.items()):
+            try:
+                yield Turn(app_id, self._provision(app_id, app))
+            except ApnsdError as error:
+                first = first or error
+        if first:
+            raise first
+
+    def provision(self, app_id: str, settings: Mapping[str, Any]) -> Steps[None]:
+        if any(value is not None for value in settings.values()):
+            self._apps[app_id] = App.from_mapping(app_id, settings)
+        app = self._apps.get(app_id)
+        if app is None:
+            raise NotConfigured(f"provision: there are no settings for {app_id}; give certificate and environment")
+        yield Turn(app_id, self._provision(app_id, app))
+
+    def notify(
+        self, app_id: str, tokens: object, notifications: object, request_id: object, options: Mapping[str, object]
+    ) -> Steps[None]:
+        yield from self._in_chunks("notify", NOTIFY_TOKENS_MAX, app_id, tokens, notifications, request_id, options)
+
+    def send(
+        self,
+        app_id: str,
+        tokens: object,
+        notifications: object,
+        request_id: object,
+        options: Mapping[str, object],
+        timeout: float,
+    ) -> Steps[list[Result]]:
+        options = {**options, "timeout": seconds("timeout", timeout)}
+        answers = yield from self._in_chunks(
+            "apnsd.send", SEND_TOKENS_MAX, app_id, tokens, notifications, request_id, options, timeout
+        )
+        return _read("apnsd.send", lambda: [Result(**_known(Result, row)) for rows in answers for row in rows])
+
+    def feedback(self, app_id: str) -> Steps[list[tuple[datetime, str]]]:
+        answer = yield from self._for_app(app_id, Exchange("feedback", (app_id,)))
+        return _read("feedback", lambda: [(_time(when), str(token)) for when, token in answer])
+
+    def feedback_after(self, app_id: str, cursor: str) -> Steps[Page[tuple[datetime, str]]]:
+        answer = yield Exchange("apnsd.feedback", (app_id, cursor))
+        return _read(
+            "apnsd.feedback",
+            lambda: Page([(_time(row["timestamp"]), row["token"]) for row in answer["feedback"]], answer["cursor"]),
+        )
+
+    def rejections(self, app_id: str, cursor: str) -> Steps[Page[Rejection]]:
+        answer = yield Exchange("apnsd.rejections", (app_id, cursor))
+        return _read(
+            "apnsd.rejections",
+            lambda: Page([Rejection(**_known(Rejection, row)) for row in answer["rejections"]], answer["cursor"]),
+        )
+
+    def apps(self) -> Steps[list[dict[str, Any]]]:
+        answer: list[dict[str, Any]] = yield Exchange("apnsd.apps", ())
+        return answer
+
+    def status(self, app_id: str) -> Steps[dict[str, Any]]:
+        answer: dict[str, Any] = yield Exchange("apnsd.status", (app_id,))
+        return answer
+
+    def call(self, method: str, params: tuple[Any, ...]) -> Steps[Any]:
+        # Only the caller knows what a second time would do.
+        return (yield Exchange(method, params, repeatable=False))
+
+    def deprovision(self, app_id: str) -> Steps[None]:
+        yield Turn(app_id, self._deprovision(app_id))
+
+    def _deprovision(self, app_id: str) -> Steps[None]:
+        try:
+            yield Exchange("apnsd.deprovision", (app_id,))
+        except ConnectionFailed:
+            raise
+        except ApnsdError:
+            self._forget(app_id)
+            raise
+        self._forget(app_id)
+
+    def _forget(self, app_id: str) -> None:
+        self._apps.pop(app_id, None)
+        self._provisioned.pop(app_id, None)
+
+    def _in_chunks(
+        self,
+        method: str,
+        size: int,
+        app_id: str,
+        tokens: object,
+        notifications: object,
+        request_id: object,
+        options: Mapping[str, object],
+        wait: float = 0,
+    ) -> Steps[list[Any]]:
+        """The daemon's answers, one for each chunk."""
+        name = uuid.uuid4().hex if request_id is None else str(request_id)
+        answers: list[Any] = []
+        accepted = 0
+        try:
+            for chunk in chunks(tokens, notifications, options, name, size):
+                call = Exchange(method, chunk.params(app_id), wait)
+                answers.append((yield from self._for_app(app_id, call)))
+                accepted += len(chunk.tokens)
+        except ApnsdError as error:
+            error.request_id, error.accepted = name, accepted
+            raise
+        return answers
+
+    def _for_app(self, app_id: str, call: Exchange) -> Steps[Any]:
+        """A call that provisions its app before the first use, and again when the daemon does not know it."""
+        failure = None
+        if app_id not in self._provisioned and app_id in self._apps:
+            failure = yield Turn(app_id, self._first_use(app_id))
+        seen = self._provisioned.get(app_id)
+        try:
+            return (yield call)
+        except UnknownAppID:
+            if failure:
+                raise failure from None
+            if app_id not in self._apps:
+                raise
+        yield Turn(app_id, self._again(app_id, seen))
+        return (yield call)
+
+    def _first_use(self, app_id: str) -> Steps[ApnsdError | None]:
+        """Provisions the app unless another did meanwhile. Returns why that failed."""
+        app = self._apps.get(app_id)
+        if app_id in self._provisioned or app is None:
+            return None
+        try:
+            yield from self._provision(app_id, app)
+        except ApnsdError as error:
+            log.warning("app %s could not be provisioned before its first use: %s", app_id, error)
+            if not isinstance(error, ConnectionFailed):
+                self._provisioned.setdefault(app_id, 0)
+            return error
+        return None
+
+    def _again(self, app_id: str, seen: int | None) -> Steps[None]:
+        """Provisions an app that the daemon does not know, unless another did since it was `seen`."""
+        app = self._apps.get(app_id)
+        if app is not None and self._provisioned.get(app_id) == seen:
+            yield from self._provision(app_id, app)
+            log.info("app %s was not known to the daemon and was provisioned again", app_id)
+
+    def _provision(self, app_id: str, app: App) -> Steps[None]:
+        yield Exchange("provision", app.provision_arguments(app_id), app.timeout)
+        self._provisioned[app_id] = self._provisioned.get(app_id, 0) + 1
+
+
+def _read(method: str, read: Callable[[], T]) -> T:
+    """What an answer says. Raises ConnectionFailed where the daemon would not have said that."""
+    try:
+        return read()
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise not_apnsd("the URL", error) from error
+
+
+def _known(kind: type[Result] | type[Rejection], row: Mapping[str, Any]) -> dict[str, Any]:
+    """The members that this version knows; a later daemon may tell more."""
+    known = {member.name for member in fields(kind)}
+    return {name: value for name, value in row.items() if name in known}
+
+
+def _time(value: object) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    raise TypeError(f"{type(value).__name__} is not a time")

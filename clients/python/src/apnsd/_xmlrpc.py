@@ -1,0 +1,63 @@
+"""The one place that writes calls and reads answers."""
+
+from __future__ import annotations
+
+import re
+import xmlrpc.client
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from ._address import Address
+from ._http import Response, request
+from .errors import ConnectionFailed, InvalidArguments, error_of_fault
+
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_TEXT_MAX = 300
+
+
+def encode_call(address: Address, method: str, params: Sequence[Any]) -> bytes:
+    """The request of a call. Raises InvalidArguments for what XML-RPC cannot carry."""
+    try:
+        text = xmlrpc.client.dumps(tuple(params), method, allow_none=True)
+    except (TypeError, OverflowError, ValueError) as error:
+        raise InvalidArguments(f"{method}: {error}") from error
+    if wrong := _NOT_IN_XML.search(text):
+        raise InvalidArguments(f"{method}: the character U+{ord(wrong[0]):04X} cannot be sent")
+    # A parser would make a line feed of a plain carriage return.
+    return request(address, text.replace("\r", "&#13;").encode())
+
+
+def decode_answer(address: Address, response: Response) -> Any:
+    """The value of an answer, its times in UTC. Raises the error of a fault, or ConnectionFailed where it is none."""
+    if response.status != 200:
+        text = " ".join(response.body[:_TEXT_MAX].decode("utf-8", "replace").split())
+        answered = f"{response.status} {response.phrase}".strip()
+        raise ConnectionFailed(f"{address} answered {answered}{': ' + text if text else ''}")
+    try:
+        if b"<!DOCTYPE" in response.body:
+            raise ValueError("it has a document type")
+        (value,), _ = xmlrpc.client.loads(response.body, use_builtin_types=True)
+        return _aware(value)
+    except xmlrpc.client.Fault as fault:
+        if not isinstance(fault.faultCode, int) or not isinstance(fault.faultString, str):
+            raise not_apnsd(address, fault) from fault
+        raise error_of_fault(fault.faultCode, fault.faultString) from None
+    except Exception as error:  # The library raises whatever it stumbles over.
+        raise not_apnsd(address, error) from error
+
+
+def not_apnsd(address: object, error: Exception) -> ConnectionFailed:
+    """The error for an answer that the daemon would not give."""
+    problem = str(error) or type(error).__name__
+    return ConnectionFailed(f"what answers at {address} is not apnsd ({problem}): check the URL")
+
+
+def _aware(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=timezone.utc)
+    if isinstance(value, list):
+        return [_aware(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _aware(item) for name, item in value.items()}
+    return value

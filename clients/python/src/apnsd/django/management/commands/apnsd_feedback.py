@@ -1,0 +1,44 @@
+"""``manage.py apnsd_feedback``: the signal ``device_expired`` for every device that died since the last time."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from apnsd.errors import ApnsdError
+
+from ...conf import app_ids
+from ...feedback import collect_feedback
+
+
+class Command(BaseCommand):
+    """Prints how many devices there were of each app; exit code 1 if an app or a receiver of the signal failed."""
+
+    help = "Collects the devices that the provider called dead, and sends the signal device_expired for each."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """The apps."""
+        parser.add_argument("apps", nargs="*", metavar="app", help="which apps (default: all of the settings)")
+
+    def handle(self, *, apps: list[str], **_: Any) -> None:
+        """Runs it."""
+        wanted = apps or app_ids()
+        if not wanted:
+            raise CommandError("name the apps: there are none in the settings")
+        failures = 0
+        for app_id in wanted:
+            try:
+                collected = collect_feedback(app_id)
+            except ApnsdError as error:
+                failures += 1
+                self.stderr.write(f"{app_id}: {error}")
+                continue
+            self.stdout.write(f"{app_id}: {len(collected.devices)} expired")
+            for receiver, token, failure in collected.failures:
+                failures += 1
+                name = getattr(receiver, "__qualname__", repr(receiver))
+                self.stderr.write(f"{app_id}: {name} failed for {token[:8]}…: {type(failure).__name__}: {failure}")
+        if failures:
+            raise CommandError(f"failures: {failures}; client().feedback_after(app_id) tells the devices again")
