@@ -1,21 +1,30 @@
-# `make check` is the whole gate: format, lints, all tests, docs. It needs a Rust toolchain with rustfmt and clippy, a C
-# compiler (for the TLS provider, SQLite, jemalloc) and python3 (its xmlrpc.client is one of the callers in the tests).
+# `make check` is the whole gate: format, lints, all tests, docs, clients. It needs a Rust toolchain with rustfmt and
+# clippy, and what PACKAGES names: a C compiler (for the TLS provider, SQLite, jemalloc, and the C client), and the
+# languages and libraries of the clients and of their tests. What the Python tests need besides comes from PyPI.
 
 CARGO := cargo
-PACKAGES := gcc make python3 openssl
+# Debian's names. Commands of the first line are looked for elsewhere.
+COMMANDS := gcc make python3 openssl ruby rake rubocop valgrind pkg-config mandoc
+PACKAGES := $(COMMANDS) python3-venv libxmlrpc-core-c3-dev libcurl4-openssl-dev libjansson-dev \
+	ruby-xmlrpc ruby-minitest ruby-railties ruby-activejob ruby-rack
 
-.PHONY: check format lint test docs tools fuzz
+.PHONY: check clients format lint test docs tools fuzz
 
-check: tools format lint test docs
+check: tools format lint test docs clients
 
 # Installs what is missing, on Debian and where that is allowed; elsewhere it names it.
 tools:
-	@for tool in $(PACKAGES); do \
-		command -v $$tool >/dev/null || missing="$$missing $$tool"; \
-	done; \
+	@if command -v dpkg-query >/dev/null; then \
+		for name in $(PACKAGES); do \
+			dpkg-query --show --showformat='$${db:Status-Status}' $$name 2>/dev/null | grep -qx installed \
+				|| missing="$$missing $$name"; \
+		done; \
+	else \
+		for name in $(COMMANDS); do command -v $$name >/dev/null || missing="$$missing $$name"; done; \
+	fi; \
 	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			apt-get update -qq && apt-get install -y -qq $$missing; \
+			apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; \
 		else \
 			echo "please install:$$missing" >&2; exit 1; \
 		fi; \
@@ -29,6 +38,11 @@ lint:
 
 test:
 	$(CARGO) test --locked
+
+# They call the daemon that `test` has built.
+clients:
+	$(CARGO) build --locked
+	$(MAKE) -C clients check
 
 docs:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
