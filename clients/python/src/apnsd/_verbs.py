@@ -52,7 +52,10 @@ Steps = Generator[Union[Exchange, Turn], Any, T]
 
 
 class Verbs:
-    """The verbs, and what they have to remember. Safe to share between threads."""
+    """The verbs, and what they have to remember. Safe to share between threads.
+
+    :class:`apnsd.Client` tells what each verb is for; what is given to it is passed on as it is.
+    """
 
     def __init__(self, apps: Apps | None = None) -> None:
         self._apps = read_apps(apps or {})
