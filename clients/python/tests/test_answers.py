@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import subprocess
+import threading
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from conftest import OpenClient
 from stub import CLOSE, SILENCE, Stub, answer, fault, http, xml
+from world import PATIENCE
 
 import apnsd
 
@@ -175,22 +177,28 @@ def test_any_other_method_is_not_repeated(open_client: OpenClient) -> None:
 
 
 def test_a_call_without_an_answer_in_time_is_not_repeated(open_client: OpenClient) -> None:
+    asked = threading.Semaphore(0)
     with Stub(SILENCE) as stub:
+        stub.before_answer = lambda _: asked.release()
         with pytest.raises(apnsd.ConnectionFailed) as caught:
-            open_client(stub.url, timeout=0.1).notify("myapp", "aa", HELLO, request_id="r")
-        assert str(caught.value) == f"{stub.url} gave no answer within 0.1 seconds"
+            open_client(stub.url, timeout=0.3).notify("myapp", "aa", HELLO, request_id="r")
+        assert str(caught.value) == f"{stub.url} gave no answer within 0.3 seconds"
         assert caught.value.request_id == "r"
+        assert asked.acquire(timeout=PATIENCE)
         assert len(stub.requests) == 1
 
 
 def test_what_the_daemon_was_asked_to_wait_comes_on_top(open_client: OpenClient) -> None:
+    asked = threading.Semaphore(0)
     with Stub(SILENCE) as stub:
-        client = open_client(stub.url, timeout=0.1)
+        stub.before_answer = lambda _: asked.release()
+        client = open_client(stub.url, timeout=0.2)
+        with pytest.raises(apnsd.ConnectionFailed, match=r"gave no answer within 0\.5 seconds"):
+            client.send("myapp", "aa", HELLO, timeout=0.3)
         with pytest.raises(apnsd.ConnectionFailed, match=r"gave no answer within 0\.3 seconds"):
-            client.send("myapp", "aa", HELLO, timeout=0.2)
-        with pytest.raises(apnsd.ConnectionFailed, match=r"gave no answer within 0\.2 seconds"):
             client.provision("myapp", "PEM", "sandbox", 0.1)
-        assert stub.calls()[0][1][3]["timeout"] == 0.2
+        assert asked.acquire(timeout=PATIENCE)
+        assert stub.calls()[0][1][3]["timeout"] == 0.3
 
 
 def test_a_wait_that_is_none_is_refused(open_client: OpenClient) -> None:

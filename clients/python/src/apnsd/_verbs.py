@@ -52,7 +52,10 @@ Steps = Generator[Union[Exchange, Turn], Any, T]
 
 
 class Verbs:
-    """The verbs, and what they have to remember. Safe to share between threads."""
+    """The verbs, and what they have to remember. Safe to share between threads.
+
+    :class:`apnsd.Client` tells what each verb is for; what is given to it is passed on as it is.
+    """
 
     def __init__(self, apps: Apps | None = None) -> None:
         self._apps = read_apps(apps or {})
@@ -100,23 +103,21 @@ class Verbs:
         answers = yield from self._in_chunks(
             "apnsd.send", SEND_TOKENS_MAX, app_id, tokens, notifications, request_id, options, timeout
         )
-        return _read("apnsd.send", lambda: [Result(**_known(Result, row)) for rows in answers for row in rows])
+        return _read(lambda: [Result(**_known(Result, row)) for rows in answers for row in rows])
 
     def feedback(self, app_id: str) -> Steps[list[tuple[datetime, str]]]:
         answer = yield from self._for_app(app_id, Exchange("feedback", (app_id,)))
-        return _read("feedback", lambda: [(_time(when), str(token)) for when, token in answer])
+        return _read(lambda: [(_time(when), str(token)) for when, token in answer])
 
     def feedback_after(self, app_id: str, cursor: str) -> Steps[Page[tuple[datetime, str]]]:
         answer = yield Exchange("apnsd.feedback", (app_id, cursor))
         return _read(
-            "apnsd.feedback",
             lambda: Page([(_time(row["timestamp"]), row["token"]) for row in answer["feedback"]], answer["cursor"]),
         )
 
     def rejections(self, app_id: str, cursor: str) -> Steps[Page[Rejection]]:
         answer = yield Exchange("apnsd.rejections", (app_id, cursor))
         return _read(
-            "apnsd.rejections",
             lambda: Page([Rejection(**_known(Rejection, row)) for row in answer["rejections"]], answer["cursor"]),
         )
 
@@ -216,7 +217,7 @@ class Verbs:
         self._provisioned[app_id] = self._provisioned.get(app_id, 0) + 1
 
 
-def _read(method: str, read: Callable[[], T]) -> T:
+def _read(read: Callable[[], T]) -> T:
     """What an answer says. Raises ConnectionFailed where the daemon would not have said that."""
     try:
         return read()

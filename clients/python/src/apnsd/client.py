@@ -6,6 +6,7 @@ import os
 import ssl
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from time import monotonic
 from types import TracebackType
@@ -236,13 +237,16 @@ class Client:
         return Connection(self._address, self._ssl, deadline)
 
     def _close(self, process: int) -> None:
-        for connection in self._idle.pop(process, []):
-            connection.close()
+        idle = self._idle.pop(process, [])
+        with suppress(IndexError):  # Other threads may take some meanwhile.
+            while True:
+                idle.pop().close()
 
 
 def delivery_options(
     expiration: object, priority: object, collapse_id: object, push_type: object, topic: object
 ) -> Mapping[str, object]:
+    """The options of ``notify`` and ``send``, by the daemon's names."""
     return {
         "expiration": expiration,
         "priority": priority,
