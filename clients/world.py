@@ -2,7 +2,8 @@
 
 In Python: ``with World() as world: …``. For tests in other languages: ``python3 world.py`` prints what a client needs
 as one line of JSON, then takes one command per line (kill, stop, forget, start, start_secure, restart, freeze, thaw,
-lose_answers N, connections, arrived, wait_arrived N, daemon_log) and answers each with a line of JSON. It ends everything at the end of its input.
+lose_answers N, connections, arrived, wait_arrived N, daemon_log) and answers each with a line of JSON. It ends
+everything at the end of its input.
 
 The daemon is the program that the environment variable APNSD names, else ``target/debug/apnsd`` of this repository.
 """
@@ -266,7 +267,8 @@ class World:
 
     def _serve(self, configuration: str, address: str) -> None:
         assert self._daemon is None, "it runs already"
-        command = [program(), "serve", "--config", configuration, "--listen", address, "--listen", f"unix:{self.socket}"]
+        listen = ["--listen", address, "--listen", f"unix:{self.socket}"]
+        command = [program(), "serve", "--config", configuration, *listen]
         self._daemon = Process(command, "daemon: started", {"APNSD__STATE_DIR": str(self._state)})
 
     def kill(self) -> None:
