@@ -63,13 +63,12 @@ class Verbs:
         self._provisioned: dict[str, int] = {}
 
     def configure(self, apps: Apps | None) -> Steps[None]:
-        if apps is not None:
-            self._apps = read_apps(apps)
-            self._provisioned = {}
-        if not self._apps:
+        given = dict(self._apps) if apps is None else read_apps(apps)
+        if not given:
             raise NotConfigured("configure: there are no apps; give some here, or to the client")
+        self._apps.update(given)
         first: ApnsdError | None = None
-        for app_id, app in list(self._apps.items()):
+        for app_id, app in given.items():
             try:
                 yield Turn(app_id, self._provision(app_id, app))
             except ApnsdError as error:
@@ -198,10 +197,12 @@ class Verbs:
             return None
         try:
             yield from self._provision(app_id, app)
+        except ConnectionFailed:
+            # The call itself would fare no better, and its caller would wait twice.
+            raise
         except ApnsdError as error:
             log.warning("app %s could not be provisioned before its first use: %s", app_id, error)
-            if not isinstance(error, ConnectionFailed):
-                self._provisioned.setdefault(app_id, 0)
+            self._provisioned.setdefault(app_id, 0)
             return error
         return None
 

@@ -72,7 +72,7 @@ class Client:
         self._close(os.getpid())
 
     def configure(self, apps: Apps | None = None) -> None:
-        """Replaces the settings by these, if there are any given, and provisions every app.
+        """Adds apps to those of this client, or replaces their settings, and provisions each; without any, all it has.
 
         An app that fails does not stop those behind it; the first failure is raised. NotConfigured: there are no apps.
         """

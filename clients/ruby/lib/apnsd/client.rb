@@ -35,10 +35,12 @@ module Apnsd
       @lock = Mutex.new
     end
 
-    # Adds apps to those of this client, or replaces their settings, and provisions each. An app that fails does not
-    # stop the others; the first failure is raised.
-    def configure(apps)
-      apps = apps.map { |id, settings| App.new(id, settings) }
+    # Adds apps to those of this client, or replaces their settings, and provisions each; without any, all it has. An
+    # app that fails does not stop the others; the first failure is raised. Raises NotConfigured where there is none.
+    def configure(apps = nil)
+      apps = apps ? apps.map { |id, settings| App.new(id, settings) } : @lock.synchronize { @apps.values }
+      raise NotConfigured, "there are no apps: give some here, or to the client" if apps.empty?
+
       apps.each { |app| remember(app) }
       failures = apps.filter_map { |app| failure_to_bring(app) }
       raise failures.first unless failures.empty?
@@ -190,9 +192,12 @@ module Apnsd
       end
     end
 
-    # The daemon may know the app with other settings: whatever is wrong with these, the call is made.
+    # The daemon may know the app with other settings: whatever is wrong with these, the call is made. Without a
+    # connection the call would fare no better, and its caller would wait twice.
     def use_first(app)
       app.first_use { bring(app) }
+    rescue ConnectionFailed
+      raise
     rescue Error => e
       @logger.warn("app #{app.id} was not provisioned, what the daemon has is used: #{e.message} (#{e.class})")
     end
