@@ -3,9 +3,12 @@
  * that broke from one that was never made, or from time that was up, has one timeout for all calls, takes proxies from
  * the environment, and does not show what a server says beside an HTTP status.
  */
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include <curl/curl.h>
@@ -34,9 +37,29 @@ void apnsd_transport_set_timeout(xmlrpc_client_transport *transport, double time
 }
 
 /*
- * The body is given by a function that cannot begin again. libcurl would otherwise repeat a call by itself when a reused
- * connection breaks, and our own repetition would be a third try.
+ * When a reused connection breaks, libcurl repeats a call by itself, and our own repetition would be a third try. So a
+ * body, once begun, cannot begin again, and gets no other connection.
  */
+static curl_socket_t open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    const xmlrpc_client_transport *transport = context;
+    (void)purpose;
+    if (transport->body_sent > 0) {
+        return CURL_SOCKET_BAD;
+    }
+    int opened = socket(address->family, address->socktype, address->protocol);
+    if (opened >= 0) {
+        fcntl(opened, F_SETFD, FD_CLOEXEC);
+    }
+    return opened;
+}
+
+static int begin_again(void *context, curl_off_t offset, int origin)
+{
+    const xmlrpc_client_transport *transport = context;
+    return transport->body_sent == 0 && offset == 0 && origin == SEEK_SET ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
+}
+
 static size_t give(char *to, size_t size, size_t count, void *context)
 {
     xmlrpc_client_transport *transport = context;
@@ -113,10 +136,11 @@ static CURLcode attempt(xmlrpc_client_transport *transport, double deadline, int
 }
 
 /* Whether the call may have begun, so that it is worth a repetition. */
-static int broke(CURLcode outcome)
+static int broke(const xmlrpc_client_transport *transport, CURLcode outcome)
 {
-    return outcome == CURLE_GOT_NOTHING || outcome == CURLE_SEND_ERROR || outcome == CURLE_RECV_ERROR ||
-           outcome == CURLE_PARTIAL_FILE || outcome == CURLE_SEND_FAIL_REWIND;
+    return (outcome == CURLE_COULDNT_CONNECT && transport->body_sent > 0) || outcome == CURLE_GOT_NOTHING ||
+           outcome == CURLE_SEND_ERROR || outcome == CURLE_RECV_ERROR || outcome == CURLE_PARTIAL_FILE ||
+           outcome == CURLE_SEND_FAIL_REWIND;
 }
 
 static void explain(xmlrpc_env *env, const xmlrpc_client_transport *transport, CURLcode outcome)
@@ -130,7 +154,7 @@ static void explain(xmlrpc_env *env, const xmlrpc_client_transport *transport, C
     } else if (outcome == CURLE_WRITE_ERROR) {
         xmlrpc_env_set_fault_formatted(env, XMLRPC_NETWORK_ERROR, "%s: the answer is too large for the memory",
                                        transport->where);
-    } else if (broke(outcome)) {
+    } else if (broke(transport, outcome)) {
         xmlrpc_env_set_fault_formatted(env, XMLRPC_NETWORK_ERROR, "the connection to %s broke twice: %s",
                                        transport->where, problem);
     } else {
@@ -160,8 +184,8 @@ static void explain_status(xmlrpc_env *env, const xmlrpc_client_transport *trans
         size--;
     }
     shown[size] = '\0';
-    xmlrpc_env_set_fault_formatted(env, XMLRPC_NETWORK_ERROR, "%s answered HTTP %ld: %s", transport->where, status,
-                                   shown);
+    xmlrpc_env_set_fault_formatted(env, XMLRPC_NETWORK_ERROR, "%s answered HTTP %ld%s%s", transport->where, status,
+                                   size > 0 ? ": " : "", shown);
 }
 
 static void call(xmlrpc_env *const env, xmlrpc_client_transport *const transport,
@@ -176,7 +200,7 @@ static void call(xmlrpc_env *const env, xmlrpc_client_transport *const transport
     transport->body_size = xmlrpc_mem_block_size(body);
     double deadline = now() + transport->timeout;
     CURLcode outcome = attempt(transport, deadline, 0);
-    if (broke(outcome)) {
+    if (broke(transport, outcome)) {
         outcome = attempt(transport, deadline, 1);
     }
     if (outcome != CURLE_OK) {
@@ -239,6 +263,10 @@ static CURLcode set_options(xmlrpc_client_transport *transport, const char *url)
     SET(CURLOPT_HTTPHEADER, transport->headers);
     SET(CURLOPT_USERAGENT, "libapnsd/" APNSD_VERSION);
     SET(CURLOPT_ERRORBUFFER, transport->problem);
+    SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    SET(CURLOPT_OPENSOCKETDATA, transport);
+    SET(CURLOPT_SEEKFUNCTION, begin_again);
+    SET(CURLOPT_SEEKDATA, transport);
     SET(CURLOPT_READFUNCTION, give);
     SET(CURLOPT_READDATA, transport);
     SET(CURLOPT_WRITEFUNCTION, take);

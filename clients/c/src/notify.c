@@ -72,9 +72,9 @@ static enum apnsd_error deliver_chunk(struct delivery *delivery, size_t count, i
     size_t payload_count = delivery->payload_for_each ? count : 1;
     apnsd_append(&env, params, apnsd_text_value(&env, "app", APNSD_NO_INDEX, delivery->app));
     apnsd_append(&env, params,
-                 texts_value(&env, "tokens", delivery->tokens, count, delivery->plain, apnsd_text_value));
+                 texts_value(&env, "token", delivery->tokens, count, delivery->plain, apnsd_text_value));
     apnsd_append(&env, params,
-                 texts_value(&env, "payloads", delivery->payloads, payload_count, !delivery->payload_for_each,
+                 texts_value(&env, "payload", delivery->payloads, payload_count, !delivery->payload_for_each,
                              apnsd_json_value));
     apnsd_append(&env, params, options_value(&env, delivery, name));
     double wait = !delivery->waits ? 0 : delivery->options.timeout > 0 ? delivery->options.timeout : APNSD_SEND_TIMEOUT;

@@ -10,7 +10,7 @@ static void refuse(xmlrpc_env *env, const char *name, size_t index, const char *
     if (index == APNSD_NO_INDEX) {
         xmlrpc_env_set_fault_formatted(env, XMLRPC_TYPE_ERROR, "%s: %s", name, problem);
     } else {
-        xmlrpc_env_set_fault_formatted(env, XMLRPC_TYPE_ERROR, "%s[%lu]: %s", name, (unsigned long)index, problem);
+        xmlrpc_env_set_fault_formatted(env, XMLRPC_TYPE_ERROR, "%s %lu: %s", name, (unsigned long)index, problem);
     }
 }
 
