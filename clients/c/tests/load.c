@@ -100,23 +100,24 @@ static void long_lists_are_read(void)
     apnsd_close(client);
 }
 
-/* The app is removed before all of that has arrived. */
-static void a_hundred_thousand_tokens_are_accepted(void)
+/* As many as TOKENS says, where a hundred thousand take too long. The app is removed before all have arrived. */
+static void very_many_tokens_are_accepted(void)
 {
-    enum { COUNT = 100000 };
+    const char *wanted = getenv("TOKENS");
+    const size_t many = wanted != NULL ? strtoul(wanted, NULL, 10) : 100000;
     struct apnsd_failure failure;
     struct apnsd_options options = APNSD_OPTIONS_INIT;
     const char *const payload = HELLO;
-    const char **tokens = make_tokens("e3", COUNT);
+    const char **tokens = make_tokens("e3", many);
     apnsd_client *client = open_with_app("proxy_url", "many");
     options.request_id = "many";
     world_do("lose_answers 1");
-    CHECK_OK(apnsd_notify_many(client, "many", tokens, COUNT, &payload, 1, &options, &failure));
-    CHECK(failure.accepted == COUNT);
+    CHECK_OK(apnsd_notify_many(client, "many", tokens, many, &payload, 1, &options, &failure));
+    CHECK(failure.accepted == many);
     CHECK_TEXT(failure.request_id, "many");
-    tokens[COUNT - 1] = "no token";
-    CHECK_ERROR(apnsd_notify_many(client, "many", tokens, COUNT, &payload, 1, &options, &failure), APNSD_INVALID_ARGUMENTS);
-    CHECK(failure.accepted == 90000);
+    tokens[many - 1] = "no token";
+    CHECK_ERROR(apnsd_notify_many(client, "many", tokens, many, &payload, 1, &options, &failure), APNSD_INVALID_ARGUMENTS);
+    CHECK(failure.accepted == many - 10000);
     CHECK_HAS(failure.text, "9999");
     CHECK_OK(apnsd_deprovision(client, "many", &failure));
     free(tokens);
@@ -127,6 +128,6 @@ const struct test load_tests[] = {
     {"threads share a client", threads_share_a_client},
     {"threads have clients of their own", threads_have_clients},
     {"long lists are read", long_lists_are_read},
-    {"a hundred thousand tokens are accepted", a_hundred_thousand_tokens_are_accepted},
+    {"very many tokens are accepted", very_many_tokens_are_accepted},
 };
 const size_t load_test_count = TEST_COUNT(load_tests);
