@@ -56,7 +56,8 @@ typedef struct apnsd_client apnsd_client;
  * Makes a client. It connects when it is first called upon.
  *
  * url: http://host:port/ or https://..., with user:password@ where the daemon wants it. NULL: the environment variable
- * APNSD_URL, else http://127.0.0.1:7077/.
+ * APNSD_URL, else http://127.0.0.1:7077/. The certificate of https is verified by the system's authorities, or those of
+ * SSL_CERT_FILE and SSL_CERT_DIR in the environment.
  * timeout: how long a call may take, at most 86400; 0 for 20 seconds. The timeouts of send and provision come on top.
  *
  * Returns NULL on failure: APNSD_INVALID_ARGUMENTS, APNSD_OUT_OF_MEMORY, APNSD_ERROR.
@@ -69,7 +70,7 @@ void apnsd_close(apnsd_client *client);
 /* What an app is provisioned with. NULL, 0 or (expiration) -1 is: not given. Begin with APNSD_SETTINGS_INIT. */
 struct apnsd_settings {
     size_t size;                  /* set by APNSD_SETTINGS_INIT: programs built with older versions go on working */
-    const char *certificate;      /* passed on as it is: PEM text, .p8 text, base64, or a path on the daemon's machine */
+    const char *certificate;      /* passed on as it is: PEM or .p8 text, base64, or a path on the daemon's machine */
     const char *certificate_file; /* instead: a file on this machine, read each time the app is provisioned */
     const char *environment;      /* production, sandbox, or another that the daemon's configuration names */
     double timeout;               /* for connection attempts of the daemon; 15 seconds if not given */
@@ -85,15 +86,13 @@ struct apnsd_settings {
     const char *push_type;
 };
 
-#define APNSD_SETTINGS_INIT                                                                                             \
-    {                                                                                                                   \
-        sizeof(struct apnsd_settings), NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, 0, 0, (time_t)-1, 0, NULL, NULL     \
-    }
+#define APNSD_SETTINGS_INIT \
+    { sizeof(struct apnsd_settings), NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, 0, 0, (time_t)-1, 0, NULL, NULL }
 
 /*
  * Provisions an app, and remembers its settings (copied) whatever the daemon answers: when the daemon does not know the
- * app in a later notify, send or feedback, the app is provisioned again and that call repeated, once. The daemon ignores
- * what it has already. settings NULL: those of the last time.
+ * app in a later notify, send or feedback, the app is provisioned again and that call repeated, once. The daemon
+ * ignores what it has already. settings NULL: those of the last time.
  */
 enum apnsd_error apnsd_provision(apnsd_client *client, const char *app, const struct apnsd_settings *settings,
                                  struct apnsd_failure *failure);
@@ -114,10 +113,7 @@ struct apnsd_options {
     double timeout;          /* apnsd_send: how long the daemon waits for outcomes, at most 60; 10 if not given */
 };
 
-#define APNSD_OPTIONS_INIT                                                                                              \
-    {                                                                                                                   \
-        sizeof(struct apnsd_options), (time_t)-1, 0, NULL, NULL, NULL, NULL, 0                                          \
-    }
+#define APNSD_OPTIONS_INIT { sizeof(struct apnsd_options), (time_t)-1, 0, NULL, NULL, NULL, NULL, 0 }
 
 /*
  * Hands over a notification for one token (hex or base64). The payload is JSON text: {"aps":{"alert":"Hello"}}. Once
@@ -149,8 +145,8 @@ struct apnsd_result {
 };
 
 /*
- * apnsd_notify_many that waits for the outcomes: *results is an array of count entries in the order of the tokens, to be
- * freed with apnsd_free; NULL on failure. Tokens go out in calls of 1,000, one after another.
+ * apnsd_notify_many that waits for the outcomes: *results is an array of count entries in the order of the tokens, to
+ * be freed with apnsd_free; NULL on failure. Tokens go out in calls of 1,000, one after another.
  */
 enum apnsd_error apnsd_send(apnsd_client *client, const char *app, const char *const *tokens, size_t count,
                             const char *const *payloads, size_t payload_count, const struct apnsd_options *options,

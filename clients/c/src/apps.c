@@ -138,12 +138,16 @@ static char *read_open_file(FILE *file, size_t *size)
     return NULL;
 }
 
+static int is_plain(char byte)
+{
+    return (byte >= 0x20 && byte < 0x7F) || memchr("\t\n\r", byte, 3) != NULL;
+}
+
 /* ASCII goes out as a string; all else (.p12) as base64, of which the daemon finds out what it is. */
 static xmlrpc_value *content_value(xmlrpc_env *env, const char *content, size_t size)
 {
     for (size_t i = 0; i < size; i++) {
-        if ((unsigned char)content[i] >= 0x7F || ((unsigned char)content[i] < 0x20 && strchr("\t\n\r", content[i]) == NULL) ||
-            content[i] == '\0') {
+        if (!is_plain(content[i])) {
             return xmlrpc_base64_new(env, size, (const unsigned char *)content);
         }
     }

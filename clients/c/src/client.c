@@ -12,7 +12,7 @@ static const double DEFAULT_TIMEOUT = 20;
 static pthread_once_t set_up_once = PTHREAD_ONCE_INIT;
 static int is_set_up;
 
-/* What libcurl and xmlrpc-c need once in a process. xmlrpc-c refuses answers beyond a limit of the process, of 512 KiB. */
+/* What libcurl and xmlrpc-c need once in a process. The process has a limit for the size of answers, of 512 KiB. */
 static void set_up(void)
 {
     xmlrpc_env env;

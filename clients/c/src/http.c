@@ -1,7 +1,7 @@
 /*
- * The transport below libxmlrpc_client: HTTP by libcurl. It is our own because that of xmlrpc-c cannot tell a connection
- * that broke from one that was never made, or from time that was up, has one timeout for all calls, takes proxies from
- * the environment, and does not show what a server says beside an HTTP status.
+ * The transport below libxmlrpc_client: HTTP by libcurl. It is our own because that of xmlrpc-c cannot tell a
+ * connection that broke from one that was never made, or from time that was up, has one timeout for all calls, takes
+ * proxies from the environment, and does not show what a server says beside an HTTP status.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -86,8 +86,8 @@ static size_t take(char *from, size_t size, size_t count, void *context)
 }
 
 /*
- * Performs the request with SIGPIPE blocked: a daemon that goes away must not end the application, and in a program with
- * threads the signal's disposition is not ours to change.
+ * Performs the request with SIGPIPE blocked: a daemon that goes away must not end the application, and in a program
+ * with threads the signal's disposition is not ours to change.
  */
 static CURLcode perform(CURL *curl)
 {
@@ -129,8 +129,7 @@ static CURLcode attempt(xmlrpc_client_transport *transport, double deadline, int
         outcome = curl_easy_setopt(transport->curl, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
     }
     if (outcome == CURLE_OK) {
-        outcome =
-            curl_easy_setopt(transport->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)transport->body_size);
+        outcome = curl_easy_setopt(transport->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)transport->body_size);
     }
     return outcome == CURLE_OK ? perform(transport->curl) : outcome;
 }
@@ -152,7 +151,7 @@ static void explain(xmlrpc_env *env, const xmlrpc_client_transport *transport, C
         xmlrpc_env_set_fault_formatted(env, XMLRPC_NETWORK_ERROR, "%s did not answer in time: %s",
                                        transport->where, problem);
     } else if (outcome == CURLE_WRITE_ERROR) {
-        xmlrpc_env_set_fault_formatted(env, XMLRPC_NETWORK_ERROR, "%s: the answer is too large for the memory",
+        xmlrpc_env_set_fault_formatted(env, XMLRPC_INTERNAL_ERROR, "no memory for the answer of %s: 128 MiB at most",
                                        transport->where);
     } else if (broke(transport, outcome)) {
         xmlrpc_env_set_fault_formatted(env, XMLRPC_NETWORK_ERROR, "the connection to %s broke twice: %s",
@@ -241,7 +240,8 @@ static enum apnsd_error read_url(xmlrpc_client_transport *transport, const char 
     } else if (problem == CURLUE_OK || problem == CURLUE_OUT_OF_MEMORY) {
         error = apnsd_fail(failure, APNSD_OUT_OF_MEMORY, 0, "no memory for a URL");
     } else {
-        error = apnsd_fail(failure, APNSD_INVALID_ARGUMENTS, 0, "url: http://host:port/ or https://host:port/ is needed");
+        error = apnsd_fail(failure, APNSD_INVALID_ARGUMENTS, 0,
+                           "url: http://host:port/ or https://host:port/ is needed");
     }
     curl_free(shown);
     curl_free(scheme);
@@ -271,6 +271,14 @@ static CURLcode set_options(xmlrpc_client_transport *transport, const char *url)
     SET(CURLOPT_READDATA, transport);
     SET(CURLOPT_WRITEFUNCTION, take);
     SET(CURLOPT_WRITEDATA, transport);
+    /* As programs on OpenSSL do; libcurl by itself does not look at them. */
+    const char *file = getenv("SSL_CERT_FILE"), *directory = getenv("SSL_CERT_DIR");
+    if (file != NULL) {
+        SET(CURLOPT_CAINFO, file);
+    }
+    if (directory != NULL) {
+        SET(CURLOPT_CAPATH, directory);
+    }
 #undef SET
     return outcome;
 }
@@ -296,10 +304,13 @@ xmlrpc_client_transport *apnsd_transport_new(const char *url, struct apnsd_failu
     if (read_url(transport, url, failure) == APNSD_OK) {
         transport->curl = curl_easy_init();
         transport->headers = make_headers();
-        if (transport->curl != NULL && transport->headers != NULL && set_options(transport, url) == CURLE_OK) {
+        CURLcode outcome = transport->curl != NULL && transport->headers != NULL ? set_options(transport, url)
+                                                                                 : CURLE_OUT_OF_MEMORY;
+        if (outcome == CURLE_OK) {
             return transport;
         }
-        apnsd_fail(failure, APNSD_OUT_OF_MEMORY, 0, "no memory for a connection");
+        apnsd_fail(failure, outcome == CURLE_OUT_OF_MEMORY ? APNSD_OUT_OF_MEMORY : APNSD_ERROR, 0,
+                   "libcurl cannot be used: %s", curl_easy_strerror(outcome));
     }
     apnsd_transport_free(transport);
     return NULL;

@@ -45,7 +45,7 @@ enum apnsd_error apnsd_fail_build(struct apnsd_failure *failure, const xmlrpc_en
 /* The failure of reading an answer. */
 enum apnsd_error apnsd_fail_answer(struct apnsd_failure *failure, const xmlrpc_env *env);
 
-/* values.c: making values. Each does nothing where `env` holds a fault already, so that one look at it in the end will do. */
+/* values.c: making values. They do nothing where `env` holds a fault already: one look at it in the end will do. */
 
 /* A text; `name` and `index` (if it is in a list, else APNSD_NO_INDEX) say which for a fault. */
 #define APNSD_NO_INDEX ((size_t)-1)
@@ -80,8 +80,8 @@ void apnsd_transport_set_timeout(xmlrpc_client_transport *transport, double time
 /* call.c */
 
 /*
- * Calls the daemon, which may wait for `wait` seconds before it answers. `result` may be NULL. The client is locked, and
- * `env` tells whether making `params`, which this takes over, went well.
+ * Calls the daemon, which may wait for `wait` seconds before it answers. `result` may be NULL. The client is locked,
+ * and `env` tells whether making `params`, which this takes over, went well.
  */
 enum apnsd_error apnsd_call(apnsd_client *client, const char *method, const xmlrpc_env *env, xmlrpc_value *params,
                             double wait, xmlrpc_value **result, struct apnsd_failure *failure);

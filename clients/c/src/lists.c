@@ -196,9 +196,9 @@ static enum apnsd_error read_page(xmlrpc_value *answer, char cursor[APNSD_CURSOR
     if (!env.fault_occurred && strlen(text) >= APNSD_CURSOR_SIZE) {
         xmlrpc_env_set_fault(&env, XMLRPC_PARSE_ERROR, "the cursor is too long");
     }
-    enum apnsd_error error =
-        env.fault_occurred ? apnsd_fail_answer(failure, &env)
-                           : apnsd_list_read(rejections, sizeof(struct apnsd_rejection), read_rejection, list, count, failure);
+    enum apnsd_error error = env.fault_occurred ? apnsd_fail_answer(failure, &env)
+                                                : apnsd_list_read(rejections, sizeof(struct apnsd_rejection),
+                                                                  read_rejection, list, count, failure);
     if (error == APNSD_OK) {
         strcpy(cursor, text);
     }

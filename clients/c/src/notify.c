@@ -137,7 +137,8 @@ static enum apnsd_error name_call(const char *given, struct apnsd_failure *failu
         size_t length = strlen(given);
         if (length == 0 || length >= sizeof failure->request_id) {
             return apnsd_fail(failure, APNSD_INVALID_ARGUMENTS, 0,
-                              "options.request_id: 1 to 255 bytes are needed, this text has %lu", (unsigned long)length);
+                              "options.request_id: 1 to 255 bytes are needed, this text has %lu",
+                              (unsigned long)length);
         }
         memcpy(failure->request_id, given, length + 1);
         return APNSD_OK;

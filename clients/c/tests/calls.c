@@ -62,6 +62,27 @@ static void send_tells_outcomes(void)
     apnsd_close(client);
 }
 
+/* The simulator answers an error that the daemon tries again later: the outcome is open until the time is up. */
+static void send_may_wait_longer_than_other_calls(void)
+{
+    struct apnsd_failure failure;
+    struct apnsd_options options = APNSD_OPTIONS_INIT;
+    struct apnsd_settings settings = good_settings();
+    struct apnsd_result *results;
+    char token[TOKEN_SIZE];
+    const char *const tokens[] = {make_token(token, "bad1", 0)}, *const payload = HELLO;
+    apnsd_client *client = apnsd_open(world_get("url"), 0.25, &failure);
+    options.timeout = 0.5;
+    CHECK_OK(apnsd_provision(client, "patient", &settings, &failure));
+    CHECK_OK(apnsd_send(client, "patient", tokens, 1, &payload, 1, &options, &results, &failure));
+    CHECK_TEXT(results[0].outcome, "queued");
+    CHECK_TEXT(results[0].reason, "InternalServerError");
+    CHECK(results[0].retry == 1);
+    apnsd_free(results);
+    CHECK_OK(apnsd_deprovision(client, "patient", &failure));
+    apnsd_close(client);
+}
+
 static void feedback_and_rejections_are_listed(void)
 {
     struct apnsd_failure failure;
@@ -135,10 +156,36 @@ static void credentials_of_each_kind_are_taken(void)
     apnsd_close(client);
 }
 
+/* The only payload of the second call is the last one, and no JSON. */
+static void payloads_stay_with_their_tokens(void)
+{
+    enum { COUNT = 10001 };
+    struct apnsd_failure failure;
+    char token[TOKEN_SIZE];
+    const char **tokens = malloc(COUNT * sizeof *tokens), **payloads = malloc(COUNT * sizeof *payloads);
+    make_token(token, "bad8", 0);
+    for (size_t i = 0; i < COUNT; i++) {
+        tokens[i] = token;
+        payloads[i] = HELLO;
+    }
+    payloads[COUNT - 1] = "no JSON";
+    apnsd_client *client = open_with_app("url", "each");
+    CHECK_ERROR(apnsd_notify_many(client, "each", tokens, COUNT, payloads, COUNT, NULL, &failure),
+                APNSD_INVALID_ARGUMENTS);
+    CHECK(failure.code == 8002 && failure.accepted == COUNT - 1);
+    CHECK_OK(apnsd_deprovision(client, "each", &failure));
+    free(tokens);
+    free(payloads);
+    apnsd_close(client);
+}
+
 static void a_deprovisioned_app_is_forgotten(void)
 {
     struct apnsd_failure failure;
     apnsd_client *client = open_with_app("url", "gone");
+    struct apnsd_settings settings = good_settings();
+    settings.priority = 5;
+    CHECK_OK(apnsd_provision(client, "gone", &settings, &failure));
     CHECK_OK(apnsd_provision(client, "gone", NULL, &failure));
     CHECK_OK(apnsd_deprovision(client, "gone", &failure));
     CHECK_ERROR(apnsd_notify(client, "gone", "aa", HELLO, NULL, &failure), APNSD_UNKNOWN_APP);
@@ -237,8 +284,10 @@ const struct test world_tests[] = {
     {"a notification arrives", a_notification_arrives},
     {"what JSON can say arrives as it is", characters_arrive},
     {"send tells what became of each token", send_tells_outcomes},
+    {"send may wait longer than other calls", send_may_wait_longer_than_other_calls},
     {"dead tokens and rejections are listed", feedback_and_rejections_are_listed},
     {"credentials of each kind are taken", credentials_of_each_kind_are_taken},
+    {"payloads stay with their tokens", payloads_stay_with_their_tokens},
     {"a deprovisioned app is forgotten", a_deprovisioned_app_is_forgotten},
     {"lost answers send nothing twice", lost_answers_send_nothing_twice},
     {"a daemon that was down is found when it is up", a_daemon_may_be_down},

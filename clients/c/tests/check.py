@@ -54,6 +54,11 @@ def defined(*nm):
     return {line.split()[2].split("@")[0] for line in run(*nm).splitlines() if re.search(r" [BDRTV] ", line)}
 
 
+def files(directory):
+    """The files below a directory."""
+    return {str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir()}
+
+
 def play_tests(*command, **environment):
     """Runs the test program with a world on its standard input and output."""
     world = subprocess.Popen(
@@ -93,11 +98,12 @@ class TheLibrary(unittest.TestCase):
 
     def test_the_header_is_for_c_and_cxx(self):
         strict = ("-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-Iinclude")
-        use = "#include <apnsd.h>\nstruct apnsd_settings s = APNSD_SETTINGS_INIT;\nstruct apnsd_options o = APNSD_OPTIONS_INIT;"
+        settings = "struct apnsd_settings settings = APNSD_SETTINGS_INIT;"
+        options = "struct apnsd_options options = APNSD_OPTIONS_INIT;"
         with tempfile.TemporaryDirectory() as directory:
             for compiler, standard, name in (("cc", "c99", "use.c"), ("c++", "c++11", "use.cc")):
                 path = Path(directory, name)
-                path.write_text(use + "\n")
+                path.write_text(f"#include <apnsd.h>\n{settings}\n{options}\n")
                 run(compiler, f"-std={standard}", *strict, str(path))
 
     def test_the_man_page_is_clean_and_names_every_function(self):
@@ -117,7 +123,7 @@ class AnInstallation(unittest.TestCase):
             place = (f"DESTDIR={root}", "PREFIX=/opt/apnsd")
             make("install", *place)
             prefix = Path(root, "opt/apnsd")
-            self.assertEqual({str(path.relative_to(prefix)) for path in prefix.rglob("*") if not path.is_dir()}, INSTALLED)
+            self.assertEqual(files(prefix), INSTALLED)
 
             search = {"PKG_CONFIG_PATH": f"{prefix}/lib/pkgconfig", "PKG_CONFIG_SYSROOT_DIR": root}
             self.assertEqual(run("pkg-config", "--modversion", "apnsd", **search).strip(), "0.1.0")
@@ -134,7 +140,7 @@ class AnInstallation(unittest.TestCase):
                 self.assertEqual(world.wait_arrived(number + 1)[-1]["token"], token)
 
             make("uninstall", *place)
-            self.assertEqual([str(path) for path in prefix.rglob("*") if not path.is_dir()], [])
+            self.assertEqual(files(prefix), set())
 
 
 class TheTests(unittest.TestCase):

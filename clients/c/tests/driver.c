@@ -1,6 +1,5 @@
 /*
- * Plays calls for clients/behaviour.py: one JSON object per line of input, one per line of output. See the drivers of the
- * other languages for what stands in them.
+ * Plays calls for clients/behaviour.py: one JSON object per line of input, one per line of output.
  */
 #define _GNU_SOURCE
 #include <jansson.h>

@@ -1,4 +1,4 @@
-/* What goes over the wire, and what becomes of answers that apnsd does not give: against a server that answers by heart. */
+/* What goes over the wire, and what becomes of strange answers: against a server that answers by heart. */
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <sys/socket.h>
@@ -66,8 +66,10 @@ static void start(struct server *server, const char *answer, int calls)
     CHECK(pthread_create(&server->thread, NULL, serve, server) == 0);
 }
 
+/* A server that still waits for a call fails. */
 static void stop(struct server *server)
 {
+    shutdown(server->listener, SHUT_RDWR);
     pthread_join(server->thread, NULL);
     close(server->listener);
 }
@@ -159,7 +161,8 @@ static void other_statuses_are_told(void)
 {
     check_answered("HTTP/1.1 413 Payload Too Large\r\nContent-Length: 19\r\n\r\nat most\n64 MiB fit\n", 1,
                    "ConnectionFailed", "answered HTTP 413: at most 64 MiB fit");
-    check_answered("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", 1, "ConnectionFailed", "answered HTTP 401");
+    check_answered("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", 1, "ConnectionFailed",
+                   "answered HTTP 401");
     check_answered("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", 1,
                    "ConnectionFailed", "answered HTTP 302");
 }

@@ -1,4 +1,4 @@
-/* Want of memory: every allocation of the library fails once. The linker puts these functions in the place of malloc. */
+/* Want of memory: every allocation of the library fails once. The linker puts these functions in place of malloc. */
 #include "test.h"
 
 void *__real_malloc(size_t size);
