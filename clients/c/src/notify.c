@@ -130,19 +130,9 @@ static enum apnsd_error deliver(struct delivery *delivery, xmlrpc_value *results
     return APNSD_OK;
 }
 
-/* The caller's name for the call, or one that nobody else has. */
-static enum apnsd_error name_call(const char *given, struct apnsd_failure *failure)
+/* Makes up a name for the call that nobody else has. */
+static enum apnsd_error make_request_id(struct apnsd_failure *failure)
 {
-    if (given != NULL) {
-        size_t length = strlen(given);
-        if (length == 0 || length >= sizeof failure->request_id) {
-            return apnsd_fail(failure, APNSD_INVALID_ARGUMENTS, 0,
-                              "options.request_id: 1 to 255 bytes are needed, this text has %lu",
-                              (unsigned long)length);
-        }
-        memcpy(failure->request_id, given, length + 1);
-        return APNSD_OK;
-    }
     unsigned char random[REQUEST_ID_RANDOM_BYTES];
     if (getentropy(random, sizeof random) != 0) {
         return apnsd_fail(failure, APNSD_ERROR, 0, "the system has no random numbers: give a request_id");
@@ -153,10 +143,9 @@ static enum apnsd_error name_call(const char *given, struct apnsd_failure *failu
     return APNSD_OK;
 }
 
-/* Judges what can be judged here, and fills in the rest of `delivery`. */
-static enum apnsd_error prepare(struct delivery *delivery, size_t payload_count, const struct apnsd_options *options)
+/* Judges what can be judged here, of a delivery whose failure is empty. */
+static enum apnsd_error judge(const struct delivery *delivery, size_t payload_count)
 {
-    static const struct apnsd_options NONE = APNSD_OPTIONS_INIT;
     struct apnsd_failure *failure = delivery->failure;
     if (delivery->client == NULL || delivery->app == NULL) {
         return apnsd_fail(failure, APNSD_INVALID_ARGUMENTS, 0, "client and app are needed, not NULL");
@@ -169,19 +158,49 @@ static enum apnsd_error prepare(struct delivery *delivery, size_t payload_count,
                           "one payload or as many as tokens are needed: there are %lu for %lu tokens",
                           (unsigned long)payload_count, (unsigned long)delivery->count);
     }
-    if (!apnsd_copy_sized(&delivery->options, sizeof delivery->options, options != NULL ? options : &NONE)) {
-        return apnsd_fail(failure, APNSD_INVALID_ARGUMENTS, 0,
-                          "options: begin with APNSD_OPTIONS_INIT, of a header no newer than the library");
-    }
-    delivery->payload_for_each = payload_count != 1;
-    return name_call(delivery->options.request_id, failure);
+    return APNSD_OK;
 }
 
-static enum apnsd_error notify(struct delivery *delivery, size_t payload_count, const struct apnsd_options *options)
+/* Fills in the rest of a delivery. `given` is the caller's failure, in which his request id may still stand. */
+static enum apnsd_error prepare(struct delivery *delivery, size_t payload_count, const struct apnsd_options *options,
+                                struct apnsd_failure *given, struct apnsd_failure *own)
 {
+    static const struct apnsd_options NONE = APNSD_OPTIONS_INIT;
+    char request_id[sizeof own->request_id];
+    int is_sized = apnsd_copy_sized(&delivery->options, sizeof delivery->options, options != NULL ? options : &NONE);
+    int is_named = is_sized && delivery->options.request_id != NULL;
+    size_t length = is_named ? strlen(delivery->options.request_id) : 0;
+    int fits = length > 0 && length < sizeof request_id;
+    if (fits) {
+        memcpy(request_id, delivery->options.request_id, length + 1);
+    }
+    delivery->payload_for_each = payload_count != 1;
+    delivery->failure = apnsd_failure_begin(given, own);
+    if (judge(delivery, payload_count) != APNSD_OK) {
+        return delivery->failure->error;
+    }
+    if (!is_sized) {
+        return apnsd_fail(delivery->failure, APNSD_INVALID_ARGUMENTS, 0,
+                          "options: begin with APNSD_OPTIONS_INIT, of a header no newer than the library");
+    }
+    if (!is_named) {
+        return make_request_id(delivery->failure);
+    }
+    if (!fits) {
+        return apnsd_fail(delivery->failure, APNSD_INVALID_ARGUMENTS, 0,
+                          "options.request_id: 1 to 255 bytes are needed, this text has %lu", (unsigned long)length);
+    }
+    memcpy(delivery->failure->request_id, request_id, length + 1);
+    return APNSD_OK;
+}
+
+static enum apnsd_error notify(struct delivery *delivery, size_t payload_count, const struct apnsd_options *options,
+                               struct apnsd_failure *failure)
+{
+    struct apnsd_failure own;
     delivery->method = "notify";
     delivery->tokens_max = NOTIFY_TOKENS_MAX;
-    enum apnsd_error error = prepare(delivery, payload_count, options);
+    enum apnsd_error error = prepare(delivery, payload_count, options, failure, &own);
     if (error == APNSD_OK) {
         pthread_mutex_lock(&delivery->client->mutex);
         error = deliver(delivery, NULL);
@@ -193,20 +212,17 @@ static enum apnsd_error notify(struct delivery *delivery, size_t payload_count, 
 enum apnsd_error apnsd_notify(apnsd_client *client, const char *app, const char *token, const char *payload,
                               const struct apnsd_options *options, struct apnsd_failure *failure)
 {
-    struct apnsd_failure own;
-    struct delivery delivery = {.client = client, .app = app, .tokens = &token, .count = 1, .payloads = &payload,
-                                .plain = 1, .failure = apnsd_failure_begin(failure, &own)};
-    return notify(&delivery, 1, options);
+    struct delivery delivery = {
+        .client = client, .app = app, .tokens = &token, .count = 1, .payloads = &payload, .plain = 1};
+    return notify(&delivery, 1, options, failure);
 }
 
 enum apnsd_error apnsd_notify_many(apnsd_client *client, const char *app, const char *const *tokens, size_t count,
                                    const char *const *payloads, size_t payload_count,
                                    const struct apnsd_options *options, struct apnsd_failure *failure)
 {
-    struct apnsd_failure own;
-    struct delivery delivery = {.client = client, .app = app, .tokens = tokens, .count = count, .payloads = payloads,
-                                .failure = apnsd_failure_begin(failure, &own)};
-    return notify(&delivery, payload_count, options);
+    struct delivery delivery = {.client = client, .app = app, .tokens = tokens, .count = count, .payloads = payloads};
+    return notify(&delivery, payload_count, options, failure);
 }
 
 static void read_result(struct apnsd_texts *texts, xmlrpc_value *value, void *row)
@@ -228,13 +244,12 @@ enum apnsd_error apnsd_send(apnsd_client *client, const char *app, const char *c
 {
     struct apnsd_failure own;
     struct delivery delivery = {.client = client, .app = app, .method = "apnsd.send", .tokens = tokens, .count = count,
-                                .payloads = payloads, .waits = 1, .tokens_max = SEND_TOKENS_MAX,
-                                .failure = apnsd_failure_begin(failure, &own)};
+                                .payloads = payloads, .waits = 1, .tokens_max = SEND_TOKENS_MAX};
+    enum apnsd_error error = prepare(&delivery, payload_count, options, failure, &own);
     if (results == NULL) {
         return apnsd_fail(delivery.failure, APNSD_INVALID_ARGUMENTS, 0, "results is needed, not NULL");
     }
     *results = NULL;
-    enum apnsd_error error = prepare(&delivery, payload_count, options);
     if (error != APNSD_OK) {
         return error;
     }

@@ -198,7 +198,7 @@ static void lost_answers_send_nothing_twice(void)
 {
     struct apnsd_failure failure;
     struct apnsd_options options = APNSD_OPTIONS_INIT;
-    char token[TOKEN_SIZE], request_id[sizeof failure.request_id];
+    char token[TOKEN_SIZE];
     json_t *before = world_ask("connections");
     apnsd_client *client = open_with_app("proxy_url", "lost");
     check_arrives(client, "lost", "c7");
@@ -213,7 +213,7 @@ static void lost_answers_send_nothing_twice(void)
     make_token(token, "c9", 0);
     CHECK_ERROR(apnsd_notify(client, "lost", token, HELLO, NULL, &failure), APNSD_CONNECTION_FAILED);
     CHECK_HAS(failure.text, "broke twice");
-    options.request_id = strcpy(request_id, failure.request_id);
+    options.request_id = failure.request_id;
     CHECK_OK(apnsd_notify(client, "lost", token, HELLO, &options, &failure));
     CHECK(world_arrivals(token) == 1);
     apnsd_close(client);
@@ -239,7 +239,7 @@ static void a_daemon_may_be_slow(void)
     struct apnsd_failure failure;
     struct apnsd_options options = APNSD_OPTIONS_INIT;
     struct apnsd_settings settings = good_settings();
-    char token[TOKEN_SIZE], request_id[sizeof failure.request_id];
+    char token[TOKEN_SIZE];
     apnsd_client *client = apnsd_open(world_get("url"), 0.5, &failure);
     CHECK_OK(apnsd_provision(client, "slow", &settings, &failure));
     world_do("freeze");
@@ -247,7 +247,7 @@ static void a_daemon_may_be_slow(void)
     CHECK_ERROR(apnsd_notify(client, "slow", token, HELLO, NULL, &failure), APNSD_CONNECTION_FAILED);
     CHECK_HAS(failure.text, "did not answer in time");
     world_do("thaw");
-    options.request_id = strcpy(request_id, failure.request_id);
+    options.request_id = failure.request_id;
     apnsd_close(client);
     client = open_with_app("url", "slow");
     CHECK_OK(apnsd_notify(client, "slow", token, HELLO, &options, &failure));

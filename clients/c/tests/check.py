@@ -84,6 +84,9 @@ class TheLibrary(unittest.TestCase):
     def setUpClass(cls):
         make("all")
 
+    def test_it_compiles_without_a_warning(self):
+        make("BUILD=build/strict", "CFLAGS=-O2 -Werror", "all", "build/strict/test", "build/strict/driver")
+
     def test_only_the_functions_of_the_header_are_exported(self):
         self.assertEqual(defined("nm", "-D", "--defined-only", "build/libapnsd.so.0"), FUNCTIONS)
         header = (HERE / "include/apnsd.h").read_text()
