@@ -1,0 +1,81 @@
+/* What callers are told when a call fails. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "internal.h"
+
+const char *apnsd_error_name(enum apnsd_error error)
+{
+    switch (error) {
+    case APNSD_OK:
+        return "OK";
+    case APNSD_UNKNOWN_APP:
+        return "UnknownAppID";
+    case APNSD_INVALID_ENVIRONMENT:
+        return "InvalidEnvironment";
+    case APNSD_SERVER_TIMEOUT:
+        return "ServerTimeout";
+    case APNSD_INVALID_ARGUMENTS:
+        return "InvalidArguments";
+    case APNSD_NOT_CONFIGURED:
+        return "NotConfigured";
+    case APNSD_CONNECTION_FAILED:
+        return "ConnectionFailed";
+    case APNSD_OUT_OF_MEMORY:
+        return "OutOfMemory";
+    case APNSD_ERROR:
+        break;
+    }
+    return "ApnsdError";
+}
+
+struct apnsd_failure *apnsd_failure_begin(struct apnsd_failure *given, struct apnsd_failure *own)
+{
+    struct apnsd_failure *failure = given != NULL ? given : own;
+    memset(failure, 0, sizeof *failure);
+    return failure;
+}
+
+/* Takes away the beginning of a character whose rest did not fit. */
+static void cut_at_character(char *text, size_t length)
+{
+    size_t start = length;
+    while (start > 0 && ((unsigned char)text[start - 1] & 0xC0) == 0x80) {
+        start--;
+    }
+    if (start > 0 && ((unsigned char)text[start - 1] & 0x80) != 0) {
+        text[start - 1] = '\0';
+    }
+}
+
+enum apnsd_error apnsd_fail(struct apnsd_failure *failure, enum apnsd_error error, int code, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(failure->text, sizeof failure->text, format, arguments);
+    va_end(arguments);
+    if (length < 0) {
+        failure->text[0] = '\0';
+    } else if ((size_t)length >= sizeof failure->text) {
+        cut_at_character(failure->text, sizeof failure->text - 1);
+    }
+    failure->error = error;
+    failure->code = code;
+    return error;
+}
+
+enum apnsd_error apnsd_fail_build(struct apnsd_failure *failure, const xmlrpc_env *env)
+{
+    if (env->fault_code == XMLRPC_TYPE_ERROR) {
+        return apnsd_fail(failure, APNSD_INVALID_ARGUMENTS, 0, "%s", env->fault_string);
+    }
+    /* All else that can go wrong in xmlrpc-c there is want of memory, for which it has no code of its own. */
+    return apnsd_fail(failure, APNSD_OUT_OF_MEMORY, 0, "the call could not be built: %s", env->fault_string);
+}
+
+enum apnsd_error apnsd_fail_answer(struct apnsd_failure *failure, const xmlrpc_env *env)
+{
+    return apnsd_fail(failure, APNSD_CONNECTION_FAILED, 0,
+                      "the answer is not one of apnsd: %s; check that the URL is the daemon's", env->fault_string);
+}

@@ -1,0 +1,222 @@
+/* What goes over the wire, and what becomes of strange answers: against a server that answers by heart. */
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "test.h"
+
+/* Answers calls, each on a connection of its own, and keeps the last one. */
+struct server {
+    pthread_t thread;
+    int listener;
+    int calls; /* how many to answer */
+    const char *answer;
+    char request[65536];
+    char url[64];
+};
+
+static size_t body_begin(const char *request)
+{
+    const char *end = strstr(request, "\r\n\r\n");
+    return end == NULL ? 0 : (size_t)(end - request) + 4;
+}
+
+static void read_request(struct server *server, int connection)
+{
+    size_t size = 0, wanted = 0;
+    while (wanted == 0 || size < wanted) {
+        ssize_t count = read(connection, server->request + size, sizeof server->request - 1 - size);
+        CHECK(count > 0);
+        size += (size_t)count;
+        server->request[size] = '\0';
+        size_t begin = body_begin(server->request);
+        const char *length = strstr(server->request, "Content-Length: ");
+        if (begin != 0 && length != NULL) {
+            wanted = begin + strtoul(length + strlen("Content-Length: "), NULL, 10);
+        }
+    }
+}
+
+static void *serve(void *context)
+{
+    struct server *server = context;
+    for (int i = 0; i < server->calls; i++) {
+        int connection = accept(server->listener, NULL, NULL);
+        CHECK(connection >= 0);
+        read_request(server, connection);
+        size_t size = strlen(server->answer);
+        CHECK(write(connection, server->answer, size) == (ssize_t)size);
+        close(connection);
+    }
+    return NULL;
+}
+
+static void start(struct server *server, const char *answer, int calls)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof address;
+    server->listener = socket(AF_INET, SOCK_STREAM, 0);
+    server->calls = calls;
+    server->answer = answer;
+    CHECK(bind(server->listener, (struct sockaddr *)&address, size) == 0);
+    CHECK(listen(server->listener, 8) == 0);
+    CHECK(getsockname(server->listener, (struct sockaddr *)&address, &size) == 0);
+    snprintf(server->url, sizeof server->url, "http://me:se%%20cret@127.0.0.1:%d/", ntohs(address.sin_port));
+    CHECK(pthread_create(&server->thread, NULL, serve, server) == 0);
+}
+
+/* A server that still waits for a call fails. */
+static void stop(struct server *server)
+{
+    shutdown(server->listener, SHUT_RDWR);
+    pthread_join(server->thread, NULL);
+    close(server->listener);
+}
+
+#define XML(content) "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<?xml version=\"1.0\"?>" content
+#define ANSWER(value) XML("<methodResponse><params><param><value>" value "</value></param></params></methodResponse>")
+#define FAULT(code, text) \
+    XML("<methodResponse><fault><value><struct><member><name>faultCode</name><value><int>" code \
+        "</int></value></member><member><name>faultString</name><value><string>" text \
+        "</string></value></member></struct></value></fault></methodResponse>")
+
+/* What one notify comes to that is answered so, so often. */
+static struct apnsd_failure notify_answered(const char *answer, int calls)
+{
+    struct server server;
+    struct apnsd_failure failure;
+    start(&server, answer, calls);
+    apnsd_client *client = apnsd_open(server.url, 0, &failure);
+    CHECK(client != NULL);
+    apnsd_notify(client, "myapp", "aa", HELLO, NULL, &failure);
+    apnsd_close(client);
+    stop(&server);
+    return failure;
+}
+
+static void check_answered(const char *answer, int calls, const char *error, const char *words)
+{
+    struct apnsd_failure failure = notify_answered(answer, calls);
+    CHECK_TEXT(apnsd_error_name(failure.error), error);
+    CHECK_HAS(failure.text, words);
+    CHECK(strstr(failure.text, "cret") == NULL);
+}
+
+static void a_call_is_xml_rpc(void)
+{
+    static const char EXPECTED[] =
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n"
+        "<methodCall>\r\n<methodName>notify</methodName>\r\n<params>\r\n"
+        "<param><value><string>a&lt;b</string></value></param>\r\n"
+        "<param><value><array><data>\r\n<value><string>01</string></value>\r\n<value><string>02</string></value>\r\n"
+        "</data></array></value></param>\r\n"
+        "<param><value><string>{\"aps\":{\"alert\":\"Hello\"}}</string></value></param>\r\n"
+        "<param><value><struct>\r\n"
+        "<member><name>request_id</name>\r\n<value><string>r</string></value></member>\r\n"
+        "<member><name>expiration</name>\r\n<value><i8>4294967295</i8></value></member>\r\n"
+        "<member><name>priority</name>\r\n<value><i4>5</i4></value></member>\r\n"
+        "<member><name>collapse_id</name>\r\n<value><string>c</string></value></member>\r\n"
+        "<member><name>push_type</name>\r\n<value><string>alert</string></value></member>\r\n"
+        "<member><name>topic</name>\r\n<value><string>t</string></value></member>\r\n"
+        "</struct></value></param>\r\n</params>\r\n</methodCall>\r\n";
+    struct server server;
+    struct apnsd_failure failure;
+    struct apnsd_options options = {sizeof options, (time_t)4294967295, 5, "c", "alert", "t", "r", 0};
+    const char *const tokens[] = {"01", "02"};
+    const char *const payload = HELLO;
+    start(&server, ANSWER("<nil/>"), 1);
+    setenv("http_proxy", "http://127.0.0.1:1/", 1);
+    apnsd_client *client = apnsd_open(server.url, 0, &failure);
+    CHECK_OK(apnsd_notify_many(client, "a<b", tokens, 2, &payload, 1, &options, &failure));
+    unsetenv("http_proxy");
+    apnsd_close(client);
+    stop(&server);
+    CHECK_TEXT(failure.request_id, "r");
+    CHECK(failure.accepted == 2);
+    CHECK_TEXT(server.request + body_begin(server.request), EXPECTED);
+    CHECK(strncmp(server.request, "POST / HTTP/1.1\r\n", 17) == 0);
+    CHECK_HAS(server.request, "\r\nAuthorization: Basic bWU6c2UgY3JldA==\r\n");
+    CHECK_HAS(server.request, "\r\nContent-Type: text/xml\r\n");
+    CHECK(strstr(server.request, "Expect:") == NULL);
+}
+
+static void faults_become_errors(void)
+{
+    struct apnsd_failure failure = notify_answered(FAULT("404", "no such app"), 1);
+    CHECK(failure.error == APNSD_UNKNOWN_APP && failure.code == 404);
+    CHECK_TEXT(failure.text, "no such app");
+    CHECK(strlen(failure.request_id) == 32);
+    failure = notify_answered(FAULT("401", "e"), 1);
+    CHECK(failure.error == APNSD_INVALID_ENVIRONMENT && failure.code == 401);
+    failure = notify_answered(FAULT("500", "e"), 1);
+    CHECK(failure.error == APNSD_SERVER_TIMEOUT && failure.code == 500);
+    failure = notify_answered(FAULT("8002", "e"), 1);
+    CHECK(failure.error == APNSD_INVALID_ARGUMENTS && failure.code == 8002);
+    failure = notify_answered(FAULT("8001", "e"), 1);
+    CHECK(failure.error == APNSD_ERROR && failure.code == 8001);
+}
+
+static void other_statuses_are_told(void)
+{
+    check_answered("HTTP/1.1 413 Payload Too Large\r\nContent-Length: 19\r\n\r\nat most\n64 MiB fit\n", 1,
+                   "ConnectionFailed", "answered HTTP 413: at most 64 MiB fit");
+    check_answered("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", 1, "ConnectionFailed",
+                   "answered HTTP 401");
+    check_answered("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", 1,
+                   "ConnectionFailed", "answered HTTP 302");
+}
+
+static void other_servers_are_told(void)
+{
+    check_answered(XML("<html/>"), 1, "ConnectionFailed", "the answer is not one of apnsd");
+    check_answered(XML("<methodResponse>"), 1, "ConnectionFailed", "the answer is not one of apnsd");
+    check_answered("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 1, "ConnectionFailed", "not one of apnsd");
+    check_answered("SSH-2.0-OpenSSH\r\n", 1, "ConnectionFailed", "127.0.0.1");
+}
+
+static void broken_answers_are_asked_for_twice(void)
+{
+    check_answered("", 2, "ConnectionFailed", "broke twice");
+    check_answered("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n<", 2, "ConnectionFailed", "broke twice");
+}
+
+/* Lists that are not what they should be, each in the place of an answer. */
+static void strange_lists_are_told(void)
+{
+    static const char *const LISTS[] = {
+        ANSWER("<nil/>"),
+        ANSWER("<array><data><value><int>1</int></value></data></array>"),
+        ANSWER("<array><data><value><array><data></data></array></value></data></array>"),
+        ANSWER("<array><data><value><array><data><value><int>1</int></value></data></array></value></data></array>"),
+        ANSWER("<struct></struct>"),
+    };
+    const char *const token = "aa", *const payload = HELLO;
+    for (size_t i = 0; i < TEST_COUNT(LISTS); i++) {
+        struct server server;
+        struct apnsd_failure failure;
+        struct apnsd_dead_token *dead;
+        struct apnsd_rejection *rejections;
+        struct apnsd_result *results;
+        char cursor[APNSD_CURSOR_SIZE] = "";
+        size_t count;
+        start(&server, LISTS[i], 3);
+        apnsd_client *client = apnsd_open(server.url, 0, &failure);
+        CHECK_ERROR(apnsd_feedback(client, "a", &dead, &count, &failure), APNSD_CONNECTION_FAILED);
+        CHECK_ERROR(apnsd_rejections(client, "a", cursor, &rejections, &count, &failure), APNSD_CONNECTION_FAILED);
+        CHECK_ERROR(apnsd_send(client, "a", &token, 1, &payload, 1, NULL, &results, &failure), APNSD_CONNECTION_FAILED);
+        CHECK(dead == NULL && rejections == NULL && results == NULL && count == 0);
+        apnsd_close(client);
+        stop(&server);
+    }
+}
+
+const struct test http_tests[] = {
+    {"a call is XML-RPC, with the user of the URL and without a proxy", a_call_is_xml_rpc},
+    {"faults become errors by their code", faults_become_errors},
+    {"another HTTP status is told with its text", other_statuses_are_told},
+    {"what is no XML-RPC server is told", other_servers_are_told},
+    {"an answer that breaks off is asked for twice", broken_answers_are_asked_for_twice},
+    {"lists that are not what they should be are told", strange_lists_are_told},
+};
+const size_t http_test_count = TEST_COUNT(http_tests);
