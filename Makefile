@@ -4,7 +4,7 @@
 
 CARGO := cargo
 # Debian's names. Commands of the first line are looked for elsewhere.
-COMMANDS := gcc make python3 openssl ruby rake rubocop valgrind pkg-config mandoc
+COMMANDS := gcc g++ make python3 openssl ruby rake rubocop valgrind pkg-config mandoc
 PACKAGES := $(COMMANDS) python3-venv libxmlrpc-core-c3-dev libcurl4-openssl-dev libjansson-dev \
 	ruby-xmlrpc ruby-minitest ruby-railties ruby-activejob ruby-rack
 
