@@ -55,8 +55,8 @@ typedef struct apnsd_client apnsd_client;
 /*
  * Makes a client. It connects when it is first called upon.
  *
- * url: http://host:port/ or https://..., with user:password@ where the daemon wants it. NULL: the environment variable
- * APNSD_URL, else http://127.0.0.1:7077/. The certificate of https is verified by the system's authorities, or those of
+ * url: http://host:port/ or https://..., with user:password@ where the daemon wants it, or unix:/path of its socket.
+ * NULL: the environment variable APNSD_URL, else http://127.0.0.1:7077/. The certificate of https is verified by the system's authorities, or those of
  * SSL_CERT_FILE and SSL_CERT_DIR in the environment.
  * timeout: how long a call may take, at most 86400; 0 for 20 seconds. The timeouts of send and provision come on top.
  *

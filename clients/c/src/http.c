@@ -18,6 +18,7 @@
 
 /* As much of a server's text as a failure shows. */
 #define SHOWN_BYTES_MAX 300
+#define UNIX_SCHEME "unix:"
 
 struct xmlrpc_client_transport {
     CURL *curl;
@@ -218,8 +219,27 @@ static void call(xmlrpc_env *const env, xmlrpc_client_transport *const transport
 const struct xmlrpc_client_transport_ops apnsd_transport_ops = {.call = call};
 
 /* The URL for messages. */
+static enum apnsd_error show_url(xmlrpc_client_transport *transport, const char *shown, struct apnsd_failure *failure)
+{
+    transport->where = malloc(strlen(shown) + 1);
+    if (transport->where == NULL) {
+        return apnsd_fail(failure, APNSD_OUT_OF_MEMORY, 0, "no memory for a URL");
+    }
+    strcpy(transport->where, shown);
+    return APNSD_OK;
+}
+
+/* The path in unix:/path, or NULL for another URL. */
+static const char *socket_path(const char *url)
+{
+    return strncmp(url, UNIX_SCHEME "/", strlen(UNIX_SCHEME "/")) == 0 ? url + strlen(UNIX_SCHEME) : NULL;
+}
+
 static enum apnsd_error read_url(xmlrpc_client_transport *transport, const char *url, struct apnsd_failure *failure)
 {
+    if (socket_path(url) != NULL) {
+        return show_url(transport, url, failure);
+    }
     char *shown = NULL, *scheme = NULL;
     enum apnsd_error error = APNSD_OK;
     CURLU *parts = curl_url();
@@ -235,13 +255,13 @@ static enum apnsd_error read_url(xmlrpc_client_transport *transport, const char 
         curl_url_set(parts, CURLUPART_PASSWORD, NULL, 0);
         problem = curl_url_get(parts, CURLUPART_URL, &shown, 0);
     }
-    if (problem == CURLUE_OK && (transport->where = malloc(strlen(shown) + 1)) != NULL) {
-        strcpy(transport->where, shown);
-    } else if (problem == CURLUE_OK || problem == CURLUE_OUT_OF_MEMORY) {
+    if (problem == CURLUE_OK) {
+        error = show_url(transport, shown, failure);
+    } else if (problem == CURLUE_OUT_OF_MEMORY) {
         error = apnsd_fail(failure, APNSD_OUT_OF_MEMORY, 0, "no memory for a URL");
     } else {
         error = apnsd_fail(failure, APNSD_INVALID_ARGUMENTS, 0,
-                           "url: http://host:port/ or https://host:port/ is needed");
+                           "url: http://host:port/, https://host:port/ or unix:/path is needed");
     }
     curl_free(shown);
     curl_free(scheme);
@@ -254,7 +274,8 @@ static CURLcode set_options(xmlrpc_client_transport *transport, const char *url)
     CURL *curl = transport->curl;
     CURLcode outcome = CURLE_OK;
 #define SET(option, value) outcome = outcome == CURLE_OK ? curl_easy_setopt(curl, option, value) : outcome
-    SET(CURLOPT_URL, url);
+    SET(CURLOPT_URL, socket_path(url) != NULL ? "http://localhost/" : url);
+    SET(CURLOPT_UNIX_SOCKET_PATH, socket_path(url));
     SET(CURLOPT_PROXY, "");
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_NOSIGNAL, 1L);
