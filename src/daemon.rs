@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use axum::Router;
 use thiserror::Error;
 use tokio::sync::Mutex;
 use tracing::{error, info, warn};
@@ -22,7 +21,7 @@ use crate::service::PushService;
 use crate::service::request::{Provision, ProvisionOptions};
 use crate::shutdown::Shutdown;
 use crate::store::{Durability, Kind, OpenError, Store, StoreError};
-use crate::{gateway, listener, queue, rpc, service, store, telemetry};
+use crate::{admin, gateway, listener, queue, rpc, service, store, telemetry};
 
 /// A running daemon.
 #[derive(Debug)]
@@ -90,7 +89,7 @@ impl Daemon {
         service.watch_files();
         service.watch_expiry();
         let auth = Auth::new(config.users.clone(), clock.clone());
-        let router = Server::new(service.clone(), rpc_settings(config)).router(Router::new());
+        let router = Server::new(service.clone(), rpc_settings(config)).router(admin::pages(service.clone()));
         listeners.serve(auth.clone().guard(router), listener_settings(config), &intake);
         info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), apps = service.apps().len(), "started");
         info!("accepted means: {}", accepted_means(config));

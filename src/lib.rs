@@ -16,12 +16,14 @@
 //! - [`service`]: the verbs, below any wire format.
 //! - [`listener`]: sockets, HTTP/1 connections and their limits.
 //! - [`rpc`]: XML-RPC over HTTP in front of the verbs: methods, arguments, faults.
+//! - [`admin`]: pages for operators.
 //! - [`client`]: the XML-RPC client behind the command line.
 //! - [`simulator`]: Apple's gateways on loopback, with faults on command.
 //! - [`config`]: one file and the environment, every key and its default.
 //! - [`daemon`]: builds and stops everything: the whole wiring in one place.
 //! - [`cli`]: the command line.
 
+pub mod admin;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -67,6 +67,11 @@ impl PushService {
         Ok(())
     }
 
+    /// Why nothing can be accepted at present, such as a full disk; `None` while all is well.
+    pub fn trouble(&self) -> Option<String> {
+        self.0.store.trouble().map(|trouble| trouble.to_string())
+    }
+
     /// Notifications that were accepted and have no outcome yet, over all apps.
     pub fn unsettled(&self) -> u64 {
         let depths = self.0.apps.iter().map(|entry| entry.queue.depth());

@@ -49,3 +49,11 @@ pub struct AppStatus {
     /// How the store holds the credentials' text and passphrase: `sealed`, `plain`; empty where it holds neither.
     pub secrets: &'static str,
 }
+
+impl AppStatus {
+    /// Whether what is accepted goes out, as far as is known: neither paused nor refused, nor is the gateway out of
+    /// reach.
+    pub fn can_send(&self) -> bool {
+        !matches!(self.state, "paused" | "refused" | "waiting")
+    }
+}
