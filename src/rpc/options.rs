@@ -60,6 +60,15 @@ pub(super) fn of_send(value: &Value<'_>, rows: usize) -> Result<(NotifyOptions, 
     Ok((options, wait))
 }
 
+/// The second argument of `feedback`: the id of the call.
+pub(super) fn of_feedback(value: &Value<'_>) -> Result<Option<String>, Fault> {
+    let mut id = None;
+    for (_, value) in members(value, "options", &["request_id"])? {
+        id = Some(request_id(value).map_err(at("options.request_id"))?);
+    }
+    Ok(id)
+}
+
 /// How long `apnsd.send` waits without options.
 pub(super) const fn default_wait() -> Duration {
     WAIT

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::error::ServiceError;
 use super::expiry::Told;
+use super::feedback::Answered;
 use super::request::NotifyOptions;
 use super::standing::FileMarks;
 use super::stored::{Secrecy, SectionDigest, Terms, Unreadable};
@@ -26,7 +27,7 @@ pub(super) struct Entry {
     /// Held while anything of `provisioned`, `kept`, `unkept`, `seen`, `seen_ca` and `renewal` changes.
     pub(super) change: Arc<tokio::sync::Mutex<()>>,
     /// Held from a plain `feedback` call until its answer has left.
-    pub(super) feedback_turn: Arc<tokio::sync::Mutex<()>>,
+    pub(super) feedback_turn: Arc<tokio::sync::Mutex<Answered>>,
     /// Whether the feedback service is polled in the background.
     pub(super) polled: AtomicBool,
     provisioned: RwLock<Option<Provisioned>>,

@@ -1,5 +1,6 @@
 //! `feedback`: dead tokens, handed out once to callers of the plain verb, again and again to those with a cursor.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +16,35 @@ use crate::store::FeedbackSource;
 
 /// How often the feedback service is asked in the background, once a caller has asked for an app.
 const POLL_INTERVAL: Duration = Duration::from_secs(15 * 60);
+
+/// Answers of an app that are remembered by the id of their call, so that a lost one can be given again.
+const ANSWERS_MAX: usize = 16;
+
+/// What `feedback` has answered lately to calls that named themselves, the newest first.
+#[derive(Debug, Default)]
+pub(super) struct Answered(VecDeque<Answer>);
+
+#[derive(Debug)]
+struct Answer {
+    request_id: String,
+    source: FeedbackSource,
+    /// Where its entries began.
+    from: Cursor,
+}
+
+impl Answered {
+    /// Where the entries began that a call with this id was given.
+    fn from(&self, request_id: &str, source: &FeedbackSource) -> Option<Cursor> {
+        let same = |answer: &&Answer| answer.request_id == request_id && answer.source == *source;
+        self.0.iter().find(same).map(|answer| answer.from)
+    }
+
+    fn remember(&mut self, answer: Answer) {
+        self.0.retain(|other| other.request_id != answer.request_id);
+        self.0.truncate(ANSWERS_MAX - 1);
+        self.0.push_front(answer);
+    }
+}
 
 /// Feedback that is about to be handed to a caller. Dropped without its receipt being confirmed, it stays unread:
 /// the next call gets it again. Holds the app's turn: one plain `feedback` call per app at a time.
@@ -56,15 +86,22 @@ impl fmt::Debug for Receipt {
 impl PushService {
     /// Takes the app's turn, asks the feedback service, and collects what was not handed out before. What is stored is
     /// handed out even when the service is out of reach; an error only when there is nothing then.
-    pub async fn feedback(&self, app: &App) -> Result<FeedbackHandout, ServiceError> {
+    ///
+    /// A call that names itself and is made again, because its answer was lost, gets once more what it was given, with
+    /// what has come since. The daemon remembers the latest few calls of an app, until it ends.
+    pub async fn feedback(&self, app: &App, request_id: Option<String>) -> Result<FeedbackHandout, ServiceError> {
         let entry = &app.0;
-        let turn = Arc::clone(&entry.feedback_turn).lock_owned().await;
+        let mut turn = Arc::clone(&entry.feedback_turn).lock_owned().await;
         let provisioned = entry.provisioned().ok_or(ServiceError::UnknownApp)?;
         let (route, source) = way(&provisioned)?;
         let polled = self.0.delivery.poll_feedback(&route, &source).await;
         self.poll_in_background(entry);
         let store = self.0.store.clone();
-        let cursor = store.feedback_cursor(&entry.id, &source).await.map_err(ServiceError::try_later)?;
+        let given = request_id.as_deref().and_then(|request_id| turn.from(request_id, &source));
+        let cursor = match given {
+            Some(from) => from,
+            None => store.feedback_cursor(&entry.id, &source).await.map_err(ServiceError::try_later)?,
+        };
         let page = store.feedback_after(&source, cursor, usize::MAX).await.map_err(ServiceError::try_later)?;
         if let (Err(error), true) = (polled, page.entries.is_empty()) {
             return Err(ServiceError::TryLater(format!("Connection to the APNS server could not be made. {error}")));
@@ -72,7 +109,9 @@ impl PushService {
         let id = entry.id.clone();
         let receipt = Receipt::new(move || {
             store.move_feedback_cursor(&id, &source, page.next);
-            drop(turn);
+            if let Some(request_id) = request_id {
+                turn.remember(Answer { request_id, source, from: cursor });
+            }
         });
         Ok(FeedbackHandout { entries: page.entries, receipt })
     }

@@ -51,6 +51,25 @@ async fn tokens_of_any_length_come_once_with_their_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_names_itself_is_given_the_same_again() {
+    let world = World::with_app(quick).await;
+    let named = async |id: &'static str| {
+        let options = Value::Struct(vec![("request_id".into(), Value::string(id))]);
+        match world.client.call("feedback", vec![Value::string(APP), options]).await.unwrap() {
+            Value::Array(entries) => entries.len(),
+            other => panic!("{other:?}"),
+        }
+    };
+    list(&world, &[&[1; 32], &[2; 32]], vec![]);
+    assert_eq!(named("lost").await, 2);
+    assert_eq!(feedback(&world, APP).await.unwrap(), [], "another caller gets nothing twice");
+    assert_eq!(named("another").await, 0);
+    list(&world, &[&[3; 32]], vec![]);
+    assert_eq!(named("lost").await, 3, "with what has come since");
+    assert_eq!(named("later").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_apps_with_one_certificate_both_see_it_and_a_cursor_replays_it() {
     let world = World::with_app(quick).await;
     world.provision_as("other", &world.simulator.certificates().good.pem).await.unwrap();

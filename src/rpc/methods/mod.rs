@@ -205,7 +205,7 @@ mod tests {
         let told = |name, given| find(name).unwrap().check_count(given).unwrap_err().text;
         assert_eq!(told("notify", 2), "notify takes 3 or 4 arguments, 2 given");
         assert_eq!(told("provision", 6), "provision takes 3 to 5 arguments, 6 given");
-        assert_eq!(told("feedback", 0), "feedback takes 1 argument, 0 given");
+        assert_eq!(told("apnsd.status", 0), "apnsd.status takes 1 argument, 0 given");
         assert_eq!(told("apnsd.apps", 1), "apnsd.apps takes no arguments, 1 given");
         assert_eq!(told("apnsd.rejections", 3), "apnsd.rejections takes 1 or 2 arguments, 3 given");
         assert!(find("notify").unwrap().check_count(4).is_ok());

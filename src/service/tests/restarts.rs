@@ -81,7 +81,7 @@ pub(super) async fn assert_refused(service: &PushService, words: &str) {
     assert!(cause.contains(words), "{cause}");
     for error in [
         service.notify(&app, broadcast(&[TOKEN])).await.unwrap_err(),
-        service.feedback(&app).await.unwrap_err(),
+        service.feedback(&app, None).await.unwrap_err(),
         service.resume(&app).await.unwrap_err(),
     ] {
         assert_eq!(error, ServiceError::NotConnected(cause.clone()));
