@@ -135,6 +135,8 @@ import os, pty, signal, sys, termios
 keys, program = os.fsencode(sys.argv[1]), sys.argv[2:]
 pid, terminal = pty.fork()
 if pid == 0:
+    # Whoever runs this in the background may have it ignored.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(program[0], program)
 signal.alarm(60)
 shows = lambda: bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
