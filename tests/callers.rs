@@ -266,3 +266,30 @@ async fn the_command_line_reaches_every_address() {
     assert_eq!(code, Some(3));
     assert!(told.contains("HTTP status 401: No user of this daemon has this name and token."), "{told}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_with_limits_is_told_to_slow_down_and_others_are_not() {
+    let (slow, free) = (Token::generate().unwrap(), Token::generate().unwrap());
+    let limits = "calls_per_second = 1";
+    let site = Site::start(&format!("{TLS}{}{}", user("slow", &slow, limits), user("free", &free, ""))).await;
+    let listed = call("system.listMethods", None);
+    let mut answers = Vec::new();
+    for _ in 0..10 {
+        answers.push(ask(site.connect(0).await, &bearer(&slow), &listed).await);
+    }
+    assert_eq!(answers[0].0, OK);
+    let refused = answers.iter().find(|(status, _)| status == "HTTP/1.1 429 Too Many Requests");
+    assert_eq!(refused.unwrap().1, "This user may make 1 calls in a second: try again later.\n");
+    for _ in 0..10 {
+        assert_eq!(ask(site.connect(0).await, &bearer(&free), &listed).await.0, OK);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_may_be_given_small_bodies_alone() {
+    let token = Token::generate().unwrap();
+    let site = Site::start(&format!("{TLS}{}", user("small", &token, "body = \"100B\""))).await;
+    assert_eq!(ask(site.connect(0).await, &bearer(&token), &call("apnsd.apps", None)).await.0, OK);
+    let long = call("apnsd.status", Some(&"x".repeat(100)));
+    assert_eq!(ask(site.connect(0).await, &bearer(&token), &long).await.0, "HTTP/1.1 413 Payload Too Large");
+}

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use super::reader::Reader;
-use super::value::{Raw, parsed, path, text};
+use super::value::{Raw, count, parsed, path, size, text};
 use crate::domain::app::AppId;
 use crate::listener::address::ListenAddress;
 use crate::listener::tls;
-use crate::listener::user::{TokenHash, User, is_user_name};
+use crate::listener::user::{Limits, TokenHash, User, is_user_name};
 use crate::rpc::is_method;
 
 /// Reads `[tls]`, where there is one. Its files are looked into when they are used.
@@ -62,13 +62,17 @@ fn read_user(section: &str, reader: &mut Reader<'_>) -> Option<User> {
     let token_set = reader.read(&key("token"), &mut token, |raw| parsed(raw).map(Some));
     let apps_set = reader.read_list(&key("apps"), &mut apps, app);
     let methods_set = reader.read_list(&key("methods"), &mut methods, method);
+    let mut limits = Limits::default();
+    reader.read(&key("calls_per_second"), &mut limits.per_second, |raw| count(raw).map(Some));
+    reader.read(&key("calls_at_once"), &mut limits.at_once, |raw| count(raw).map(Some));
+    reader.read(&key("body"), &mut limits.body, |raw| size(raw).map(Some));
     for (key, set) in [("name", name_set), ("token", token_set)] {
         if !set {
             reader.refuse_lack(section, format!("has no {key}: `apnsd token create NAME` makes the section"));
         }
     }
     let (apps, methods) = (Some(apps).filter(|_| apps_set), Some(methods).filter(|_| methods_set));
-    Some(User { name: user?, token: token?, apps, methods })
+    Some(User { name: user?, token: token?, apps, methods, limits })
 }
 
 fn name(raw: &Raw<'_>) -> Result<String, String> {
@@ -119,7 +123,7 @@ mod tests {
 
     fn user() -> User {
         let token = format!("sha256:{}", "00".repeat(32)).parse().unwrap();
-        User { name: "web".into(), token, apps: None, methods: None }
+        User { name: "web".into(), token, apps: None, methods: None, limits: Limits::default() }
     }
 
     fn is_fine(address: &str, tls: Option<&tls::Settings>, users: &[User]) -> bool {

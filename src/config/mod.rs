@@ -200,7 +200,19 @@ mod tests {
         assert_eq!(missing, ["app", "tls.certificate", "tls.client_ca", "tls.key", "user"]);
         for example in ["ca", "proxy", "app_id", "certificate", "environment", "timeout", "topic", "key_id", "team_id"]
             .into_iter()
-            .chain(["passphrase_file", "connections", "name", "token", "apps", "methods", "key", "client_ca"])
+            .chain([
+                "passphrase_file",
+                "connections",
+                "name",
+                "token",
+                "apps",
+                "methods",
+                "key",
+                "client_ca",
+                "calls_per_second",
+                "calls_at_once",
+                "body",
+            ])
         {
             assert!(text.contains(&format!("#     {example} = ")), "{example}");
         }

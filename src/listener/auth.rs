@@ -16,6 +16,7 @@ use base64::prelude::BASE64_STANDARD;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
+use super::admission::{Admission, Admitted, TooMany};
 use super::peer::Peer;
 use super::user::{TokenHash, User};
 use crate::clock::{Clock, Instant};
@@ -34,7 +35,7 @@ pub struct Auth(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    users: RwLock<Arc<[Arc<User>]>>,
+    users: RwLock<Arc<[Arc<Admission>]>>,
     clock: Clock,
     waiting: Semaphore,
     refused: Mutex<Refused>,
@@ -52,18 +53,19 @@ struct Refused {
 enum Refusal {
     NoCredentials,
     WrongCredentials,
+    TooMany(TooMany),
 }
 
 impl Auth {
     /// Only these may call; everybody, where there are none.
     pub fn new(users: Vec<User>, clock: Clock) -> Self {
         let waiting = Semaphore::new(REFUSALS_WAITING_MAX);
-        Self(Arc::new(Inner { users: RwLock::new(shared(users)), clock, waiting, refused: Mutex::default() }))
+        Self(Arc::new(Inner { users: RwLock::new(shared(users, &clock)), clock, waiting, refused: Mutex::default() }))
     }
 
     /// From the next request on, these may call.
     pub fn replace(&self, users: Vec<User>) {
-        *self.0.users.write().unwrap_or_else(PoisonError::into_inner) = shared(users);
+        *self.0.users.write().unwrap_or_else(PoisonError::into_inner) = shared(users, &self.0.clock);
     }
 
     /// Puts this in front of a router. What it lets through from a user has an `Arc<User>` among its extensions.
@@ -73,9 +75,11 @@ impl Auth {
             async move {
                 match auth.judge(&request) {
                     Ok(None) => next.run(request).await,
-                    Ok(Some(user)) => {
+                    Ok(Some((user, admitted))) => {
                         request.extensions_mut().insert(user);
-                        next.run(request).await
+                        let answer = next.run(request).await;
+                        drop(admitted);
+                        answer
                     }
                     Err(refusal) => auth.refuse(refusal, request.extensions().get()).await,
                 }
@@ -84,15 +88,20 @@ impl Auth {
         router.layer(middleware::from_fn(front))
     }
 
-    fn judge(&self, request: &Request) -> Result<Option<Arc<User>>, Refusal> {
+    fn judge(&self, request: &Request) -> Result<Option<(Arc<User>, Admitted)>, Refusal> {
         let users = Arc::clone(&self.0.users.read().unwrap_or_else(PoisonError::into_inner));
         if users.is_empty() || request.extensions().get() == Some(&Peer::Unix) {
             return Ok(None);
         }
-        find(&users, request.headers()).map(Some)
+        let known = find(&users, request.headers())?;
+        let admitted = known.admit(self.0.clock.now()).map_err(Refusal::TooMany)?;
+        Ok(Some((Arc::clone(&known.user), admitted)))
     }
 
     async fn refuse(&self, refusal: Refusal, peer: Option<&Peer>) -> Response {
+        if let Refusal::TooMany(too_many) = refusal {
+            return slow_down(too_many);
+        }
         self.log(refusal, peer);
         let Ok(_place) = self.0.waiting.try_acquire() else {
             let text = "Too many requests with wrong credentials at the moment: try again later.\n";
@@ -103,7 +112,7 @@ impl Auth {
             Refusal::NoCredentials => {
                 "This daemon wants to know who calls: put user and token into the URL, as in http://user:token@host/\n"
             }
-            Refusal::WrongCredentials => "No user of this daemon has this name and token.\n",
+            Refusal::WrongCredentials | Refusal::TooMany(_) => "No user of this daemon has this name and token.\n",
         };
         let challenge = "Basic realm=\"apnsd\", charset=\"UTF-8\"";
         (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], text).into_response()
@@ -123,26 +132,34 @@ impl Auth {
         let peer = peer.map_or_else(String::new, ToString::to_string);
         let why = match refusal {
             Refusal::NoCredentials => "the last one had no credentials",
-            Refusal::WrongCredentials => "the last one had wrong credentials",
+            Refusal::WrongCredentials | Refusal::TooMany(_) => "the last one had wrong credentials",
         };
         warn!(requests, last_peer = peer, "requests were refused: {why}");
     }
 }
 
-fn shared(users: Vec<User>) -> Arc<[Arc<User>]> {
-    users.into_iter().map(Arc::new).collect()
+fn shared(users: Vec<User>, clock: &Clock) -> Arc<[Arc<Admission>]> {
+    users.into_iter().map(|user| Arc::new(Admission::new(user, clock))).collect()
+}
+
+fn slow_down(too_many: TooMany) -> Response {
+    let text = match too_many {
+        TooMany::PerSecond(limit) => format!("This user may make {limit} calls in a second: try again later.\n"),
+        TooMany::AtOnce(limit) => format!("This user may make {limit} calls at once: try again later.\n"),
+    };
+    (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")], text).into_response()
 }
 
 /// The user that the `Authorization` header proves.
-fn find(users: &[Arc<User>], headers: &HeaderMap) -> Result<Arc<User>, Refusal> {
+fn find<'a>(users: &'a [Arc<Admission>], headers: &HeaderMap) -> Result<&'a Arc<Admission>, Refusal> {
     let header = headers.get(header::AUTHORIZATION).ok_or(Refusal::NoCredentials)?;
     let (name, token) = header.to_str().ok().and_then(credentials).ok_or(Refusal::WrongCredentials)?;
     let hash = TokenHash::of(&token);
-    let proven = |user: &&Arc<User>| {
+    let proven = |known: &&Arc<Admission>| {
         // Both are looked at, whatever the first says.
-        user.token.matches(&hash) & name.as_ref().is_none_or(|name| *name == user.name)
+        known.user.token.matches(&hash) & name.as_ref().is_none_or(|name| *name == known.user.name)
     };
-    users.iter().find(proven).cloned().ok_or(Refusal::WrongCredentials)
+    users.iter().find(proven).ok_or(Refusal::WrongCredentials)
 }
 
 /// Name, where the scheme has one, and token (RFC 7617, section 2; RFC 6750, section 2.1).

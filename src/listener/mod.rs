@@ -11,6 +11,7 @@
 
 mod accept;
 pub mod address;
+mod admission;
 pub mod after_answer;
 pub mod auth;
 pub mod bind;

@@ -32,6 +32,19 @@ pub struct User {
     pub apps: Option<Vec<String>>,
     /// Methods that it may call; all where `None`. Those of `system` are always allowed.
     pub methods: Option<Vec<String>>,
+    /// How much it may ask for.
+    pub limits: Limits,
+}
+
+/// How much a user may ask for; `None`: no limit of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests that may begin in a second.
+    pub per_second: Option<u32>,
+    /// Requests that may be under way at once.
+    pub at_once: Option<u32>,
+    /// Bytes of a body, where that is less than everybody's limit.
+    pub body: Option<usize>,
 }
 
 impl User {
@@ -145,7 +158,13 @@ mod tests {
 
     fn user(apps: Option<&[&str]>, methods: Option<&[&str]>) -> User {
         let list = |list: &[&str]| list.iter().map(|&name| name.to_owned()).collect();
-        User { name: "web".into(), token: TokenHash([0; 32]), apps: apps.map(list), methods: methods.map(list) }
+        User {
+            name: "web".into(),
+            token: TokenHash([0; 32]),
+            apps: apps.map(list),
+            methods: methods.map(list),
+            limits: Limits::default(),
+        }
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub(super) struct Received {
     bytes: Bytes,
     /// `bytes` are compressed, and too many to be decompressed here.
     compressed: bool,
+    /// Most bytes that they may be once they are decompressed.
+    body_max: usize,
     /// The room that it takes.
     _room: Option<OwnedSemaphorePermit>,
 }
@@ -62,10 +64,10 @@ impl Received {
     }
 
     /// The bytes as the caller meant them.
-    pub(super) fn plain(&self, body_max: usize) -> Result<Bytes, Refusal> {
+    pub(super) fn plain(&self) -> Result<Bytes, Refusal> {
         match self.compressed {
             false => Ok(self.bytes.clone()),
-            true => gunzip(&self.bytes, body_max)?.ok_or(Refusal::TooLarge),
+            true => gunzip(&self.bytes, self.body_max)?.ok_or(Refusal::TooLarge),
         }
     }
 }
@@ -77,35 +79,42 @@ impl Intake {
     }
 
     /// Reads a body. Room is taken at most once and all at once, so that no two bodies can wait for each other.
-    pub(super) async fn receive(&self, headers: &HeaderMap, body: Body) -> Result<Received, Refusal> {
+    /// `own_max`: the caller's own limit, where it has one.
+    pub(super) async fn receive(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        own_max: Option<usize>,
+    ) -> Result<Received, Refusal> {
+        let body_max = own_max.unwrap_or(usize::MAX).min(self.settings.body_max);
         let compressed = is_compressed(headers)?;
-        let expansion = if compressed { self.settings.body_max } else { 0 };
+        let expansion = if compressed { body_max } else { 0 };
         let declared = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         let mut room = match declared {
-            Some(bytes) if bytes > self.settings.body_max => return Err(Refusal::TooLarge),
+            Some(bytes) if bytes > body_max => return Err(Refusal::TooLarge),
             Some(bytes) if bytes > SMALL => Some(self.room_for(bytes + expansion).await?),
             Some(_) | None => None,
         };
         let deadline = pin!(sleep(self.settings.body_timeout));
         let mut reading = Reading { body, bytes: Gathered::default(), deadline };
-        if !reading.read_up_to(SMALL.min(self.settings.body_max), declared).await? {
+        if !reading.read_up_to(SMALL.min(body_max), declared).await? {
             if room.is_none() {
-                room = Some(self.room_for(self.settings.body_max + expansion).await?);
+                room = Some(self.room_for(body_max + expansion).await?);
             }
-            if !reading.read_up_to(self.settings.body_max, declared).await? {
+            if !reading.read_up_to(body_max, declared).await? {
                 return Err(Refusal::TooLarge);
             }
         }
         let bytes = reading.bytes.into_bytes();
         if !compressed || bytes.len() > SMALL {
-            return Ok(Received { bytes, compressed, _room: room });
+            return Ok(Received { bytes, compressed, body_max, _room: room });
         }
-        match gunzip(&bytes, SMALL.min(self.settings.body_max))? {
-            Some(bytes) => Ok(Received { bytes, compressed: false, _room: room }),
-            None if self.settings.body_max <= SMALL => Err(Refusal::TooLarge),
+        match gunzip(&bytes, SMALL.min(body_max))? {
+            Some(bytes) => Ok(Received { bytes, compressed: false, body_max, _room: room }),
+            None if body_max <= SMALL => Err(Refusal::TooLarge),
             None => {
                 let room = self.room_for(expansion).await?;
-                Ok(Received { bytes, compressed: true, _room: Some(room) })
+                Ok(Received { bytes, compressed: true, body_max, _room: Some(room) })
             }
         }
     }

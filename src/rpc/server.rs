@@ -64,7 +64,7 @@ impl Server {
     async fn call(&self, request: Request) -> Result<Response, Refusal> {
         let (head, body) = request.into_parts();
         let user = head.extensions.get::<Arc<User>>();
-        let received = self.0.intake.receive(&head.headers, body).await?;
+        let received = self.0.intake.receive(&head.headers, body, user.and_then(|user| user.limits.body)).await?;
         let charset = charset(&head.headers);
         let Answer { xml, receipt } = match received.is_large() {
             true => self.call_on_own_thread(received, charset, user.cloned()).await?,
@@ -82,7 +82,7 @@ impl Server {
         charset: Option<&str>,
         user: Option<&Arc<User>>,
     ) -> Result<Answer, Refusal> {
-        let body = received.plain(self.0.settings.body_max)?;
+        let body = received.plain()?;
         let caller = Caller::new(&self.0.service, &self.0.settings, user.map(|user| &**user));
         Ok(answer(caller, &body, charset).await)
     }

@@ -8,13 +8,14 @@ use axum::{Extension, body::Body};
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::listener::user::Limits;
 
 /// "web:apnsd_secret" and "other:apnsd_secret" in base64.
 const WEB: &str = "Basic d2ViOmFwbnNkX3NlY3JldA==";
 const OTHER: &str = "Basic b3RoZXI6YXBuc2Rfc2VjcmV0";
 
 fn user(name: &str, token: &str) -> User {
-    User { name: name.into(), token: TokenHash::of(token), apps: None, methods: None }
+    User { name: name.into(), token: TokenHash::of(token), apps: None, methods: None, limits: Limits::default() }
 }
 
 /// Says who called.
