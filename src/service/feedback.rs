@@ -17,6 +17,9 @@ use crate::store::FeedbackSource;
 /// How often the feedback service is asked in the background, once a caller has asked for an app.
 const POLL_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
+/// Most entries of one answer, some 20 MB of XML; the next call gets the rest.
+const ENTRIES_MAX: usize = 100_000;
+
 /// Answers of an app that are remembered by the id of their call, so that a lost one can be given again.
 const ANSWERS_MAX: usize = 16;
 
@@ -84,7 +87,8 @@ impl fmt::Debug for Receipt {
 }
 
 impl PushService {
-    /// Takes the app's turn, asks the feedback service, and collects what was not handed out before. What is stored is
+    /// Takes the app's turn, asks the feedback service, and collects what was not handed out before, up to
+    /// 100,000 entries. What is stored is
     /// handed out even when the service is out of reach; an error only when there is nothing then.
     ///
     /// A call that names itself and is made again, because its answer was lost, gets once more what it was given, with
@@ -102,7 +106,7 @@ impl PushService {
             Some(from) => from,
             None => store.feedback_cursor(&entry.id, &source).await.map_err(ServiceError::try_later)?,
         };
-        let page = store.feedback_after(&source, cursor, usize::MAX).await.map_err(ServiceError::try_later)?;
+        let page = store.feedback_after(&source, cursor, ENTRIES_MAX).await.map_err(ServiceError::try_later)?;
         if let (Err(error), true) = (polled, page.entries.is_empty()) {
             return Err(ServiceError::TryLater(format!("Connection to the APNS server could not be made. {error}")));
         }

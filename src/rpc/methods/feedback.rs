@@ -14,8 +14,8 @@ pub(super) const FEEDBACK: Method = Method {
     name: "feedback",
     signatures: &[&["array", "string"], &["array", "string", "struct"]],
     help: "feedback(app_id[, options]): the device tokens that the provider reported dead and that were not handed out \
-           before, as an array of [dateTime (UTC), token in hex]. They count as handed out once the whole answer has \
-           left. A call with options.request_id that is made again, because its answer was lost, is given the same and \
+           before, as an array of [dateTime (UTC), token in hex]. At most 100,000 come in one answer. They count as \
+           handed out once the whole answer has left. A call with options.request_id that is made again, because its answer was lost, is given the same and \
            what has come since.",
     run: |caller, params| Box::pin(run(caller, params)),
 };
