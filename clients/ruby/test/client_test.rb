@@ -71,6 +71,36 @@ class ClientTest < Minitest::Test
     assert_equal "app other: no settings; give certificate and environment", error.message
   end
 
+  def test_settings_that_are_refused_replace_none_that_work
+    client.provision(app)
+    { { certificate: "/nowhere.pem", environment: "sandbox" } => Apnsd::InvalidArguments,
+      { certificate_file: "/nowhere.pem", environment: "sandbox" } => Apnsd::InvalidArguments,
+      settings(environment: "nowhere") => Apnsd::InvalidEnvironment }
+      .each do |refused, error|
+        assert_raises(error) { client.provision(app, **refused) }
+        assert_raises(error) { client.configure(app => refused) }
+      end
+    Apnsd::Client.new(url: world[:url]).deprovision(app)
+    client.notify(app, token("cf1"), HELLO)
+    assert_arrived(token("cf1"))
+  end
+
+  def test_settings_that_are_refused_are_kept_where_there_were_none
+    error = assert_raises(Apnsd::InvalidEnvironment) { client(apps: {}).provision(app, **settings(environment: "no")) }
+    told = assert_raises(Apnsd::InvalidEnvironment) { capture_io { client.notify(app, token("cf2"), HELLO) } }
+    assert_equal error.message, told.message
+  end
+
+  def test_settings_that_get_no_answer_replace_others
+    client.provision(app)
+    second = settings(certificate_file: world[:second_certificate])
+    world.ask("stop")
+    assert_raises(Apnsd::ConnectionFailed) { client.provision(app, **second) }
+    world.ask("start")
+    client.notify(app, token("cf3"), HELLO)
+    assert_equal "Apple Production IOS Push Services: com.example.app", assert_arrived(token("cf3"))[0]["subject"]
+  end
+
   def test_a_failed_first_use_is_logged_once
     log = StringIO.new
     client.notify(app, token("c8"), HELLO)

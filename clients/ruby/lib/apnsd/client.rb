@@ -36,18 +36,19 @@ module Apnsd
     end
 
     # Adds apps to those of this client, or replaces their settings, and provisions each; without any, all it has. An
-    # app that fails does not stop the others; the first failure is raised. Raises NotConfigured where there is none.
+    # app that fails does not stop the others; the first failure is raised. Settings that are refused are kept only
+    # where there were none before, as with #provision. Raises NotConfigured where there is no app.
     def configure(apps = nil)
       apps = apps ? apps.map { |id, settings| App.new(id, settings) } : @lock.synchronize { @apps.values }
       raise NotConfigured, "there are no apps: give some here, or to the client" if apps.empty?
 
-      apps.each { |app| remember(app) }
-      failures = apps.filter_map { |app| failure_to_bring(app) }
+      failures = apps.filter_map { |app| failure_to_adopt(app) }
       raise failures.first unless failures.empty?
     end
 
     # Provisions an app: with these settings, which the client keeps for later, or with those it has. The daemon ignores
-    # what it has already. Raises NotConfigured where there are no settings.
+    # what it has already. Settings that are refused (InvalidArguments, InvalidEnvironment) do not replace those that
+    # the client had before. Raises NotConfigured where there are no settings.
     #
     # certificate:: what the daemon gets as it is: PEM text, text of a .p8 key, base64, or a path on its machine
     # certificate_file:: instead: a file on this machine, read each time (PEM, .p8, .p12)
@@ -56,10 +57,10 @@ module Apnsd
     # topic, key_id, team_id, passphrase, connections, force:: options of the daemon's +provision+
     # expiration, priority, collapse_id, push_type:: defaults for the app's notifications
     def provision(app_id, **settings)
-      app = settings.empty? ? settings_of(app_id) : remember(App.new(app_id, settings))
+      app = settings.empty? ? settings_of(app_id) : App.new(app_id, settings)
       raise NotConfigured, "app #{app_id}: no settings; give certificate and environment" unless app
 
-      bring(app)
+      adopt(app)
     end
 
     # Has notifications delivered; they are on the daemon's disk when this returns.
@@ -149,8 +150,16 @@ module Apnsd
       @lock.synchronize { @apps[app_id.to_s] }
     end
 
-    def remember(app)
-      @lock.synchronize { @apps[app.id] = app }
+    # Provisions an app with settings that may be new, and keeps them, but what is refused replaces nothing.
+    def adopt(app)
+      @lock.synchronize { @apps[app.id] ||= app }
+      refused = false
+      bring(app)
+    rescue InvalidArguments, InvalidEnvironment
+      refused = true
+      raise
+    ensure
+      @lock.synchronize { @apps[app.id] = app } unless refused
     end
 
     def bring(app)
@@ -159,8 +168,8 @@ module Apnsd
       nil
     end
 
-    def failure_to_bring(app)
-      bring(app)
+    def failure_to_adopt(app)
+      adopt(app)
     rescue Error => e
       e
     end
