@@ -58,6 +58,27 @@ class ClientTest < Minitest::Test
     assert_equal cursor, client.rejections(app, cursor) { flunk "there are no more" }
   end
 
+  def test_a_cursor_that_nobody_has_yet_is_the_beginning
+    client.deliver(app, token("bad803"), HELLO)
+    [nil, "", "0", 0].each do |cursor|
+      assert_equal([token("bad803")], client.rejections(app, cursor)[:rejections].map { |entry| entry[:token] })
+      assert_equal [], client.feedback_after(app, cursor)[:feedback]
+    end
+  end
+
+  def test_an_app_without_settings_is_told_with_those_that_have_some
+    error = assert_raises(Apnsd::UnknownAppID) { client(apps: { "one" => settings }).notify("on", token("d0"), HELLO) }
+    assert_equal "The app_id specified has not been provisioned. This client has no settings for `on`: give them as " \
+                 "one of its apps, or provision it. It has settings for `one`.", error.message
+    assert_equal [404, 0], [error.code, error.accepted]
+    %w[two three four five].each { |id| client.provision(id, **settings) }
+    error = assert_raises(Apnsd::UnknownAppID) { client.feedback("on") }
+    assert_match(/ settings for `one`, `two`, `three`, `four`, `five`\.\z/, error.message)
+    client.provision("six", **settings)
+    error = assert_raises(Apnsd::UnknownAppID) { client.deliver("on", token("d0"), HELLO) }
+    assert_match(/, or provision it\.\z/, error.message)
+  end
+
   def test_an_error_tells_what_to_repeat_the_call_with
     error = assert_raises(Apnsd::InvalidArguments) { client.notify(app, ["no token"], HELLO, request_id: 7) }
     assert_equal [8002, "7", 0], [error.code, error.request_id, error.accepted]
@@ -108,7 +129,7 @@ class ClientTest < Minitest::Test
     stale = Apnsd::Client.new(url: world[:url], apps: expired, logger: Logger.new(log))
     2.times { |number| stale.notify(app, token("c8#{number}a"), HELLO) }
     assert_arrived(token("c8"), token("c80a"), token("c81a"))
-    assert_equal 1, log.string.scan("app #{app} was not provisioned, what the daemon has is used: certificate").size
+    assert_equal 1, log.string.scan("app #{app} was not provisioned, the call is made all the same: certificate").size
   end
 
   def test_without_a_logger_it_goes_to_the_standard_error_stream

@@ -13,7 +13,9 @@ module Apnsd
   class Client
     # Seconds for which +apnsd.send+ waits where its caller does not say.
     SEND_WAIT = 10
-    private_constant :SEND_WAIT
+    # Ids of apps that an error lists: more help nobody.
+    SHOWN_MAX = 5
+    private_constant :SEND_WAIT, :SHOWN_MAX
 
     # Yields a new client and closes it behind the block.
     def self.open(**settings)
@@ -31,7 +33,7 @@ module Apnsd
     def initialize(url: nil, timeout: 20, apps: {}, logger: nil)
       @transport = Transport.new(Endpoint.new(url), Options.duration(timeout))
       @logger = logger || Log
-      @apps = apps.to_h { |id, settings| [id.to_s, App.new(id, settings)] }
+      @apps = App.all(apps).to_h { |app| [app.id, app] }
       @lock = Mutex.new
     end
 
@@ -39,7 +41,7 @@ module Apnsd
     # app that fails does not stop the others; the first failure is raised. Settings that are refused are kept only
     # where there were none before, as with #provision. Raises NotConfigured where there is no app.
     def configure(apps = nil)
-      apps = apps ? apps.map { |id, settings| App.new(id, settings) } : @lock.synchronize { @apps.values }
+      apps = apps ? App.all(apps) : @lock.synchronize { @apps.values }
       raise NotConfigured, "there are no apps: give some here, or to the client" if apps.empty?
 
       failures = apps.filter_map { |app| failure_to_adopt(app) }
@@ -104,16 +106,17 @@ module Apnsd
       entries
     end
 
-    # Dead device tokens after a cursor, handed out or not: a Hash with +:feedback+, an Array of Hashes with +:token+
-    # and +:timestamp+, and +:cursor+, to go on with. With a block: yields all there are and returns the cursor.
-    def feedback_after(app_id, cursor = "0", &block)
+    # Dead device tokens after a cursor (nil: from the beginning), handed out or not: a Hash with +:feedback+, an Array
+    # of Hashes with +:token+ and +:timestamp+, and +:cursor+, to go on with. With a block: yields all there are and
+    # returns the cursor.
+    def feedback_after(app_id, cursor = nil, &block)
       list("apnsd.feedback", :feedback, app_id, cursor, &block)
     end
 
-    # Notifications that will not be delivered, after a cursor: a Hash with +:rejections+, an Array of Hashes with
-    # +:token+, +:reason+, +:text+, +:timestamp+ and more, and +:cursor+, to go on with. With a block: yields all there
-    # are and returns the cursor.
-    def rejections(app_id, cursor = "0", &block)
+    # Notifications that will not be delivered, after a cursor (nil: from the beginning): a Hash with +:rejections+, an
+    # Array of Hashes with +:token+, +:reason+, +:text+, +:timestamp+ and more, and +:cursor+, to go on with. With a
+    # block: yields all there are and returns the cursor.
+    def rejections(app_id, cursor = nil, &block)
       list("apnsd.rejections", :rejections, app_id, cursor, &block)
     end
 
@@ -188,17 +191,23 @@ module Apnsd
     # the daemon does not know it.
     def recovering(app_id)
       app = settings_of(app_id)
-      return yield unless app
-
-      use_first(app)
+      use_first(app) if app
       begin
         yield
-      rescue UnknownAppID
-        raise unless settings_of(app_id)
+      rescue UnknownAppID => e
+        app = settings_of(app_id)
+        raise without_settings(app_id, e), cause: nil unless app
 
-        bring(settings_of(app_id))
+        bring(app)
         yield
       end
+    end
+
+    def without_settings(app_id, error)
+      ids = @lock.synchronize { @apps.keys }
+      known = " It has settings for #{ids.map { |id| "`#{id}`" }.join(", ")}." if ids.size.between?(1, SHOWN_MAX)
+      text = "This client has no settings for `#{app_id}`: give them as one of its apps, or provision it.#{known}"
+      UnknownAppID.new("#{error.text} #{text}", code: error.code)
     end
 
     # The daemon may know the app with other settings: whatever is wrong with these, the call is made. Without a
@@ -208,10 +217,11 @@ module Apnsd
     rescue ConnectionFailed
       raise
     rescue Error => e
-      @logger.warn("app #{app.id} was not provisioned, what the daemon has is used: #{e.message} (#{e.class})")
+      @logger.warn("app #{app.id} was not provisioned, the call is made all the same: #{e.message} (#{e.class})")
     end
 
     def list(method, name, app_id, cursor, &block)
+      cursor = "0" if cursor.to_s.empty?
       loop do
         page = call(method, app_id.to_s, cursor.to_s)
         return page unless block_given?
