@@ -46,7 +46,7 @@ module Apnsd
 
       begin
         yield
-      rescue InvalidArguments, InvalidEnvironment
+      rescue InvalidArguments, InvalidEnvironment, NotConfigured
         @brought = true
         raise
       ensure
