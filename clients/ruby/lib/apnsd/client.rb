@@ -86,8 +86,15 @@ module Apnsd
     #
     # timeout:: how many seconds the daemon waits for outcomes, 10, at most 60
     #
-    # Each outcome is a Hash with +:token+, +:outcome+ ("accepted", "rejected", "queued", …), +:retry+, and where there
-    # is one +:id+, +:status+, +:reason+, +:timestamp+ and +:cause+. More than 1,000 tokens go in several calls.
+    # Each outcome is a Hash with +:token+, +:outcome+, +:retry+, and where there is one +:id+, +:status+, +:reason+,
+    # +:timestamp+ and +:cause+. More than 1,000 tokens go in several calls. These are the outcomes:
+    #
+    # accepted:: the provider accepted it
+    # presumed:: it was sent to the binary gateway, which is silent about what it accepts
+    # rejected:: the provider refused it, for the +:reason+
+    # expired:: its expiration passed
+    # queued:: none yet, it stays queued as with #notify; +:retry+: it was tried, +:cause+: what stands in the way now
+    # repeated:: a call with this request_id was accepted before, nothing was sent for this one
     def deliver(app_id, tokens, notifications, timeout: SEND_WAIT, **options)
       timeout = Options.duration(timeout)
       outcomes = []
@@ -98,8 +105,9 @@ module Apnsd
       outcomes
     end
 
-    # Dead device tokens, each handed out once: an Array of [Time, token]. Yields each where a block is given. What is
-    # lost by an error in the block can be read again with #feedback_after.
+    # Dead device tokens: an Array of [Time, token in lowercase hex]. Yields each where a block is given. Each is handed
+    # out once as long as the daemon lives; what was handed out within a second or two before a crash may come again.
+    # What is lost by an error in the block can be read again with #feedback_after.
     def feedback(app_id, &block)
       entries = recovering(app_id) { call("feedback", app_id.to_s) }
       entries.each(&block) if block
