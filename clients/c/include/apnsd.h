@@ -90,9 +90,10 @@ struct apnsd_settings {
     { sizeof(struct apnsd_settings), NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, 0, 0, (time_t)-1, 0, NULL, NULL }
 
 /*
- * Provisions an app, and remembers its settings (copied) whatever the daemon answers: when the daemon does not know the
- * app in a later notify, send or feedback, the app is provisioned again and that call repeated, once. The daemon
- * ignores what it has already. settings NULL: those of the last time.
+ * Provisions an app, and remembers its settings (copied): when the daemon does not know the app in a later notify, send
+ * or feedback, the app is provisioned again and that call repeated, once. The daemon ignores what it has already.
+ * Settings that are refused (APNSD_INVALID_ARGUMENTS, APNSD_INVALID_ENVIRONMENT) do not replace those that the client
+ * has for the app; all else is remembered whatever the outcome. settings NULL: those that the client has.
  */
 enum apnsd_error apnsd_provision(apnsd_client *client, const char *app, const struct apnsd_settings *settings,
                                  struct apnsd_failure *failure);

@@ -133,7 +133,10 @@ static void bad_arguments_are_named(void)
     CHECK_HAS(failure.text, "no settings for this app");
     CHECK_ERROR(apnsd_provision(client, "a", &settings, &failure), APNSD_INVALID_ARGUMENTS);
     CHECK_TEXT(failure.text, "settings: one of certificate and certificate_file is needed");
-    settings.certificate = "x";
+    settings.certificate = settings.certificate_file = "x";
+    CHECK_ERROR(apnsd_provision(client, "a", &settings, &failure), APNSD_INVALID_ARGUMENTS);
+    CHECK_TEXT(failure.text, "settings: either certificate or certificate_file, not both");
+    settings.certificate_file = NULL;
     CHECK_ERROR(apnsd_provision(client, "a", &settings, &failure), APNSD_INVALID_ARGUMENTS);
     CHECK_TEXT(failure.text, "settings: environment is needed");
     settings.environment = "sandbox";
