@@ -24,11 +24,12 @@ extern "C" {
 /* What became of a call. */
 enum apnsd_error {
     APNSD_OK = 0,
-    APNSD_UNKNOWN_APP,         /* 404: no such app, and none that this client could provision again */
+    APNSD_UNKNOWN_APP,         /* 404: no such app, and the client has no settings for it */
     APNSD_INVALID_ENVIRONMENT, /* 401: no such environment */
     APNSD_SERVER_TIMEOUT,      /* 500: not accepted, try later: the app is paused, the disk is full, ... */
     APNSD_INVALID_ARGUMENTS,   /* 8002, or no code where the library refuses: the call cannot work as it is */
-    APNSD_NOT_CONFIGURED,      /* apnsd_provision without settings, for an app that never had any */
+    APNSD_NOT_CONFIGURED,      /* apnsd_provision without settings, for an app that never had any; or the daemon does
+                                  not serve the user of the URL */
     APNSD_CONNECTION_FAILED,   /* no answer: nobody listens, the connection broke twice, the time was up, or what
                                   answers is no XML-RPC server */
     APNSD_OUT_OF_MEMORY,
@@ -56,8 +57,8 @@ typedef struct apnsd_client apnsd_client;
  * Makes a client. It connects when it is first called upon.
  *
  * url: http://host:port/ or https://..., with user:password@ where the daemon wants it, or unix:/path of its socket.
- * NULL: the environment variable APNSD_URL, else http://127.0.0.1:7077/. The certificate of https is verified by the system's authorities, or those of
- * SSL_CERT_FILE and SSL_CERT_DIR in the environment.
+ * NULL: the environment variable APNSD_URL, or http://127.0.0.1:7077/ where that is not set, or empty. The certificate
+ * of https is verified by the system's authorities, or those of SSL_CERT_FILE and SSL_CERT_DIR in the environment.
  * timeout: how long a call may take, at most 86400; 0 for 20 seconds. The timeouts of send and provision come on top.
  *
  * Returns NULL on failure: APNSD_INVALID_ARGUMENTS, APNSD_OUT_OF_MEMORY, APNSD_ERROR.

@@ -234,6 +234,26 @@ static void refused_settings_replace_none_that_work(void)
     apnsd_close(client);
 }
 
+static void an_app_without_settings_is_told(void)
+{
+    struct apnsd_failure failure;
+    struct apnsd_settings settings = good_settings();
+    apnsd_client *client = apnsd_open(world_get("url"), 0, &failure);
+    CHECK_ERROR(apnsd_notify(client, "on", "aa", HELLO, NULL, &failure), APNSD_UNKNOWN_APP);
+    CHECK_TEXT(failure.text, "The app_id specified has not been provisioned. This client has no settings for `on`: "
+                             "register it with apnsd_provision.");
+    const char *const apps[] = {"one", "two", "three", "four", "five"};
+    for (size_t i = 0; i < TEST_COUNT(apps); i++) {
+        CHECK_OK(apnsd_provision(client, apps[i], &settings, &failure));
+    }
+    CHECK_ERROR(apnsd_notify(client, "on", "aa", HELLO, NULL, &failure), APNSD_UNKNOWN_APP);
+    CHECK_HAS(failure.text, "apnsd_provision. It has settings for `one`, `two`, `three`, `four`, `five`.");
+    CHECK_OK(apnsd_provision(client, "six", &settings, &failure));
+    CHECK_ERROR(apnsd_notify(client, "on", "aa", HELLO, NULL, &failure), APNSD_UNKNOWN_APP);
+    CHECK(strstr(failure.text, "It has") == NULL && failure.code == 404);
+    apnsd_close(client);
+}
+
 static void lost_answers_send_nothing_twice(void)
 {
     struct apnsd_failure failure;
@@ -330,6 +350,7 @@ const struct test world_tests[] = {
     {"payloads stay with their tokens", payloads_stay_with_their_tokens},
     {"a deprovisioned app is forgotten", a_deprovisioned_app_is_forgotten},
     {"settings that are refused replace none that work", refused_settings_replace_none_that_work},
+    {"an app without settings is told, with those that have some", an_app_without_settings_is_told},
     {"lost answers send nothing twice", lost_answers_send_nothing_twice},
     {"a daemon that was down is found when it is up", a_daemon_may_be_down},
     {"a daemon that is slow is told, and the call can be made again", a_daemon_may_be_slow},
