@@ -135,10 +135,11 @@ enum apnsd_error apnsd_notify_many(apnsd_client *client, const char *app, const 
 
 /* What became of the notification for one token. What there is not is NULL or 0. */
 struct apnsd_result {
-    const char *token;   /* in hex */
+    const char *token;   /* in lowercase hex */
     const char *id;      /* apns-id, where it was accepted by this very call */
-    const char *outcome; /* accepted, presumed (the binary gateway stayed silent), rejected, expired, queued (no outcome
-                            yet) or repeated (a call with this request id was accepted before) */
+    const char *outcome; /* accepted (the provider accepted it), presumed (it was sent to the binary gateway, which is
+                            silent about what it accepts), rejected, expired, queued (no outcome yet) or repeated (a
+                            call with this request id was accepted before, nothing was sent for this one) */
     int status;          /* the provider's number for the reason */
     const char *reason;  /* why it was rejected, or has to be tried again */
     time_t timestamp;    /* since when the token is dead */
@@ -157,12 +158,13 @@ enum apnsd_error apnsd_send(apnsd_client *client, const char *app, const char *c
 /* A device that does not have the app any more. */
 struct apnsd_dead_token {
     time_t timestamp;  /* since when, UTC */
-    const char *token; /* in hex */
+    const char *token; /* in lowercase hex */
 };
 
 /*
  * The tokens that the provider reported dead and that were not handed out before: an array of *count entries, to be
- * freed with apnsd_free. Forget those that did not register again after their timestamp.
+ * freed with apnsd_free. Each is handed out once as long as the daemon lives; what was handed out within a second or
+ * two before a crash may come again. Forget those that did not register again after their timestamp.
  */
 enum apnsd_error apnsd_feedback(apnsd_client *client, const char *app, struct apnsd_dead_token **tokens, size_t *count,
                                 struct apnsd_failure *failure);
@@ -170,7 +172,7 @@ enum apnsd_error apnsd_feedback(apnsd_client *client, const char *app, struct ap
 /* A notification that will not be delivered. */
 struct apnsd_rejection {
     time_t timestamp;   /* when, UTC */
-    const char *token;  /* in hex */
+    const char *token;  /* in lowercase hex */
     const char *reason; /* BadDeviceToken, Expired, ... */
     int status;         /* the provider's number for the reason, or 0 */
     const char *text;   /* the reason in words */
