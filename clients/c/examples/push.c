@@ -12,12 +12,18 @@ int main(int argc, char **argv)
 
     struct apnsd_failure failure;
     apnsd_client *client = apnsd_open(NULL, 0, &failure);
+    if (client == NULL) {
+        fprintf(stderr, "%s: %s\n", apnsd_error_name(failure.error), failure.text);
+        return 1;
+    }
     struct apnsd_settings settings = APNSD_SETTINGS_INIT;
     settings.certificate_file = certificate_file;
     settings.environment = "sandbox";
-    apnsd_provision(client, "myapp", &settings, NULL); /* should this fail, apnsd_notify tries it again and tells */
+    if (apnsd_provision(client, "myapp", &settings, &failure) != APNSD_OK) {
+        fprintf(stderr, "not provisioned: %s\n", failure.text); /* the daemon may have the app from before: go on */
+    }
     if (apnsd_notify(client, "myapp", token, "{\"aps\":{\"alert\":\"Hello\"}}", NULL, &failure) != APNSD_OK) {
-        fprintf(stderr, "%s: %s\n", apnsd_error_name(failure.error), failure.text);
+        fprintf(stderr, "not sent: %s\n", failure.text);
     }
     apnsd_close(client);
 

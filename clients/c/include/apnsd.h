@@ -24,11 +24,12 @@ extern "C" {
 /* What became of a call. */
 enum apnsd_error {
     APNSD_OK = 0,
-    APNSD_UNKNOWN_APP,         /* 404: no such app, and none that this client could provision again */
+    APNSD_UNKNOWN_APP,         /* 404: no such app, and the client has no settings for it */
     APNSD_INVALID_ENVIRONMENT, /* 401: no such environment */
     APNSD_SERVER_TIMEOUT,      /* 500: not accepted, try later: the app is paused, the disk is full, ... */
     APNSD_INVALID_ARGUMENTS,   /* 8002, or no code where the library refuses: the call cannot work as it is */
-    APNSD_NOT_CONFIGURED,      /* apnsd_provision without settings, for an app that never had any */
+    APNSD_NOT_CONFIGURED,      /* apnsd_provision without settings, for an app that never had any; or the daemon does
+                                  not serve the user of the URL */
     APNSD_CONNECTION_FAILED,   /* no answer: nobody listens, the connection broke twice, the time was up, or what
                                   answers is no XML-RPC server */
     APNSD_OUT_OF_MEMORY,
@@ -56,8 +57,8 @@ typedef struct apnsd_client apnsd_client;
  * Makes a client. It connects when it is first called upon.
  *
  * url: http://host:port/ or https://..., with user:password@ where the daemon wants it, or unix:/path of its socket.
- * NULL: the environment variable APNSD_URL, else http://127.0.0.1:7077/. The certificate of https is verified by the system's authorities, or those of
- * SSL_CERT_FILE and SSL_CERT_DIR in the environment.
+ * NULL: the environment variable APNSD_URL, or http://127.0.0.1:7077/ where that is not set, or empty. The certificate
+ * of https is verified by the system's authorities, or those of SSL_CERT_FILE and SSL_CERT_DIR in the environment.
  * timeout: how long a call may take, at most 86400; 0 for 20 seconds. The timeouts of send and provision come on top.
  *
  * Returns NULL on failure: APNSD_INVALID_ARGUMENTS, APNSD_OUT_OF_MEMORY, APNSD_ERROR.
@@ -90,9 +91,10 @@ struct apnsd_settings {
     { sizeof(struct apnsd_settings), NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, 0, 0, (time_t)-1, 0, NULL, NULL }
 
 /*
- * Provisions an app, and remembers its settings (copied) whatever the daemon answers: when the daemon does not know the
- * app in a later notify, send or feedback, the app is provisioned again and that call repeated, once. The daemon
- * ignores what it has already. settings NULL: those of the last time.
+ * Provisions an app, and remembers its settings (copied): when the daemon does not know the app in a later notify, send
+ * or feedback, the app is provisioned again and that call repeated, once. The daemon ignores what it has already.
+ * Settings that are refused (APNSD_INVALID_ARGUMENTS, APNSD_INVALID_ENVIRONMENT) do not replace those that the client
+ * has for the app; all else is remembered whatever the outcome. settings NULL: those that the client has.
  */
 enum apnsd_error apnsd_provision(apnsd_client *client, const char *app, const struct apnsd_settings *settings,
                                  struct apnsd_failure *failure);
@@ -133,10 +135,11 @@ enum apnsd_error apnsd_notify_many(apnsd_client *client, const char *app, const 
 
 /* What became of the notification for one token. What there is not is NULL or 0. */
 struct apnsd_result {
-    const char *token;   /* in hex */
+    const char *token;   /* in lowercase hex */
     const char *id;      /* apns-id, where it was accepted by this very call */
-    const char *outcome; /* accepted, presumed (the binary gateway stayed silent), rejected, expired, queued (no outcome
-                            yet) or repeated (a call with this request id was accepted before) */
+    const char *outcome; /* accepted (the provider accepted it), presumed (it was sent to the binary gateway, which is
+                            silent about what it accepts), rejected, expired, queued (no outcome yet) or repeated (a
+                            call with this request id was accepted before, nothing was sent for this one) */
     int status;          /* the provider's number for the reason */
     const char *reason;  /* why it was rejected, or has to be tried again */
     time_t timestamp;    /* since when the token is dead */
@@ -155,12 +158,13 @@ enum apnsd_error apnsd_send(apnsd_client *client, const char *app, const char *c
 /* A device that does not have the app any more. */
 struct apnsd_dead_token {
     time_t timestamp;  /* since when, UTC */
-    const char *token; /* in hex */
+    const char *token; /* in lowercase hex */
 };
 
 /*
  * The tokens that the provider reported dead and that were not handed out before: an array of *count entries, to be
- * freed with apnsd_free. Forget those that did not register again after their timestamp.
+ * freed with apnsd_free. Each is handed out once as long as the daemon lives; what was handed out within a second or
+ * two before a crash may come again. Forget those that did not register again after their timestamp.
  */
 enum apnsd_error apnsd_feedback(apnsd_client *client, const char *app, struct apnsd_dead_token **tokens, size_t *count,
                                 struct apnsd_failure *failure);
@@ -168,7 +172,7 @@ enum apnsd_error apnsd_feedback(apnsd_client *client, const char *app, struct ap
 /* A notification that will not be delivered. */
 struct apnsd_rejection {
     time_t timestamp;   /* when, UTC */
-    const char *token;  /* in hex */
+    const char *token;  /* in lowercase hex */
     const char *reason; /* BadDeviceToken, Expired, ... */
     int status;         /* the provider's number for the reason, or 0 */
     const char *text;   /* the reason in words */

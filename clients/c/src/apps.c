@@ -90,8 +90,19 @@ void apnsd_apps_free(apnsd_client *client)
     }
 }
 
-/* Remembers an app's settings; what they lack is told. */
-static enum apnsd_error remember(apnsd_client *client, const char *id, const struct apnsd_settings *given,
+/* Puts an app's settings in the place of those that the client has for it. */
+static void keep(apnsd_client *client, struct apnsd_app *app)
+{
+    forget(client, app->id);
+    struct apnsd_app **link = &client->apps;
+    while (*link != NULL) {
+        link = &(*link)->next;
+    }
+    *link = app;
+}
+
+/* Makes an app of its settings; what they lack is told. */
+static enum apnsd_error make_app(const char *id, const struct apnsd_settings *given, struct apnsd_app **app,
                                  struct apnsd_failure *failure)
 {
     struct apnsd_settings settings;
@@ -99,21 +110,20 @@ static enum apnsd_error remember(apnsd_client *client, const char *id, const str
         return apnsd_fail(failure, APNSD_INVALID_ARGUMENTS, 0,
                           "settings: begin with APNSD_SETTINGS_INIT, of a header no newer than the library");
     }
-    if ((settings.certificate == NULL) == (settings.certificate_file == NULL)) {
+    if (settings.certificate != NULL && settings.certificate_file != NULL) {
+        return apnsd_fail(failure, APNSD_INVALID_ARGUMENTS, 0,
+                          "settings: either certificate or certificate_file, not both");
+    }
+    if (settings.certificate == NULL && settings.certificate_file == NULL) {
         return apnsd_fail(failure, APNSD_INVALID_ARGUMENTS, 0,
                           "settings: one of certificate and certificate_file is needed");
     }
     if (settings.environment == NULL) {
         return apnsd_fail(failure, APNSD_INVALID_ARGUMENTS, 0, "settings: environment is needed");
     }
-    struct apnsd_app *app = copy_app(id, settings);
-    if (app == NULL) {
-        return apnsd_fail(failure, APNSD_OUT_OF_MEMORY, 0, "no memory for the settings of an app");
-    }
-    forget(client, id);
-    app->next = client->apps;
-    client->apps = app;
-    return APNSD_OK;
+    *app = copy_app(id, settings);
+    return *app != NULL ? APNSD_OK
+                        : apnsd_fail(failure, APNSD_OUT_OF_MEMORY, 0, "no memory for the settings of an app");
 }
 
 /* Reads a file that a program holds open to its end; the caller frees. NULL with errno set on failure. */
@@ -219,6 +229,28 @@ enum apnsd_error apnsd_app_provision(apnsd_client *client, const struct apnsd_ap
     return error;
 }
 
+/* Provisions an app with settings that may be new, and keeps them, but what is refused replaces nothing. */
+static enum apnsd_error adopt(apnsd_client *client, struct apnsd_app *app, struct apnsd_failure *failure)
+{
+    enum apnsd_error error = apnsd_app_provision(client, app, failure);
+    int refused = error == APNSD_INVALID_ARGUMENTS || error == APNSD_INVALID_ENVIRONMENT;
+    if (refused && apnsd_app_find(client, app->id) != NULL) {
+        free(app);
+    } else {
+        keep(client, app);
+    }
+    return error;
+}
+
+/* Provisions an app with the settings that the client has. */
+static enum apnsd_error provision_again(apnsd_client *client, const char *id, struct apnsd_failure *failure)
+{
+    const struct apnsd_app *app = apnsd_app_find(client, id);
+    return app != NULL ? apnsd_app_provision(client, app, failure)
+                       : apnsd_fail(failure, APNSD_NOT_CONFIGURED, 0,
+                                    "the client has no settings for this app: give them to apnsd_provision");
+}
+
 enum apnsd_error apnsd_provision(apnsd_client *client, const char *app, const struct apnsd_settings *settings,
                                  struct apnsd_failure *failure)
 {
@@ -227,15 +259,13 @@ enum apnsd_error apnsd_provision(apnsd_client *client, const char *app, const st
     if (client == NULL || app == NULL) {
         return apnsd_fail(failure, APNSD_INVALID_ARGUMENTS, 0, "client and app are needed, not NULL");
     }
-    pthread_mutex_lock(&client->mutex);
-    enum apnsd_error error = settings == NULL ? APNSD_OK : remember(client, app, settings, failure);
+    struct apnsd_app *made = NULL;
+    enum apnsd_error error = settings == NULL ? APNSD_OK : make_app(app, settings, &made, failure);
     if (error == APNSD_OK) {
-        const struct apnsd_app *known = apnsd_app_find(client, app);
-        error = known != NULL ? apnsd_app_provision(client, known, failure)
-                              : apnsd_fail(failure, APNSD_NOT_CONFIGURED, 0,
-                                           "the client has no settings for this app: give them to apnsd_provision");
+        pthread_mutex_lock(&client->mutex);
+        error = made == NULL ? provision_again(client, app, failure) : adopt(client, made, failure);
+        pthread_mutex_unlock(&client->mutex);
     }
-    pthread_mutex_unlock(&client->mutex);
     return error;
 }
 

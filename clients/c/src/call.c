@@ -22,6 +22,25 @@ static enum apnsd_error error_of_code(int code)
     }
 }
 
+/* Most apps that a text lists: more help nobody. */
+#define SHOWN_APPS_MAX 5
+
+/* Adds to the daemon's word that it does not know an app what there is to be done, and which apps the client has. */
+static void explain_unknown(const apnsd_client *client, const char *id, struct apnsd_failure *failure)
+{
+    size_t count = 0;
+    for (const struct apnsd_app *app = client->apps; app != NULL; app = app->next) {
+        count++;
+    }
+    apnsd_fail_more(failure, " This client has no settings for `%s`: register it with apnsd_provision.", id);
+    if (count > 0 && count <= SHOWN_APPS_MAX) {
+        for (const struct apnsd_app *app = client->apps; app != NULL; app = app->next) {
+            apnsd_fail_more(failure, "%s `%s`", app == client->apps ? " It has settings for" : ",", app->id);
+        }
+        apnsd_fail_more(failure, ".");
+    }
+}
+
 static enum apnsd_error fail_call(struct apnsd_failure *failure, const xmlrpc_env *env)
 {
     const char *text = env->fault_string;
@@ -31,6 +50,9 @@ static enum apnsd_error fail_call(struct apnsd_failure *failure, const xmlrpc_en
     }
     if (code == XMLRPC_NETWORK_ERROR) {
         return apnsd_fail(failure, APNSD_CONNECTION_FAILED, 0, "%s", text);
+    }
+    if (code == APNSD_NOT_SERVED) {
+        return apnsd_fail(failure, APNSD_NOT_CONFIGURED, 0, "%s", text);
     }
     if (code == XMLRPC_INTERNAL_ERROR) {
         return apnsd_fail(failure, APNSD_OUT_OF_MEMORY, 0, "%s", text);
@@ -75,7 +97,9 @@ enum apnsd_error apnsd_call_for_app(apnsd_client *client, const char *app, const
                                                  : call(client, method, params, wait, result, failure);
     if (error == APNSD_UNKNOWN_APP) {
         const struct apnsd_app *known = apnsd_app_find(client, app);
-        if (known != NULL) {
+        if (known == NULL) {
+            explain_unknown(client, app, failure);
+        } else {
             error = apnsd_app_provision(client, known, failure);
             if (error == APNSD_OK) {
                 error = call(client, method, params, wait, result, failure);

@@ -61,8 +61,9 @@ apnsd_client *apnsd_open(const char *url, double timeout, struct apnsd_failure *
         apnsd_fail(failure, APNSD_INVALID_ARGUMENTS, 0, "timeout: a number of seconds is needed, at most 86400");
         return NULL;
     }
-    if (url == NULL && (url = getenv("APNSD_URL")) == NULL) {
-        url = DEFAULT_URL;
+    const char *otherwise = getenv("APNSD_URL");
+    if (url == NULL) {
+        url = otherwise != NULL && otherwise[0] != '\0' ? otherwise : DEFAULT_URL;
     }
     if (pthread_once(&set_up_once, set_up) != 0 || !is_set_up) {
         apnsd_fail(failure, APNSD_ERROR, 0, "libcurl or xmlrpc-c could not be set up");

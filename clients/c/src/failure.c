@@ -49,20 +49,34 @@ static void cut_at_character(char *text, size_t length)
     }
 }
 
+/* Writes the text from there on, as much as there is room for. */
+static void write_text(struct apnsd_failure *failure, size_t begin, const char *format, va_list arguments)
+{
+    int length = vsnprintf(failure->text + begin, sizeof failure->text - begin, format, arguments);
+    if (length < 0) {
+        failure->text[begin] = '\0';
+    } else if (begin + (size_t)length >= sizeof failure->text) {
+        cut_at_character(failure->text, sizeof failure->text - 1);
+    }
+}
+
 enum apnsd_error apnsd_fail(struct apnsd_failure *failure, enum apnsd_error error, int code, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    int length = vsnprintf(failure->text, sizeof failure->text, format, arguments);
+    write_text(failure, 0, format, arguments);
     va_end(arguments);
-    if (length < 0) {
-        failure->text[0] = '\0';
-    } else if ((size_t)length >= sizeof failure->text) {
-        cut_at_character(failure->text, sizeof failure->text - 1);
-    }
     failure->error = error;
     failure->code = code;
     return error;
+}
+
+void apnsd_fail_more(struct apnsd_failure *failure, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    write_text(failure, strlen(failure->text), format, arguments);
+    va_end(arguments);
 }
 
 enum apnsd_error apnsd_fail_build(struct apnsd_failure *failure, const xmlrpc_env *env)
@@ -77,5 +91,5 @@ enum apnsd_error apnsd_fail_build(struct apnsd_failure *failure, const xmlrpc_en
 enum apnsd_error apnsd_fail_answer(struct apnsd_failure *failure, const xmlrpc_env *env)
 {
     return apnsd_fail(failure, APNSD_CONNECTION_FAILED, 0,
-                      "the answer is not one of apnsd: %s; check that the URL is the daemon's", env->fault_string);
+                      "the answer is not one of apnsd: %s; " APNSD_URL_QUESTION, env->fault_string);
 }

@@ -143,6 +143,13 @@ static int broke(const xmlrpc_client_transport *transport, CURLcode outcome)
            outcome == CURLE_SEND_FAIL_REWIND;
 }
 
+/* Whether something else than the daemon is behind it: no HTTP, or no TLS, or not the one that is meant. */
+static int is_strange(CURLcode outcome)
+{
+    return outcome == CURLE_SSL_CONNECT_ERROR || outcome == CURLE_PEER_FAILED_VERIFICATION ||
+           outcome == CURLE_WEIRD_SERVER_REPLY || outcome == CURLE_UNSUPPORTED_PROTOCOL;
+}
+
 static void explain(xmlrpc_env *env, const xmlrpc_client_transport *transport, CURLcode outcome)
 {
     const char *problem = transport->problem[0] != '\0' ? transport->problem : curl_easy_strerror(outcome);
@@ -158,9 +165,15 @@ static void explain(xmlrpc_env *env, const xmlrpc_client_transport *transport, C
         xmlrpc_env_set_fault_formatted(env, XMLRPC_NETWORK_ERROR, "the connection to %s broke twice: %s",
                                        transport->where, problem);
     } else {
-        xmlrpc_env_set_fault_formatted(env, XMLRPC_NETWORK_ERROR, "%s cannot be reached: %s; is apnsd running there?",
-                                       transport->where, problem);
+        xmlrpc_env_set_fault_formatted(env, XMLRPC_NETWORK_ERROR, "%s cannot be reached: %s; %s", transport->where,
+                                       problem, is_strange(outcome) ? APNSD_URL_QUESTION : "is apnsd running there?");
     }
+}
+
+/* Whether apnsd, or what stands before it, answers so to a call that it cannot take as it is, or not now. */
+static int is_of_daemon(long status)
+{
+    return status == 408 || status == 413 || status == 429 || status >= 500;
 }
 
 /* An answer that is no answer to XML-RPC: its status, and the beginning of its text on one line. */
@@ -184,8 +197,10 @@ static void explain_status(xmlrpc_env *env, const xmlrpc_client_transport *trans
         size--;
     }
     shown[size] = '\0';
-    xmlrpc_env_set_fault_formatted(env, XMLRPC_NETWORK_ERROR, "%s answered HTTP %ld%s%s", transport->where, status,
-                                   size > 0 ? ": " : "", shown);
+    int not_served = status == 401 || status == 403;
+    xmlrpc_env_set_fault_formatted(env, not_served ? APNSD_NOT_SERVED : XMLRPC_NETWORK_ERROR,
+                                   "%s answered HTTP %ld%s%s%s", transport->where, status, size > 0 ? ": " : "", shown,
+                                   not_served || is_of_daemon(status) ? "" : "; " APNSD_URL_QUESTION);
 }
 
 static void call(xmlrpc_env *const env, xmlrpc_client_transport *const transport,

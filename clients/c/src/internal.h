@@ -40,6 +40,10 @@ struct apnsd_failure *apnsd_failure_begin(struct apnsd_failure *given, struct ap
 /* Fills in what is wrong, and returns the error. */
 enum apnsd_error apnsd_fail(struct apnsd_failure *failure, enum apnsd_error error, int code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* Adds to the text. */
+void apnsd_fail_more(struct apnsd_failure *failure, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* What to look at where something else than the daemon answers. */
+#define APNSD_URL_QUESTION "is this the URL of apnsd?"
 /* The failure of making values for a call, which `env` holds. */
 enum apnsd_error apnsd_fail_build(struct apnsd_failure *failure, const xmlrpc_env *env);
 /* The failure of reading an answer. */
@@ -71,6 +75,8 @@ int apnsd_copy_sized(void *copy, size_t size, const void *given);
 /* http.c: the transport below libxmlrpc_client. */
 
 extern const struct xmlrpc_client_transport_ops apnsd_transport_ops;
+/* The fault of a transport whose user the daemon does not serve. */
+#define APNSD_NOT_SERVED XMLRPC_REQUEST_REFUSED_ERROR
 /* NULL on failure. */
 xmlrpc_client_transport *apnsd_transport_new(const char *url, struct apnsd_failure *failure);
 void apnsd_transport_free(xmlrpc_client_transport *transport);

@@ -194,6 +194,66 @@ static void a_deprovisioned_app_is_forgotten(void)
     apnsd_close(client);
 }
 
+static void check_refused(apnsd_client *client, const char *app, struct apnsd_settings settings, const char *error)
+{
+    struct apnsd_failure failure;
+    apnsd_provision(client, app, &settings, &failure);
+    CHECK_TEXT(apnsd_error_name(failure.error), error);
+}
+
+static void refused_settings_replace_none_that_work(void)
+{
+    struct apnsd_failure failure;
+    struct apnsd_settings bad_path = good_settings(), bad_environment = good_settings(), second = good_settings();
+    bad_path.certificate_file = "/nowhere.pem";
+    bad_environment.environment = "nowhere";
+    second.certificate_file = world_get("second_certificate");
+
+    apnsd_client *another = apnsd_open(world_get("url"), 0, &failure);
+    check_refused(another, "refused", bad_environment, "InvalidEnvironment");
+    CHECK_ERROR(apnsd_notify(another, "refused", "aa", HELLO, NULL, &failure), APNSD_INVALID_ENVIRONMENT);
+
+    apnsd_client *client = open_with_app("url", "refused");
+    check_refused(client, "refused", bad_path, "InvalidArguments");
+    bad_path.certificate_file = world_get("expired_certificate");
+    check_refused(client, "refused", bad_path, "InvalidArguments");
+    check_refused(client, "refused", bad_environment, "InvalidEnvironment");
+    CHECK_OK(apnsd_deprovision(another, "refused", &failure));
+    apnsd_close(another);
+    check_arrives(client, "refused", "d1");
+
+    world_do("stop");
+    check_refused(client, "refused", second, "ConnectionFailed");
+    world_do("start");
+    CHECK_OK(apnsd_provision(client, "refused", NULL, &failure));
+    check_arrives(client, "refused", "d2");
+    json_t *arrived = world_ask("arrived"), *last = json_array_get(arrived, json_array_size(arrived) - 1);
+    CHECK_TEXT(json_string_value(json_object_get(last, "subject")),
+               "Apple Production IOS Push Services: com.example.app");
+    json_decref(arrived);
+    apnsd_close(client);
+}
+
+static void an_app_without_settings_is_told(void)
+{
+    struct apnsd_failure failure;
+    struct apnsd_settings settings = good_settings();
+    apnsd_client *client = apnsd_open(world_get("url"), 0, &failure);
+    CHECK_ERROR(apnsd_notify(client, "on", "aa", HELLO, NULL, &failure), APNSD_UNKNOWN_APP);
+    CHECK_TEXT(failure.text, "The app_id specified has not been provisioned. This client has no settings for `on`: "
+                             "register it with apnsd_provision.");
+    const char *const apps[] = {"one", "two", "three", "four", "five"};
+    for (size_t i = 0; i < TEST_COUNT(apps); i++) {
+        CHECK_OK(apnsd_provision(client, apps[i], &settings, &failure));
+    }
+    CHECK_ERROR(apnsd_notify(client, "on", "aa", HELLO, NULL, &failure), APNSD_UNKNOWN_APP);
+    CHECK_HAS(failure.text, "apnsd_provision. It has settings for `one`, `two`, `three`, `four`, `five`.");
+    CHECK_OK(apnsd_provision(client, "six", &settings, &failure));
+    CHECK_ERROR(apnsd_notify(client, "on", "aa", HELLO, NULL, &failure), APNSD_UNKNOWN_APP);
+    CHECK(strstr(failure.text, "It has") == NULL && failure.code == 404);
+    apnsd_close(client);
+}
+
 static void lost_answers_send_nothing_twice(void)
 {
     struct apnsd_failure failure;
@@ -289,6 +349,8 @@ const struct test world_tests[] = {
     {"credentials of each kind are taken", credentials_of_each_kind_are_taken},
     {"payloads stay with their tokens", payloads_stay_with_their_tokens},
     {"a deprovisioned app is forgotten", a_deprovisioned_app_is_forgotten},
+    {"settings that are refused replace none that work", refused_settings_replace_none_that_work},
+    {"an app without settings is told, with those that have some", an_app_without_settings_is_told},
     {"lost answers send nothing twice", lost_answers_send_nothing_twice},
     {"a daemon that was down is found when it is up", a_daemon_may_be_down},
     {"a daemon that is slow is told, and the call can be made again", a_daemon_may_be_slow},

@@ -30,7 +30,7 @@ INSTALLED = {
     "lib/libapnsd.so.0",
     "lib/libapnsd.so.0.1.0",
     "lib/pkgconfig/apnsd.pc",
-    "share/man/man3/apnsd.3",
+    *(f"share/man/man3/{name}.3" for name in {"apnsd", *FUNCTIONS}),
 }
 ADDRESS = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
 THREAD = "-O1 -g -fsanitize=thread"
@@ -113,6 +113,7 @@ class TheLibrary(unittest.TestCase):
         self.assertEqual(run("mandoc", "-T", "lint", "man/apnsd.3"), "")
         page = (HERE / "man/apnsd.3").read_text()
         self.assertEqual(set(re.findall(r"^\.F[no] (\w+)", page, re.M)), FUNCTIONS)
+        self.assertEqual(set(re.findall(r"^\.Nm (apnsd_\w+)", page, re.M)), FUNCTIONS)
 
     def test_the_example_of_the_readme_is_that_of_the_example_program(self):
         example = re.search(r"```c\n(.*?)```", (HERE / "README.md").read_text(), re.S)[1]
@@ -127,6 +128,8 @@ class AnInstallation(unittest.TestCase):
             make("install", *place)
             prefix = Path(root, "opt/apnsd")
             self.assertEqual(files(prefix), INSTALLED)
+            page = run("mandoc", "-T", "ascii", f"{prefix}/share/man/man3/apnsd_notify.3")
+            self.assertTrue(page.startswith("APNSD(3)"))
 
             search = {"PKG_CONFIG_PATH": f"{prefix}/lib/pkgconfig", "PKG_CONFIG_SYSROOT_DIR": root}
             self.assertEqual(run("pkg-config", "--modversion", "apnsd", **search).strip(), "0.1.0")
@@ -144,6 +147,33 @@ class AnInstallation(unittest.TestCase):
 
             make("uninstall", *place)
             self.assertEqual(files(prefix), set())
+
+
+class TheExample(unittest.TestCase):
+    """What it says when something is wrong, and its exit status."""
+
+    def push(self, world, certificate, **environment):
+        """Sends a notification for a token of zeros."""
+        command = ("build/push", certificate, 64 * "0")
+        variables = {**os.environ, "APNSD_URL": world.url, **environment}
+        done = subprocess.run(command, cwd=HERE, env=variables, capture_output=True, text=True)
+        return done.returncode, done.stderr
+
+    def test_it_tells_what_fails_and_sends_what_can_be_sent(self):
+        make("all")
+        libraries = run("sh", "-c", "xmlrpc-c-config client --libs && pkg-config --libs libcurl").split()
+        run("cc", "-Iinclude", "-o", "build/push", "examples/push.c", "build/libapnsd.a", *libraries, "-pthread")
+        with World() as world:
+            status, told = self.push(world, "/nowhere.pem")
+            self.assertEqual(status, 1)
+            self.assertRegex(told, r"not provisioned: .*/nowhere\.pem.*\nnot sent: .*/nowhere\.pem.*\n\Z")
+            self.assertEqual(self.push(world, world.certificate), (0, ""))
+            status, told = self.push(world, world.expired_certificate)
+            self.assertEqual(status, 0)
+            self.assertRegex(told, r"\Anot provisioned: .*expired.*\n\Z")
+            self.assertEqual(len(world.wait_arrived(2)), 2)
+            status, told = self.push(world, world.certificate, APNSD_URL="localhost")
+            self.assertEqual((status, told.split(":")[0]), (1, "InvalidArguments"))
 
 
 class TheTests(unittest.TestCase):

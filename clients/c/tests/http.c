@@ -145,7 +145,7 @@ static void faults_become_errors(void)
 {
     struct apnsd_failure failure = notify_answered(FAULT("404", "no such app"), 1);
     CHECK(failure.error == APNSD_UNKNOWN_APP && failure.code == 404);
-    CHECK_TEXT(failure.text, "no such app");
+    CHECK_TEXT(failure.text, "no such app This client has no settings for `myapp`: register it with apnsd_provision.");
     CHECK(strlen(failure.request_id) == 32);
     failure = notify_answered(FAULT("401", "e"), 1);
     CHECK(failure.error == APNSD_INVALID_ENVIRONMENT && failure.code == 401);
@@ -161,18 +161,29 @@ static void other_statuses_are_told(void)
 {
     check_answered("HTTP/1.1 413 Payload Too Large\r\nContent-Length: 19\r\n\r\nat most\n64 MiB fit\n", 1,
                    "ConnectionFailed", "answered HTTP 413: at most 64 MiB fit");
-    check_answered("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", 1, "ConnectionFailed",
-                   "answered HTTP 401");
+    check_answered("HTTP/1.1 401 Unauthorized\r\nContent-Length: 12\r\n\r\nWrong token.", 1, "NotConfigured",
+                   "answered HTTP 401: Wrong token.");
+    check_answered("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", 1, "NotConfigured", "answered HTTP 403");
     check_answered("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", 1,
-                   "ConnectionFailed", "answered HTTP 302");
+                   "ConnectionFailed", "answered HTTP 302; is this the URL of apnsd?");
+    static const char *const OF_DAEMON[] = {
+        "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+    };
+    for (size_t i = 0; i < TEST_COUNT(OF_DAEMON); i++) {
+        struct apnsd_failure failure = notify_answered(OF_DAEMON[i], 1);
+        CHECK(failure.error == APNSD_CONNECTION_FAILED && strchr(failure.text, '?') == NULL);
+    }
 }
 
 static void other_servers_are_told(void)
 {
     check_answered(XML("<html/>"), 1, "ConnectionFailed", "the answer is not one of apnsd");
     check_answered(XML("<methodResponse>"), 1, "ConnectionFailed", "the answer is not one of apnsd");
-    check_answered("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 1, "ConnectionFailed", "not one of apnsd");
-    check_answered("SSH-2.0-OpenSSH\r\n", 1, "ConnectionFailed", "127.0.0.1");
+    check_answered("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 1, "ConnectionFailed", APNSD_URL_QUESTION);
+    check_answered("SSH-2.0-OpenSSH\r\n", 1, "ConnectionFailed", "is this the URL of apnsd?");
 }
 
 static void broken_answers_are_asked_for_twice(void)

@@ -81,6 +81,11 @@ static void long_texts_are_cut(void)
     apnsd_fail(&failure, APNSD_ERROR, 1, "%s", text);
     CHECK(strlen(failure.text) == 1022);
     CHECK(memcmp(failure.text, text, 1022) == 0);
+    apnsd_fail_more(&failure, "%s", text);
+    CHECK(strlen(failure.text) == 1022);
+    apnsd_fail(&failure, APNSD_ERROR, 1, "%s", "one");
+    apnsd_fail_more(&failure, " %s", text);
+    CHECK(strlen(failure.text) == 1022 && strncmp(failure.text, "one \xC3\xA9", 6) == 0);
 }
 
 static void null_is_refused(void)
@@ -133,7 +138,10 @@ static void bad_arguments_are_named(void)
     CHECK_HAS(failure.text, "no settings for this app");
     CHECK_ERROR(apnsd_provision(client, "a", &settings, &failure), APNSD_INVALID_ARGUMENTS);
     CHECK_TEXT(failure.text, "settings: one of certificate and certificate_file is needed");
-    settings.certificate = "x";
+    settings.certificate = settings.certificate_file = "x";
+    CHECK_ERROR(apnsd_provision(client, "a", &settings, &failure), APNSD_INVALID_ARGUMENTS);
+    CHECK_TEXT(failure.text, "settings: either certificate or certificate_file, not both");
+    settings.certificate_file = NULL;
     CHECK_ERROR(apnsd_provision(client, "a", &settings, &failure), APNSD_INVALID_ARGUMENTS);
     CHECK_TEXT(failure.text, "settings: environment is needed");
     settings.environment = "sandbox";
@@ -172,6 +180,13 @@ static void urls_are_judged(void)
     CHECK(apnsd_open("http://localhost/", -1, &failure) == NULL);
     CHECK_HAS(failure.text, "timeout");
     CHECK(apnsd_open("", 0, NULL) == NULL);
+    setenv("APNSD_URL", "", 1);
+    apnsd_client *client = apnsd_open(NULL, 0, &failure);
+    CHECK(client != NULL);
+    apnsd_close(client);
+    setenv("APNSD_URL", "localhost", 1);
+    CHECK(apnsd_open(NULL, 0, &failure) == NULL);
+    unsetenv("APNSD_URL");
 }
 
 const struct test unit_tests[] = {

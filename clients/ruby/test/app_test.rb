@@ -35,13 +35,21 @@ class AppTest < Minitest::Test
       { environment: "e" } =>
         "either certificate (text, or a path on the daemon's machine) or certificate_file (a file here) is needed",
       { certificate: "c", certificate_file: "f", environment: "e" } =>
-        "either certificate (text, or a path on the daemon's machine) or certificate_file (a file here) is needed",
+        "either certificate or certificate_file, not both",
+      "c" => "a Hash is needed, not String",
+      nil => "environment is missing: production, sandbox, …",
       { certificate: "c", environment: "e", timeout: "15" } =>
         "timeout: a number of seconds more than 0 is needed, not \"15\"" }
       .each do |settings, text|
       error = assert_raises(Apnsd::InvalidArguments) { Apnsd::App.new("a", settings) }
       assert_equal "settings of app a: #{text}", error.message
     end
+  end
+
+  def test_apps_are_a_hash
+    error = assert_raises(Apnsd::InvalidArguments) { Apnsd::Client.new(apps: ["a"]) }
+    assert_equal "apps: a Hash with the settings of each app is needed, not Array", error.message
+    assert_empty Apnsd::App.all(nil)
   end
 
   def test_nobody_waits_for_the_first_use_of_another_thread

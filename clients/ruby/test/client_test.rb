@@ -58,6 +58,27 @@ class ClientTest < Minitest::Test
     assert_equal cursor, client.rejections(app, cursor) { flunk "there are no more" }
   end
 
+  def test_a_cursor_that_nobody_has_yet_is_the_beginning
+    client.deliver(app, token("bad803"), HELLO)
+    [nil, "", "0", 0].each do |cursor|
+      assert_equal([token("bad803")], client.rejections(app, cursor)[:rejections].map { |entry| entry[:token] })
+      assert_equal [], client.feedback_after(app, cursor)[:feedback]
+    end
+  end
+
+  def test_an_app_without_settings_is_told_with_those_that_have_some
+    error = assert_raises(Apnsd::UnknownAppID) { client(apps: { "one" => settings }).notify("on", token("d0"), HELLO) }
+    assert_equal "The app_id specified has not been provisioned. This client has no settings for `on`: give them as " \
+                 "one of its apps, or provision it. It has settings for `one`.", error.message
+    assert_equal [404, 0], [error.code, error.accepted]
+    %w[two three four five].each { |id| client.provision(id, **settings) }
+    error = assert_raises(Apnsd::UnknownAppID) { client.feedback("on") }
+    assert_match(/ settings for `one`, `two`, `three`, `four`, `five`\.\z/, error.message)
+    client.provision("six", **settings)
+    error = assert_raises(Apnsd::UnknownAppID) { client.deliver("on", token("d0"), HELLO) }
+    assert_match(/, or provision it\.\z/, error.message)
+  end
+
   def test_an_error_tells_what_to_repeat_the_call_with
     error = assert_raises(Apnsd::InvalidArguments) { client.notify(app, ["no token"], HELLO, request_id: 7) }
     assert_equal [8002, "7", 0], [error.code, error.request_id, error.accepted]
@@ -71,6 +92,36 @@ class ClientTest < Minitest::Test
     assert_equal "app other: no settings; give certificate and environment", error.message
   end
 
+  def test_settings_that_are_refused_replace_none_that_work
+    client.provision(app)
+    { { certificate: "/nowhere.pem", environment: "sandbox" } => Apnsd::InvalidArguments,
+      { certificate_file: "/nowhere.pem", environment: "sandbox" } => Apnsd::InvalidArguments,
+      settings(environment: "nowhere") => Apnsd::InvalidEnvironment }
+      .each do |refused, error|
+        assert_raises(error) { client.provision(app, **refused) }
+        assert_raises(error) { client.configure(app => refused) }
+      end
+    Apnsd::Client.new(url: world[:url]).deprovision(app)
+    client.notify(app, token("cf1"), HELLO)
+    assert_arrived(token("cf1"))
+  end
+
+  def test_settings_that_are_refused_are_kept_where_there_were_none
+    error = assert_raises(Apnsd::InvalidEnvironment) { client(apps: {}).provision(app, **settings(environment: "no")) }
+    told = assert_raises(Apnsd::InvalidEnvironment) { capture_io { client.notify(app, token("cf2"), HELLO) } }
+    assert_equal error.message, told.message
+  end
+
+  def test_settings_that_get_no_answer_replace_others
+    client.provision(app)
+    second = settings(certificate_file: world[:second_certificate])
+    world.ask("stop")
+    assert_raises(Apnsd::ConnectionFailed) { client.provision(app, **second) }
+    world.ask("start")
+    client.notify(app, token("cf3"), HELLO)
+    assert_equal "Apple Production IOS Push Services: com.example.app", assert_arrived(token("cf3"))[0]["subject"]
+  end
+
   def test_a_failed_first_use_is_logged_once
     log = StringIO.new
     client.notify(app, token("c8"), HELLO)
@@ -78,7 +129,7 @@ class ClientTest < Minitest::Test
     stale = Apnsd::Client.new(url: world[:url], apps: expired, logger: Logger.new(log))
     2.times { |number| stale.notify(app, token("c8#{number}a"), HELLO) }
     assert_arrived(token("c8"), token("c80a"), token("c81a"))
-    assert_equal 1, log.string.scan("app #{app} was not provisioned, what the daemon has is used: certificate").size
+    assert_equal 1, log.string.scan("app #{app} was not provisioned, the call is made all the same: certificate").size
   end
 
   def test_without_a_logger_it_goes_to_the_standard_error_stream

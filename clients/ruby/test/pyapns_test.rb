@@ -90,7 +90,7 @@ class PyapnsTest < Minitest::Test
       e
     end
     assert_instance_of PYAPNS::UnknownAppID, told
-    assert_equal "The app_id specified has not been provisioned.", told.message
+    assert_match(/\AThe app_id specified has not been provisioned. This client has no settings for `n/, told.message)
     assert_raises(PYAPNS::InvalidEnvironment) { pyapns.provision("x", world[:certificate], "staging", 15) }
     assert_raises(XMLRPC::FaultException) { pyapns.provision("x", world[:expired_certificate], "sandbox", 15) }
     pause = "<struct><member><name>faultCode</name><value><int>500</int></value></member><member>" \

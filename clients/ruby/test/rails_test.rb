@@ -78,15 +78,41 @@ class RailsTest < Minitest::Test
   end
 
   def test_the_job_is_tried_again_where_the_daemon_is_down_and_only_there
-    world.ask("kill")
-    Apnsd::FeedbackJob.perform_now("shop")
+    world.ask("stop") # A daemon that is killed may hand out again what it handed out just before.
+    listening { Apnsd::FeedbackJob.perform_now("shop") }
     assert_equal(["Apnsd::FeedbackJob"], queued.map { |job| job["job_class"] })
     queued.clear
     world.ask("start")
-    assert_raises(Apnsd::UnknownAppID) { Apnsd::FeedbackJob.perform_now("other") }
+    error = assert_raises(Apnsd::UnknownAppID) { listening { Apnsd::FeedbackJob.perform_now("other") } }
+    assert_match(/ no settings for `other`: .* It has settings for `shop`\.\z/, error.message)
     assert_empty queued
   ensure
     queued.clear
+  end
+
+  def test_the_job_collects_nothing_where_nobody_listens
+    Apnsd.client.deliver("shop", token("deadc1"), HELLO)
+    error = assert_raises(Apnsd::NotConfigured) { Apnsd::FeedbackJob.perform_now("shop") }
+    assert_match(/\Anobody subscribes to device_expired\.apnsd, so nothing was collected: /, error.message)
+    assert_equal([token("deadc1")], listening { Apnsd::FeedbackJob.perform_now("shop") }.map { |told| told[:token] })
+  end
+
+  def test_a_file_that_cannot_work_is_named
+    { "test: { uri: x, apps: {} }" => "uri: unknown; there are url, timeout, apps, logger",
+      "test: http://localhost/" => "test: a mapping is needed, not String",
+      "test: { apps: [shop] }" => "apps: a Hash with the settings of each app is needed, not Array",
+      "test: { apps: { shop: { certificate: c } } }" =>
+        "settings of app shop: environment is missing: production, sandbox, …",
+      "test: { timeout: soon }" => 'timeout: a number of seconds more than 0 is needed, not "soon"' }
+      .each do |content, problem|
+        assert_includes started(content), "config/apnsd.yml or config.apnsd: #{problem} (Apnsd::InvalidArguments)"
+      end
+  end
+
+  def test_a_file_without_this_environment_is_told_in_the_log
+    told = started("production: {}")
+    assert_includes told, "config/apnsd.yml says nothing for the environment test\n"
+    assert_includes told, "#<Apnsd::Client http://there:1/ apps: >"
   end
 
   def test_the_middleware_makes_the_client_and_passes_it_to_requests
@@ -104,6 +130,27 @@ class RailsTest < Minitest::Test
   end
 
   private
+
+  # What an application with this config/apnsd.yml says when it starts, in a process of its own.
+  def started(content)
+    Dir.mktmpdir do |directory|
+      FileUtils.mkdir(File.join(directory, "config"))
+      File.write(File.join(directory, "config/apnsd.yml"), content)
+      program = <<~RUBY
+        require "rails"
+        require "apnsd"
+        class Application < Rails::Application
+          config.root = #{directory.inspect}
+          config.eager_load = false
+          config.logger = Logger.new($stdout)
+        end
+        Rails.application.initialize!
+        puts Apnsd.client.inspect
+      RUBY
+      variables = { "RAILS_ENV" => "test", "APNSD_URL" => "http://there:1/" }
+      Open3.capture2e(variables, "ruby", "-I", File.expand_path("../lib", __dir__), "-e", program).first
+    end
+  end
 
   def listening(&block)
     told = []

@@ -66,8 +66,48 @@ class TransportTest < Minitest::Test
       error = assert_raises(Apnsd::ConnectionFailed) { client.apps }
       assert_match(%r{\Ahttp://127.0.0.1:\d+/: it answered HTTP 413 Payload Too Large. limit.body\z}, error.message)
       error = assert_raises(Apnsd::ConnectionFailed) { client.apps }
-      assert_match(%r{\Ahttp://127.0.0.1:\d+/: what it answered is not XML-RPC: }, error.message)
+      assert_match(%r{\Ahttp://127.0.0.1:\d+/: what it answered is not XML-RPC: .*; is this the URL of apnsd\?\z},
+                   error.message)
       assert_nil error.cause
+    end
+  end
+
+  def test_what_the_daemon_never_answers_makes_one_ask_for_the_url
+    asks = /is this the URL of apnsd\?\z/
+    { "302 Found" => true, "404 Not Found" => true, "405 Method Not Allowed" => true, "408 Request Timeout" => false,
+      "429 Too Many Requests" => false, "502 Bad Gateway" => false, "503 Service Unavailable" => false }
+      .each do |status, asked|
+        with_server(["HTTP/1.1 #{status}\r\nContent-Length: 0\r\n\r\n"]) do |client, _|
+          error = assert_raises(Apnsd::ConnectionFailed) { client.apps }
+          assert_match(/: it answered HTTP #{status}\./, error.message)
+          assert_equal asked, error.message.match?(asks), error.message
+        end
+      end
+    ["SSH-2.0-OpenSSH\r\n", "HTTP/1.1 200 OK\r\nnonsense\r\n\r\n"].each do |answer|
+      with_server([answer]) do |client, _|
+        assert_match(asks, assert_raises(Apnsd::ConnectionFailed) { client.apps }.message)
+      end
+    end
+  end
+
+  def test_tls_to_a_port_without_it_makes_one_ask_for_the_url
+    listener = TCPServer.new("127.0.0.1", 0)
+    Thread.new { listener.accept.tap { |socket| socket.readpartial(1) && socket.write("HTTP/1.1 400 Bad\r\n\r\n") } }
+    client = Apnsd::Client.new(url: "https://127.0.0.1:#{listener.addr[1]}")
+    error = assert_raises(Apnsd::ConnectionFailed) { client.apps }
+    assert_match(/wrong version number .*; is this the URL of apnsd\?\z/, error.message)
+  ensure
+    listener.close
+  end
+
+  def test_a_user_who_is_not_served_is_not_configured
+    with_server(["HTTP/1.1 401 Unauthorized\r\nContent-Length: 12\r\n\r\nWrong token.",
+                 "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"]) do |client, requests|
+      error = assert_raises(Apnsd::NotConfigured) { client.notify("a", "aa", HELLO) }
+      assert_match(%r{\Ahttp://127.0.0.1:\d+/: it answered HTTP 401 Unauthorized. Wrong token.\z}, error.message)
+      assert_equal [nil, 0], [error.code, error.accepted]
+      assert_raises(Apnsd::NotConfigured) { client.apps }
+      assert_equal 2, requests.size
     end
   end
 

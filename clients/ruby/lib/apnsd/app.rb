@@ -13,9 +13,19 @@ module Apnsd
 
     attr_reader :id, :timeout
 
+    # The apps in a Hash of settings for each id. Raises InvalidArguments.
+    def self.all(apps)
+      unless apps.nil? || apps.is_a?(Hash)
+        raise InvalidArguments, "apps: a Hash with the settings of each app is needed, not #{apps.class}"
+      end
+
+      apps.to_h.map { |id, settings| new(id, settings) }
+    end
+
     # Settings have symbols or strings as names. Raises InvalidArguments that names what is wrong.
     def initialize(id, settings)
       @id = id.to_s
+      refuse("a Hash is needed, not #{settings.class}") unless settings.nil? || settings.is_a?(Hash)
       @settings = settings.to_h.transform_keys(&:to_sym).compact
       @timeout = Options.duration(@settings.fetch(:timeout, TIMEOUT), "settings of app #{id}: timeout")
       @trying = Mutex.new
@@ -36,7 +46,7 @@ module Apnsd
 
       begin
         yield
-      rescue InvalidArguments, InvalidEnvironment
+      rescue InvalidArguments, InvalidEnvironment, NotConfigured
         @brought = true
         raise
       ensure
@@ -60,7 +70,9 @@ module Apnsd
       unknown = @settings.keys - NAMES
       refuse("#{unknown.join(", ")}: unknown; there are #{NAMES.join(", ")}") unless unknown.empty?
       refuse("environment is missing: production, sandbox, …") unless @settings.key?(:environment)
-      return if @settings.key?(:certificate) ^ @settings.key?(:certificate_file)
+      given = %i[certificate certificate_file].count { |name| @settings.key?(name) }
+      refuse("either certificate or certificate_file, not both") if given == 2
+      return if given == 1
 
       refuse("either certificate (text, or a path on the daemon's machine) or certificate_file (a file here) is needed")
     end

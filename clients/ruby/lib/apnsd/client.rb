@@ -13,7 +13,9 @@ module Apnsd
   class Client
     # Seconds for which +apnsd.send+ waits where its caller does not say.
     SEND_WAIT = 10
-    private_constant :SEND_WAIT
+    # Ids of apps that an error lists: more help nobody.
+    SHOWN_MAX = 5
+    private_constant :SEND_WAIT, :SHOWN_MAX
 
     # Yields a new client and closes it behind the block.
     def self.open(**settings)
@@ -31,23 +33,24 @@ module Apnsd
     def initialize(url: nil, timeout: 20, apps: {}, logger: nil)
       @transport = Transport.new(Endpoint.new(url), Options.duration(timeout))
       @logger = logger || Log
-      @apps = apps.to_h { |id, settings| [id.to_s, App.new(id, settings)] }
+      @apps = App.all(apps).to_h { |app| [app.id, app] }
       @lock = Mutex.new
     end
 
     # Adds apps to those of this client, or replaces their settings, and provisions each; without any, all it has. An
-    # app that fails does not stop the others; the first failure is raised. Raises NotConfigured where there is none.
+    # app that fails does not stop the others; the first failure is raised. Settings that are refused are kept only
+    # where there were none before, as with #provision. Raises NotConfigured where there is no app.
     def configure(apps = nil)
-      apps = apps ? apps.map { |id, settings| App.new(id, settings) } : @lock.synchronize { @apps.values }
+      apps = apps ? App.all(apps) : @lock.synchronize { @apps.values }
       raise NotConfigured, "there are no apps: give some here, or to the client" if apps.empty?
 
-      apps.each { |app| remember(app) }
-      failures = apps.filter_map { |app| failure_to_bring(app) }
+      failures = apps.filter_map { |app| failure_to_adopt(app) }
       raise failures.first unless failures.empty?
     end
 
     # Provisions an app: with these settings, which the client keeps for later, or with those it has. The daemon ignores
-    # what it has already. Raises NotConfigured where there are no settings.
+    # what it has already. Settings that are refused (InvalidArguments, InvalidEnvironment) do not replace those that
+    # the client had before. Raises NotConfigured where there are no settings.
     #
     # certificate:: what the daemon gets as it is: PEM text, text of a .p8 key, base64, or a path on its machine
     # certificate_file:: instead: a file on this machine, read each time (PEM, .p8, .p12)
@@ -56,10 +59,10 @@ module Apnsd
     # topic, key_id, team_id, passphrase, connections, force:: options of the daemon's +provision+
     # expiration, priority, collapse_id, push_type:: defaults for the app's notifications
     def provision(app_id, **settings)
-      app = settings.empty? ? settings_of(app_id) : remember(App.new(app_id, settings))
+      app = settings.empty? ? settings_of(app_id) : App.new(app_id, settings)
       raise NotConfigured, "app #{app_id}: no settings; give certificate and environment" unless app
 
-      bring(app)
+      adopt(app)
     end
 
     # Has notifications delivered; they are on the daemon's disk when this returns.
@@ -83,8 +86,15 @@ module Apnsd
     #
     # timeout:: how many seconds the daemon waits for outcomes, 10, at most 60
     #
-    # Each outcome is a Hash with +:token+, +:outcome+ ("accepted", "rejected", "queued", …), +:retry+, and where there
-    # is one +:id+, +:status+, +:reason+, +:timestamp+ and +:cause+. More than 1,000 tokens go in several calls.
+    # Each outcome is a Hash with +:token+, +:outcome+, +:retry+, and where there is one +:id+, +:status+, +:reason+,
+    # +:timestamp+ and +:cause+. More than 1,000 tokens go in several calls. These are the outcomes:
+    #
+    # accepted:: the provider accepted it
+    # presumed:: it was sent to the binary gateway, which is silent about what it accepts
+    # rejected:: the provider refused it, for the +:reason+
+    # expired:: its expiration passed
+    # queued:: none yet, it stays queued as with #notify; +:retry+: it was tried, +:cause+: what stands in the way now
+    # repeated:: a call with this request_id was accepted before, nothing was sent for this one
     def deliver(app_id, tokens, notifications, timeout: SEND_WAIT, **options)
       timeout = Options.duration(timeout)
       outcomes = []
@@ -95,24 +105,26 @@ module Apnsd
       outcomes
     end
 
-    # Dead device tokens, each handed out once: an Array of [Time, token]. Yields each where a block is given. What is
-    # lost by an error in the block can be read again with #feedback_after.
+    # Dead device tokens: an Array of [Time, token in lowercase hex]. Yields each where a block is given. Each is handed
+    # out once as long as the daemon lives; what was handed out within a second or two before a crash may come again.
+    # What is lost by an error in the block can be read again with #feedback_after.
     def feedback(app_id, &block)
       entries = recovering(app_id) { call("feedback", app_id.to_s) }
       entries.each(&block) if block
       entries
     end
 
-    # Dead device tokens after a cursor, handed out or not: a Hash with +:feedback+, an Array of Hashes with +:token+
-    # and +:timestamp+, and +:cursor+, to go on with. With a block: yields all there are and returns the cursor.
-    def feedback_after(app_id, cursor = "0", &block)
+    # Dead device tokens after a cursor (nil: from the beginning), handed out or not: a Hash with +:feedback+, an Array
+    # of Hashes with +:token+ and +:timestamp+, and +:cursor+, to go on with. With a block: yields all there are and
+    # returns the cursor.
+    def feedback_after(app_id, cursor = nil, &block)
       list("apnsd.feedback", :feedback, app_id, cursor, &block)
     end
 
-    # Notifications that will not be delivered, after a cursor: a Hash with +:rejections+, an Array of Hashes with
-    # +:token+, +:reason+, +:text+, +:timestamp+ and more, and +:cursor+, to go on with. With a block: yields all there
-    # are and returns the cursor.
-    def rejections(app_id, cursor = "0", &block)
+    # Notifications that will not be delivered, after a cursor (nil: from the beginning): a Hash with +:rejections+, an
+    # Array of Hashes with +:token+, +:reason+, +:text+, +:timestamp+ and more, and +:cursor+, to go on with. With a
+    # block: yields all there are and returns the cursor.
+    def rejections(app_id, cursor = nil, &block)
       list("apnsd.rejections", :rejections, app_id, cursor, &block)
     end
 
@@ -149,8 +161,16 @@ module Apnsd
       @lock.synchronize { @apps[app_id.to_s] }
     end
 
-    def remember(app)
-      @lock.synchronize { @apps[app.id] = app }
+    # Provisions an app with settings that may be new, and keeps them, but what is refused replaces nothing.
+    def adopt(app)
+      @lock.synchronize { @apps[app.id] ||= app }
+      refused = false
+      bring(app)
+    rescue InvalidArguments, InvalidEnvironment
+      refused = true
+      raise
+    ensure
+      @lock.synchronize { @apps[app.id] = app } unless refused
     end
 
     def bring(app)
@@ -159,8 +179,8 @@ module Apnsd
       nil
     end
 
-    def failure_to_bring(app)
-      bring(app)
+    def failure_to_adopt(app)
+      adopt(app)
     rescue Error => e
       e
     end
@@ -179,17 +199,23 @@ module Apnsd
     # the daemon does not know it.
     def recovering(app_id)
       app = settings_of(app_id)
-      return yield unless app
-
-      use_first(app)
+      use_first(app) if app
       begin
         yield
-      rescue UnknownAppID
-        raise unless settings_of(app_id)
+      rescue UnknownAppID => e
+        app = settings_of(app_id)
+        raise without_settings(app_id, e), cause: nil unless app
 
-        bring(settings_of(app_id))
+        bring(app)
         yield
       end
+    end
+
+    def without_settings(app_id, error)
+      ids = @lock.synchronize { @apps.keys }
+      known = " It has settings for #{ids.map { |id| "`#{id}`" }.join(", ")}." if ids.size.between?(1, SHOWN_MAX)
+      text = "This client has no settings for `#{app_id}`: give them as one of its apps, or provision it.#{known}"
+      UnknownAppID.new("#{error.text} #{text}", code: error.code)
     end
 
     # The daemon may know the app with other settings: whatever is wrong with these, the call is made. Without a
@@ -199,10 +225,11 @@ module Apnsd
     rescue ConnectionFailed
       raise
     rescue Error => e
-      @logger.warn("app #{app.id} was not provisioned, what the daemon has is used: #{e.message} (#{e.class})")
+      @logger.warn("app #{app.id} was not provisioned, the call is made all the same: #{e.message} (#{e.class})")
     end
 
     def list(method, name, app_id, cursor, &block)
+      cursor = "0" if cursor.to_s.empty?
       loop do
         page = call(method, app_id.to_s, cursor.to_s)
         return page unless block_given?

@@ -44,7 +44,7 @@ module Apnsd
   # The call cannot work as it is. The code is 8002, or nil where the client did not make the call.
   class InvalidArguments < Error; end
 
-  # The client has no settings to work with.
+  # The client has no settings to work with, or the daemon does not serve the user of its URL.
   class NotConfigured < Error; end
 
   # No answer: nobody listens, the connection broke twice, the time was up, or what answers is not an XML-RPC server.

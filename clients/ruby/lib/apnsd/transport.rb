@@ -10,13 +10,21 @@ module Apnsd
     IDLE_MAX = 60
     # Characters of what answered instead of the daemon that are told.
     SHOWN_MAX = 300
+    URL_QUESTION = "is this the URL of apnsd?"
 
     # How a connection ends that stood before.
     BROKEN = [EOFError, IOError, Errno::ECONNRESET, Errno::EPIPE, Errno::ECONNABORTED, OpenSSL::SSL::SSLError].freeze
     # What else can happen on the way.
     FAILED = [SystemCallError, SocketError, Timeout::Error, Net::HTTPBadResponse, Net::HTTPHeaderSyntaxError,
               Net::ProtocolError, *BROKEN].freeze
-    private_constant :BROKEN, :FAILED
+    # What of these something else than the daemon is behind: no HTTP, or no TLS, or not the one that is meant.
+    STRANGE = [Net::HTTPBadResponse, Net::HTTPHeaderSyntaxError, OpenSSL::SSL::SSLError].freeze
+    # What the daemon answers to a call that it cannot take as it is, or not now. So can what stands before it.
+    NOT_TAKEN = [Net::HTTPRequestTimeOut, Net::HTTPPayloadTooLarge, Net::HTTPTooManyRequests,
+                 Net::HTTPServerError].freeze
+    # What the daemon answers to those whom it does not serve.
+    NOT_SERVED = [Net::HTTPUnauthorized, Net::HTTPForbidden].freeze
+    private_constant :BROKEN, :FAILED, :STRANGE, :NOT_TAKEN, :NOT_SERVED
 
     def initialize(endpoint, timeout)
       @endpoint = endpoint
@@ -26,22 +34,24 @@ module Apnsd
       @process = Process.pid
     end
 
-    # The body of the answer. It may take the time-out and +wait+ seconds more. Raises ConnectionFailed.
+    # The body of the answer. It may take the time-out and +wait+ seconds more. Raises ConnectionFailed, and
+    # NotConfigured where the daemon does not serve this user.
     def post(body, wait: 0)
       deadline = Deadline.new(@timeout + wait)
       answer, body = exchange_or_repeat(@endpoint.request(body), deadline)
       return body if answer.is_a?(Net::HTTPOK)
 
-      fail_with("it answered HTTP #{answer.code} #{answer.message}. #{shown(body)}".strip)
+      refused(answer, body)
     rescue Timeout::Error => e
       fail_with("no answer within #{@timeout + wait} seconds", cause: e)
     rescue *FAILED => e
-      fail_with("#{e.message} (#{e.class}); is apnsd running there?", cause: e)
+      question = STRANGE.include?(e.class) ? URL_QUESTION : "is apnsd running there?"
+      fail_with("#{e.message} (#{e.class}); #{question}", cause: e)
     end
 
     # What answered is no XML-RPC server.
     def misunderstood(problem)
-      fail_with("what it answered is not XML-RPC: #{shown(problem)}")
+      fail_with("what it answered is not XML-RPC: #{shown(problem[/.*/])}; #{URL_QUESTION}")
     end
 
     # Closes what is idle.
@@ -145,6 +155,16 @@ module Apnsd
       connection.finish if connection.started?
     rescue IOError, SystemCallError, OpenSSL::SSL::SSLError
       # It was closed before, or cannot say goodbye: it is of no use in any case.
+    end
+
+    # An answer with another status than 200.
+    def refused(answer, body)
+      text = "it answered HTTP #{answer.code} #{answer.message}. #{shown(body)}".strip
+      case answer
+      when *NOT_SERVED then raise NotConfigured, "#{self}: #{text}"
+      when *NOT_TAKEN then fail_with(text)
+      else fail_with("#{text}; #{URL_QUESTION}")
+      end
     end
 
     def fail_with(problem, cause: nil)
