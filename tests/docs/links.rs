@@ -14,8 +14,8 @@ fn targets(page: &Page) -> Vec<String> {
 /// The anchors of a page's headings, as GitHub makes them.
 fn anchors(text: &str) -> Vec<String> {
     let page = Page { name: String::new(), text: text.to_owned() };
-    let headings = page.prose().into_iter().filter(|line| line.starts_with('#')).map(anchor).collect();
-    headings
+    let prose = page.prose();
+    prose.into_iter().filter(|line| line.starts_with('#')).map(anchor).collect()
 }
 
 fn anchor(heading: &str) -> String {
