@@ -43,7 +43,7 @@ fn has_words(text: &str) -> bool {
 /// Every text with which the program refuses something.
 fn texts(file: &File) -> BTreeSet<String> {
     let mut texts = file.texts_after(&["#[error("]);
-    let is_of_calls = ["rpc/", "service/", "listener/"].iter().any(|dir| file.name.starts_with(dir));
+    let is_of_calls = ["rpc/", "service/", "listener/", "admin/"].iter().any(|dir| file.name.starts_with(dir));
     if is_of_calls {
         let beginnings =
             ["bad_argument(", "InvalidArgument(", "try_later(", "TryLater(", ".fault(", "let text =", "let problem ="];
@@ -156,6 +156,7 @@ fn every_http_status_that_refuses_is_explained_and_none_besides() {
         ("REQUEST_TIMEOUT", "408"),
         ("PAYLOAD_TOO_LARGE", "413"),
         ("UNSUPPORTED_MEDIA_TYPE", "415"),
+        ("MISDIRECTED_REQUEST", "421"),
         ("TOO_MANY_REQUESTS", "429"),
         ("INTERNAL_SERVER_ERROR", "500"),
         ("SERVICE_UNAVAILABLE", "503"),
