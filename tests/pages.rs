@@ -21,13 +21,14 @@ struct Site {
 
 impl Site {
     async fn start(config: &str) -> Self {
+        Self::start_on(&format!("store.kind = \"memory\"\n{config}")).await
+    }
+
+    /// The same with the store that the configuration names.
+    async fn start_on(config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("apnsd.toml");
-        fs::write(
-            &file,
-            format!("listen = [\"127.0.0.1:0\"]\nstate_dir = \"state\"\nstore.kind = \"memory\"\n{config}"),
-        )
-        .unwrap();
+        fs::write(&file, format!("listen = [\"127.0.0.1:0\"]\nstate_dir = \"state\"\n{config}")).unwrap();
         let (config, _) = Config::load(Some(&file), std::iter::empty(), Clock::system().timestamp()).unwrap();
         let daemon = Daemon::start(&config, Clock::system()).await.unwrap();
         for app in ["one", "two"] {
@@ -72,6 +73,17 @@ async fn a_refused_app_is_told_and_the_daemon_is_ready_for_the_others() {
     assert_eq!((&one["app_id"], &one["can_send"], &one["state"]), (&json!("one"), &json!(false), &json!("refused")));
     assert!(one["cause"].as_str().unwrap().contains("neither PEM text, nor base64"), "{one}");
     assert_eq!(body["apps"][1]["app_id"], "two");
+}
+
+#[tokio::test]
+async fn a_daemon_whose_disk_is_too_full_to_accept_is_not_ready() {
+    // No disk has that much.
+    let site = Site::start_on("store.min_free = \"8000000000GiB\"\n").await;
+    let (status, body) = site.json("/readyz", "").await;
+    assert_eq!((status, &body["ready"]), (503, &json!(false)));
+    let cause = body["cause"].as_str().unwrap();
+    assert!(cause.contains("are kept free by store.min_free"), "{cause}");
+    assert_eq!(body["apps"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test]

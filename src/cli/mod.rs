@@ -29,7 +29,7 @@ mod trace;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::exit::{Exit, Failure};
 
@@ -64,6 +64,11 @@ enum Command {
     Export(export::Export),
     Import(import::Import),
     Token(token::Tokens),
+}
+
+/// The definition of the command line, for what is made from it.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command of this process.
@@ -106,8 +111,6 @@ fn dispatch(command: Command) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

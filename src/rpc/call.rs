@@ -13,6 +13,7 @@ use crate::service::feedback::Receipt;
 use crate::xmlrpc::charset::decode_text;
 use crate::xmlrpc::decode::{Limits, decode_call};
 use crate::xmlrpc::encode::{encode_fault, encode_response};
+use crate::xmlrpc::error::DecodeError;
 use crate::xmlrpc::value::{Fault, Value};
 
 /// The answer to a call.
@@ -49,8 +50,9 @@ fn crashed(panic: &(dyn Any + Send)) -> Fault {
 }
 
 async fn execute(caller: &Caller<'_>, body: &[u8], charset: Option<&str>) -> Result<Value<'static>, Fault> {
-    let refused = |error| {
-        debug!(%error, "a body is not a call");
+    let refused = |error: DecodeError| {
+        // Its words quote the body, which may hold tokens, and line breaks.
+        debug!(place = error.place.map(tracing::field::display), "a body is not a call");
         not_a_call(&error)
     };
     let text = decode_text(body, charset).map_err(refused)?;

@@ -69,7 +69,7 @@ impl PushService {
 
     /// Why nothing can be accepted at present, such as a full disk; `None` while all is well.
     pub fn trouble(&self) -> Option<String> {
-        self.0.store.trouble().map(|trouble| trouble.to_string())
+        self.0.store.intake_trouble().map(|trouble| trouble.to_string())
     }
 
     /// Notifications that were accepted and have no outcome yet, over all apps.

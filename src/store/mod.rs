@@ -141,6 +141,15 @@ impl Store {
         }
     }
 
+    /// Why a batch would not be accepted at present, as with a disk that has less than `min_free`; `None` while all is
+    /// well. Looks at the disk.
+    pub fn intake_trouble(&self) -> Option<StoreError> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Sqlite(sqlite) => sqlite.intake_trouble(),
+        }
+    }
+
     /// Whether what it keeps outlives the process.
     pub fn is_durable(&self) -> bool {
         match self {

@@ -68,6 +68,12 @@ impl Disk {
         self.free().is_ok_and(|free| free < RESERVE_BYTES)
     }
 
+    /// Why nothing would be accepted now, by a look at the disk alone.
+    pub(super) fn lack(&self) -> Option<StoreError> {
+        let enough = self.free().is_ok_and(|free| free >= self.min_free);
+        (!enough).then(|| self.full())
+    }
+
     /// Why nothing is accepted.
     pub(super) fn full(&self) -> StoreError {
         match self.free() {

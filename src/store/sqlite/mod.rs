@@ -79,6 +79,7 @@ use tokio::sync::oneshot;
 
 use self::damaged::Damaged;
 use self::directory::Directory;
+use self::disk::Disk;
 pub use self::export::read_apps;
 use self::mailbox::{Lane, Mailbox, State};
 use self::read::Readers;
@@ -108,6 +109,8 @@ pub struct Sqlite {
     feedback_age: Duration,
     stages: AtomicI64,
     trouble: Trouble,
+    /// For looks from outside; the writer has one of its own.
+    disk: Disk,
     damaged: Arc<Damaged>,
     /// `None` when nothing is to be logged.
     outcomes: Option<Arc<Log>>,
@@ -145,6 +148,7 @@ impl Sqlite {
             feedback_age: settings.feedback_age,
             stages: AtomicI64::new(stages),
             trouble,
+            disk: Disk::new(settings.dir.clone(), settings.min_free),
             damaged,
             outcomes,
             thread: Mutex::new(Some(thread)),
@@ -172,6 +176,10 @@ impl Sqlite {
 
     pub(super) fn trouble(&self) -> Option<StoreError> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn intake_trouble(&self) -> Option<StoreError> {
+        self.trouble().or_else(|| self.disk.lack())
     }
 
     pub(super) async fn put_app(&self, app: &AppId, body: Vec<u8>) -> Result<(), StoreError> {
