@@ -15,7 +15,9 @@ use crate::xmlrpc::value::Value;
 
 /// Send a notification now and show what became of it
 ///
-/// It goes before all that waits, to at most 1000 tokens. What has no outcome in time, or when the app cannot send, stays queued and is delivered like any other; what stands in the way is said below the table.
+/// It goes before all that waits, to at most 1000 tokens. What has no outcome in time, or while an operator has paused the
+/// app or its gateway is out of reach, stays queued and is delivered like any other; what stands in the way is said below
+/// the table. An app that is refused, or that the daemon has paused, takes nothing: the call fails with the cause.
 #[derive(Debug, Args)]
 #[command(
     group = ArgGroup::new("what").required(true),

@@ -5,7 +5,8 @@ use toml::Value;
 
 use super::exit::{Exit, Failure};
 use super::output::{complain, print};
-use crate::listener::user::{Token, is_user_name};
+use crate::config::{user_app, user_method, user_name};
+use crate::listener::user::Token;
 
 /// Tokens for callers, where not everybody may call
 #[derive(Debug, Args)]
@@ -29,21 +30,14 @@ enum Command {
     apnsd token create shop --app shop --method notify --method feedback")]
 struct Create {
     /// The user
-    #[arg(value_parser = name)]
+    #[arg(value_parser = user_name)]
     name: String,
     /// An app that the user may use; may be repeated [default: all]
-    #[arg(long = "app", value_name = "APP_ID")]
+    #[arg(long = "app", value_name = "APP_ID", value_parser = user_app)]
     apps: Vec<String>,
     /// A method that the user may call; may be repeated [default: all]
-    #[arg(long = "method", value_name = "METHOD")]
+    #[arg(long = "method", value_name = "METHOD", value_parser = user_method)]
     methods: Vec<String>,
-}
-
-fn name(text: &str) -> Result<String, String> {
-    match is_user_name(text) {
-        true => Ok(text.to_owned()),
-        false => Err("use 1 to 64 letters, digits, `.`, `_` or `-`".to_owned()),
-    }
 }
 
 /// Runs the group.
@@ -59,7 +53,8 @@ fn create(args: &Create) -> Result<(), Failure> {
     complain(&format!(
         "the token of `{name}`, shown this once: {token}\n\
          Add the section to the configuration, `kill -HUP` the daemon, and let callers use the URL\n\
-         http://{name}:{token}@127.0.0.1:7077/",
+         http://{name}:{token}@127.0.0.1:7077/\n\
+         As soon as there is one user, nobody calls over TCP without being one.",
         name = args.name,
         token = token.reveal(),
     ));

@@ -76,22 +76,34 @@ fn read_user(section: &str, reader: &mut Reader<'_>) -> Option<User> {
 }
 
 fn name(raw: &Raw<'_>) -> Result<String, String> {
-    let name = text(raw)?;
-    match is_user_name(&name) {
-        true => Ok(name),
+    user_name(&text(raw)?)
+}
+
+fn app(raw: &Raw<'_>) -> Result<String, String> {
+    user_app(&text(raw)?)
+}
+
+fn method(raw: &Raw<'_>) -> Result<String, String> {
+    user_method(&text(raw)?)
+}
+
+/// Reads the name of a user.
+pub fn user_name(name: &str) -> Result<String, String> {
+    match is_user_name(name) {
+        true => Ok(name.to_owned()),
         false => Err(format!("`{name}` cannot be a name: use 1 to 64 letters, digits, `.`, `_` or `-`")),
     }
 }
 
-fn app(raw: &Raw<'_>) -> Result<String, String> {
-    let id = text(raw)?;
-    AppId::parse(&id).map_or_else(|error| Err(error.to_string()), |_| Ok(id))
+/// Reads the id of an app that a user may use, be it there or not.
+pub fn user_app(id: &str) -> Result<String, String> {
+    AppId::parse(id).map_or_else(|error| Err(error.to_string()), |_| Ok(id.to_owned()))
 }
 
-fn method(raw: &Raw<'_>) -> Result<String, String> {
-    let name = text(raw)?;
-    match is_method(&name) {
-        true => Ok(name),
+/// Reads the name of a method that a user may call.
+pub fn user_method(name: &str) -> Result<String, String> {
+    match is_method(name) {
+        true => Ok(name.to_owned()),
         false => Err(format!("`{name}` is not a method; system.listMethods lists them all")),
     }
 }

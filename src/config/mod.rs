@@ -15,6 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use self::app::AppSection;
+pub use self::callers::{user_app, user_method, user_name};
 pub use self::environments::Environments;
 pub use self::problem::{Place, Problem, Refused, Warning};
 use self::reader::Reader;

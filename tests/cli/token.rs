@@ -20,9 +20,11 @@ fn a_new_token_and_its_section_fit_together() {
 }
 
 #[test]
-fn a_name_that_a_url_cannot_carry_is_refused() {
-    let refused = apnsd(&["token", "create", "a b"]).output().unwrap();
-    assert_eq!(refused.status.code(), Some(2));
+fn what_the_configuration_would_refuse_is_refused_at_once() {
+    for wrong in [&["a b"][..], &["web", "--method", "notfy"], &["web", "--app", ""]] {
+        let refused = apnsd(&[&["token", "create"], wrong].concat()).output().unwrap();
+        assert_eq!((refused.status.code(), stdout(&refused)), (Some(2), ""), "{wrong:?}");
+    }
 }
 
 #[test]
