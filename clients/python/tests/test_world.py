@@ -262,3 +262,45 @@ def test_calls_share_a_connection(open_client: OpenClient, world: World, apps: d
         client.status("nosuch")
     client.send("myapp", token("aa"), HELLO)
     assert world.proxy.connections == before + 1
+
+
+@pytest.mark.parametrize("verb", ["provision", "configure"])
+def test_settings_that_are_refused_do_not_replace_those_that_work(
+    open_client: OpenClient, world: World, apps: dict[str, Any], verb: str
+) -> None:
+    client = open_client(world.url, apps=apps)
+    client.configure()
+    for wrong in (
+        {"certificate_file": world.expired_certificate, "environment": "sandbox"},
+        {"certificate_file": world.certificate, "environment": "moon"},
+        {"certificate_file": "/nowhere.pem", "environment": "sandbox"},
+    ):
+        with pytest.raises((apnsd.InvalidArguments, apnsd.InvalidEnvironment)):
+            client.provision("myapp", **wrong) if verb == "provision" else client.configure({"myapp": wrong})
+    world.kill()
+    world.forget()
+    world.start()
+    assert [result.outcome for result in client.send("myapp", token("aa"), HELLO)] == ["accepted"]
+
+
+def test_settings_that_are_refused_tell_later_calls_the_reason_where_there_are_no_others(
+    open_client: OpenClient, world: World
+) -> None:
+    client = open_client(world.url)
+    with pytest.raises(apnsd.InvalidEnvironment, match="moon"):
+        client.provision("late", world.certificate, "moon")
+    with pytest.raises(apnsd.InvalidEnvironment, match="moon"):
+        client.notify("late", token("aa"), HELLO)
+
+
+def test_settings_that_found_no_daemon_are_kept(open_client: OpenClient, world: World, apps: dict[str, Any]) -> None:
+    client = open_client(world.url, apps=apps)
+    client.configure()
+    world.kill()
+    with pytest.raises(apnsd.ConnectionFailed):
+        client.provision("myapp", certificate_file=world.second_certificate, environment="sandbox")
+    world.forget()
+    world.start()
+    client.notify("myapp", token("aa"), HELLO)
+    assert client.status("myapp")["subject"] == "Apple Production IOS Push Services: com.example.app"
+    client.deprovision("myapp")

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, Union
 
 from ._chunks import chunks
 from ._xmlrpc import not_apnsd
-from .errors import ApnsdError, ConnectionFailed, NotConfigured, UnknownAppID
+from .errors import ApnsdError, ConnectionFailed, InvalidArguments, InvalidEnvironment, NotConfigured, UnknownAppID
 from .results import Page, Rejection, Result
 from .settings import App, Apps, read_apps
 from .times import seconds
@@ -63,26 +63,23 @@ class Verbs:
         self._provisioned: dict[str, int] = {}
 
     def configure(self, apps: Apps | None) -> Steps[None]:
-        given = dict(self._apps) if apps is None else read_apps(apps)
+        given: Mapping[str, App | None] = dict.fromkeys(self._apps) if apps is None else read_apps(apps)
         if not given:
             raise NotConfigured("configure: there are no apps; give some here, or to the client")
-        self._apps.update(given)
+        # So that a call meanwhile finds those that are new.
+        self._apps.update({app_id: app for app_id, app in given.items() if app and app_id not in self._apps})
         first: ApnsdError | None = None
         for app_id, app in given.items():
             try:
-                yield Turn(app_id, self._provision(app_id, app))
+                yield Turn(app_id, self._adopt(app_id, app))
             except ApnsdError as error:
                 first = first or error
         if first:
             raise first
 
     def provision(self, app_id: str, settings: Mapping[str, Any]) -> Steps[None]:
-        if any(value is not None for value in settings.values()):
-            self._apps[app_id] = App.from_mapping(app_id, settings)
-        app = self._apps.get(app_id)
-        if app is None:
-            raise NotConfigured(f"provision: there are no settings for {app_id}; give certificate and environment")
-        yield Turn(app_id, self._provision(app_id, app))
+        given = any(value is not None for value in settings.values())
+        yield Turn(app_id, self._adopt(app_id, App.from_mapping(app_id, settings) if given else None))
 
     def notify(
         self, app_id: str, tokens: object, notifications: object, request_id: object, options: Mapping[str, object]
@@ -212,6 +209,20 @@ class Verbs:
         if app is not None and self._provisioned.get(app_id) == seen:
             yield from self._provision(app_id, app)
             log.info("app %s was not known to the daemon and was provisioned again", app_id)
+
+    def _adopt(self, app_id: str, given: App | None) -> Steps[None]:
+        """Provisions an app with settings that are kept then; without any, with those that there are."""
+        before = self._apps.get(app_id)
+        app = given or before
+        if app is None:
+            raise NotConfigured(f"provision: there are no settings for {app_id}; give certificate and environment")
+        self._apps[app_id] = app
+        try:
+            yield from self._provision(app_id, app)
+        except (InvalidArguments, InvalidEnvironment):
+            # The daemon still works with the earlier ones. Without any, these tell later calls the reason.
+            self._apps[app_id] = before or app
+            raise
 
     def _provision(self, app_id: str, app: App) -> Steps[None]:
         yield Exchange("provision", app.provision_arguments(app_id), app.timeout)

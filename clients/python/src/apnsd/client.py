@@ -74,7 +74,8 @@ class Client:
     def configure(self, apps: Apps | None = None) -> None:
         """Adds apps to those of this client, or replaces their settings, and provisions each; without any, all it has.
 
-        An app that fails does not stop those behind it; the first failure is raised. NotConfigured: there are no apps.
+        An app that fails does not stop those behind it; the first failure is raised. Settings that are refused do not
+        replace earlier ones. NotConfigured: there are no apps.
         """
         self._run(self._verbs.configure(apps))
 
@@ -88,7 +89,8 @@ class Client:
     ) -> None:
         """Provisions an app, with these settings (the fields of :class:`~apnsd.App`), which the client keeps.
 
-        With nothing but the app id, with the settings that the client has; NotConfigured where it has none.
+        If they are refused (InvalidArguments, InvalidEnvironment) and it has others for the app, it keeps those
+        instead. With nothing but the app id, with the settings that the client has; NotConfigured where it has none.
         """
         settings = {"certificate": certificate, "environment": environment, "timeout": timeout, **options}
         self._run(self._verbs.provision(app_id, settings))
