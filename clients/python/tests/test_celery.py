@@ -14,6 +14,7 @@ import pytest
 from celery import Celery, signals
 from celery.contrib.testing.worker import start_worker  # type: ignore[import-untyped]
 from celery.result import AsyncResult
+from stub import Stub, http
 from world import PATIENCE, World
 
 import apnsd
@@ -127,6 +128,16 @@ def test_a_task_that_cannot_work_fails_at_once(app: Celery) -> None:
         with pytest.raises(apnsd.UnknownAppID):
             outcome(notify.delay("nobody", token("a6"), HELLO))
     assert not retried.is_set()
+
+
+def test_a_user_whom_the_daemon_refuses_fails_at_once() -> None:
+    with Stub(http(b"No user has this token.\n", "401 Unauthorized")) as stub:
+        other = Celery("other", set_as_current=False)
+        other.conf.apnsd_url = stub.url
+        with pytest.raises(apnsd.NotConfigured, match="No user has this token"):
+            other.tasks[notify.name].apply(("myapp", token("a6"), HELLO)).get()
+        client_of(other).close()
+        assert len(stub.requests) == 1
 
 
 def test_the_request_id_is_the_tasks_id(world: World, app: Celery) -> None:

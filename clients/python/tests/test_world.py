@@ -254,6 +254,11 @@ def test_the_unix_socket_is_as_good(open_client: OpenClient, world: World, apps:
     assert [result.outcome for result in client.send("myapp", token("aa"), HELLO)] == ["accepted"]
 
 
+def test_https_where_the_daemon_has_no_tls_asks_for_the_url(open_client: OpenClient, world: World) -> None:
+    with pytest.raises(apnsd.ConnectionFailed, match=r"^no TLS connection to https://.*; is this the URL of apnsd\?$"):
+        open_client(world.url.replace("http:", "https:")).apps()
+
+
 def test_calls_share_a_connection(open_client: OpenClient, world: World, apps: dict[str, Any]) -> None:
     before = world.proxy.connections
     client = open_client(world.proxy_url, apps=apps)

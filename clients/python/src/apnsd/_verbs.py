@@ -135,7 +135,7 @@ class Verbs:
     def _deprovision(self, app_id: str) -> Steps[None]:
         try:
             yield Exchange("apnsd.deprovision", (app_id,))
-        except ConnectionFailed:
+        except (ConnectionFailed, NotConfigured):
             raise
         except ApnsdError:
             self._forget(app_id)
@@ -194,7 +194,7 @@ class Verbs:
             return None
         try:
             yield from self._provision(app_id, app)
-        except ConnectionFailed:
+        except (ConnectionFailed, NotConfigured):
             # The call itself would fare no better, and its caller would wait twice.
             raise
         except ApnsdError as error:
