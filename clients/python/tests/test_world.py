@@ -92,6 +92,7 @@ def test_dead_tokens_are_told_once_or_again(open_client: OpenClient, world: Worl
     ((when, found),) = client.feedback("myapp")
     assert (found, when.tzinfo) == (dead, timezone.utc)
     assert client.feedback("myapp") == []
+    assert client.feedback_after("myapp", None).entries[-1] == client.feedback_after("myapp", "").entries[-1]
     page = client.feedback_after("myapp", before)
     assert page.entries == [(when, dead)]
     assert client.feedback_after("myapp", page.cursor) == apnsd.Page([], page.cursor)
@@ -102,6 +103,7 @@ def test_rejections_are_told_behind_a_cursor(open_client: OpenClient, world: Wor
     before = client.rejections("myapp").cursor
     bad = [token("bad8"), token("bad8")]
     client.send("myapp", bad, HELLO)
+    assert client.rejections("myapp", None) == client.rejections("myapp", "") == client.rejections("myapp")
     page = client.rejections("myapp", before)
     assert [(entry.token, entry.reason, entry.status, entry.row) for entry in page.entries] == [
         (bad[0], "BadDeviceToken", 400, 0),
@@ -245,6 +247,26 @@ def test_a_first_use_that_found_no_daemon_is_made_up_for(
     client.notify("myapp", token("aa"), HELLO)
     assert client.status("myapp")["subject"] == "Apple Production IOS Push Services: com.example.app"
     client.deprovision("myapp")
+
+
+def test_an_app_that_neither_knows_is_told_with_those_that_the_client_has(
+    open_client: OpenClient, world: World, apps: dict[str, Any]
+) -> None:
+    unknown = "The app_id specified has not been provisioned."
+    advice = "This client has no settings for `mine`: give them as one of its apps, or provision it."
+    named = {
+        0: f"{unknown} {advice}",
+        2: f"{unknown} {advice} It has those of `app0`, `app1`.",
+        6: f"{unknown} {advice}",
+    }
+    for count_of_apps, text in named.items():
+        client = open_client(world.url, apps={f"app{number}": apps["myapp"] for number in range(count_of_apps)})
+        for call in (client.notify, client.send):
+            with pytest.raises(apnsd.UnknownAppID) as caught:
+                call("mine", token("aa"), HELLO, request_id="r")
+            assert (str(caught.value), caught.value.code, caught.value.request_id) == (text, 404, "r")
+        with pytest.raises(apnsd.UnknownAppID, match="This client has no settings for `mine`"):
+            client.feedback("mine")
 
 
 def test_the_unix_socket_is_as_good(open_client: OpenClient, world: World, apps: dict[str, Any]) -> None:

@@ -24,6 +24,10 @@ log = logging.getLogger("apnsd")
 
 NOTIFY_TOKENS_MAX = 10_000
 SEND_TOKENS_MAX = 1_000
+#: So many names of apps can be looked through in an error's text.
+APPS_NAMED_MAX = 5
+#: The cursor before the first entry of a list.
+BEGINNING = "0"
 
 T = TypeVar("T")
 
@@ -105,14 +109,14 @@ class Verbs:
         answer = yield from self._for_app(app_id, Exchange("feedback", (app_id,)))
         return _read(lambda: [(_time(when), str(token)) for when, token in answer])
 
-    def feedback_after(self, app_id: str, cursor: str) -> Steps[Page[tuple[datetime, str]]]:
-        answer = yield Exchange("apnsd.feedback", (app_id, cursor))
+    def feedback_after(self, app_id: str, cursor: str | None) -> Steps[Page[tuple[datetime, str]]]:
+        answer = yield Exchange("apnsd.feedback", (app_id, cursor or BEGINNING))
         return _read(
             lambda: Page([(_time(row["timestamp"]), row["token"]) for row in answer["feedback"]], answer["cursor"]),
         )
 
-    def rejections(self, app_id: str, cursor: str) -> Steps[Page[Rejection]]:
-        answer = yield Exchange("apnsd.rejections", (app_id, cursor))
+    def rejections(self, app_id: str, cursor: str | None) -> Steps[Page[Rejection]]:
+        answer = yield Exchange("apnsd.rejections", (app_id, cursor or BEGINNING))
         return _read(
             lambda: Page([Rejection(**_known(Rejection, row)) for row in answer["rejections"]], answer["cursor"]),
         )
@@ -179,13 +183,21 @@ class Verbs:
         seen = self._provisioned.get(app_id)
         try:
             return (yield call)
-        except UnknownAppID:
+        except UnknownAppID as error:
             if failure:
                 raise failure from None
             if app_id not in self._apps:
-                raise
+                raise self._without_settings(app_id, error) from None
         yield Turn(app_id, self._again(app_id, seen))
         return (yield call)
+
+    def _without_settings(self, app_id: str, error: UnknownAppID) -> UnknownAppID:
+        """The daemon's error, and what is to be done about it."""
+        text = f"{error} This client has no settings for `{app_id}`: give them as one of its apps, or provision it."
+        others = ", ".join(f"`{other}`" for other in list(self._apps))
+        if 0 < len(self._apps) <= APPS_NAMED_MAX:
+            text += f" It has those of {others}."
+        return UnknownAppID(text, code=error.code)
 
     def _first_use(self, app_id: str) -> Steps[ApnsdError | None]:
         """Provisions the app unless another did meanwhile. Returns why that failed."""

@@ -140,15 +140,25 @@ class Client:
         return self._run(self._verbs.send(app_id, tokens, notifications, request_id, options, timeout))
 
     def feedback(self, app_id: str) -> list[tuple[datetime, str]]:
-        """Device tokens that are dead, and since when (UTC). The daemon hands each out once: see feedback_after."""
+        """Device tokens that are dead, in lowercase hex, and since when (UTC).
+
+        Each is handed out once as long as the daemon lives: one that was handed out within a second or two before a
+        crash may come again. See feedback_after for those that the program lost.
+        """
         return self._run(self._verbs.feedback(app_id))
 
-    def feedback_after(self, app_id: str, cursor: str = "0") -> Page[tuple[datetime, str]]:
-        """The same behind a cursor, whether handed out or not: keep the cursor with what you did, and lose nothing."""
+    def feedback_after(self, app_id: str, cursor: str | None = None) -> Page[tuple[datetime, str]]:
+        """The same behind a cursor, whether handed out or not: keep the cursor with what you did, and lose nothing.
+
+        Without a cursor, or an empty one, from the beginning.
+        """
         return self._run(self._verbs.feedback_after(app_id, cursor))
 
-    def rejections(self, app_id: str, cursor: str = "0") -> Page[Rejection]:
-        """Notifications that will not be delivered, behind a cursor; also of an app that was deprovisioned."""
+    def rejections(self, app_id: str, cursor: str | None = None) -> Page[Rejection]:
+        """Notifications that will not be delivered, behind a cursor; also of an app that was deprovisioned.
+
+        Without a cursor, or an empty one, from the beginning.
+        """
         return self._run(self._verbs.rejections(app_id, cursor))
 
     def apps(self) -> list[dict[str, Any]]:

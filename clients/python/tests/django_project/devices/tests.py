@@ -165,7 +165,8 @@ class Feedback(TestCase):
     def test_an_app_that_fails_does_not_keep_others_from_theirs(self) -> None:
         out, err, failure = command("apnsd_feedback", "nobody", "shop")
         self.assertEqual(out, "shop: 0 expired\n")
-        self.assertEqual(err, "nobody: The app_id specified has not been provisioned.\n")
+        told = "nobody: The app_id specified has not been provisioned. This client has no settings for `nobody`: "
+        self.assertEqual(err, told + "give them as one of its apps, or provision it. It has those of `shop`.\n")
         self.assertTrue(failure.startswith("failures: 1;"))
 
     def test_of_a_celery_task_sends_the_signal(self) -> None:
