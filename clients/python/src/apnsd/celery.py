@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 try:
     from celery import Celery, Task, shared_task
 except ImportError as error:
-    raise ImportError("apnsd.celery needs Celery: pip install 'apnsd[celery]'") from error
+    raise ImportError("apnsd.celery needs Celery: pip install celery") from error
 
 from .client import Client
 from .errors import ConnectionFailed, InvalidArguments, ServerTimeout
