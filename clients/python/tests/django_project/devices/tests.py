@@ -13,7 +13,7 @@ from celery import Celery
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.test import SimpleTestCase, TestCase, override_settings
-from world import World
+from world import World, free_port
 
 import apnsd
 import apnsd.celery
@@ -137,7 +137,7 @@ class Feedback(TestCase):
             out, err, failure = command("apnsd_feedback")
         self.assertEqual(out, "shop: 1 expired\n")
         self.assertRegex(err, r"^shop: .*refuse failed for dead04aa…: ValueError: no\n$")
-        self.assertEqual(failure, "failures: 1; client().feedback_after(app_id) tells the devices again")
+        self.assertEqual(failure, "receivers that failed: 1; client().feedback_after(app_id) tells the devices again")
         self.assertFalse(Device.objects.exists())
 
     def test_goes_as_the_page_says(self) -> None:
@@ -167,7 +167,24 @@ class Feedback(TestCase):
         self.assertEqual(out, "shop: 0 expired\n")
         told = "nobody: The app_id specified has not been provisioned. This client has no settings for `nobody`: "
         self.assertEqual(err, told + "give them as one of its apps, or provision it. It has those of `shop`.\n")
-        self.assertTrue(failure.startswith("failures: 1;"))
+        self.assertEqual(failure, "apps that could not be asked: 1 of 2")
+
+    def test_that_nobody_receives_is_left_with_the_daemon(self) -> None:
+        self.dies("dead08", NOW - HOUR)
+        device_expired.disconnect(forget_device)
+        try:
+            told = "nothing was collected, for nobody receives device_expired: import your receivers in "
+            self.assertEqual(command("apnsd_feedback"), ("", "", told + "AppConfig.ready()"))
+        finally:
+            device_expired.connect(forget_device)
+        self.assertEqual(command("apnsd_feedback"), ("shop: 1 expired\n", "", ""))
+        self.assertFalse(Device.objects.exists())
+
+    def test_of_a_daemon_that_is_down_is_none(self) -> None:
+        with override_settings(APNSD={**settings_of(shop=world.certificate), "URL": f"http://127.0.0.1:{free_port()}"}):
+            out, err, failure = command("apnsd_feedback")
+        self.assertEqual((out, failure), ("", "apps that could not be asked: 1 of 1"))
+        self.assertIn("is the daemon running?", err)
 
     def test_of_a_celery_task_sends_the_signal(self) -> None:
         self.dies("dead05", NOW - HOUR)
