@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -244,17 +246,19 @@ def test_no_token_is_logged(world: World, app: Celery, log: Path) -> None:
 # --- The page
 
 
-def test_the_example_of_the_page_runs(world: World, app: Celery) -> None:
+def test_the_example_of_the_page_runs(world: World, app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (HERE.parent / "CELERY.md").read_text(encoding="utf-8")
     settings, calls = (block.split("```", 1)[0] for block in page.split("```python\n")[1:3])
-    names: dict[str, Any] = {"tokens": [token("c1"), token("c2")]}
+    shop: Any = ModuleType("shop")
+    monkeypatch.setitem(sys.modules, "shop", shop)
     exec(
-        settings.replace("http://127.0.0.1:7077/", world.url).replace("/etc/apnsd/myapp.pem", world.certificate), names
+        settings.replace("http://127.0.0.1:7077/", world.url).replace("/etc/apnsd/myapp.pem", world.certificate),
+        vars(shop),
     )
-    names["app"].conf.task_always_eager = True
-    names["app"].set_default()
-    exec(calls, names)
-    client_of(names["app"]).close()
+    shop.app.conf.task_always_eager = True
+    shop.app.set_default()
+    exec(calls, {"tokens": [token("c1"), token("c2")]})
+    client_of(shop.app).close()
     app.set_default()
     assert [arrived(world, "0123"), arrived(world, "c1"), arrived(world, "c2")] == [1, 1, 1]
 

@@ -28,6 +28,13 @@ def test_a_time_compares_with_naive_and_aware_times() -> None:
         assert (other + second) - time == second
 
 
+def test_a_time_equals_what_has_its_hash_and_so_no_naive_time() -> None:
+    time = pyapns.DateTime.combine(MOMENT, MOMENT.time(), timezone.utc)
+    aware = MOMENT.replace(tzinfo=timezone.utc)
+    assert [time == aware, hash(time) == hash(aware)] == [True, True]
+    assert [time == MOMENT, time != MOMENT, time in {MOMENT}] == [False, True, False]
+
+
 def test_a_time_in_another_zone_is_a_plain_datetime() -> None:
     time = pyapns.DateTime.combine(MOMENT, MOMENT.time(), timezone.utc)
     moved = time.astimezone(timezone(timedelta(hours=2)))

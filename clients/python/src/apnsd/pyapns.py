@@ -67,7 +67,7 @@ class DateTime(datetime):
     """A time in feedback: an aware `datetime` in UTC that old code can go on using.
 
     It has the `value` and the text of `xmlrpc.client.DateTime` ("20110313T07:06:40"), and compares with and is
-    subtracted from naive times, which count as UTC.
+    subtracted from naive times, which count as UTC. A naive time never equals it: equal values need equal hashes.
     """
 
     @property

@@ -20,7 +20,8 @@ import apnsd.celery
 from apnsd.django import client, collect_feedback, device_expired, registered_since
 from apnsd.pyapns import DateTime
 
-from .models import Device, forget_device
+from .models import Device
+from .receivers import forget_device
 
 HELLO = {"aps": {"alert": "Hello"}}
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
@@ -142,16 +143,18 @@ class Feedback(TestCase):
 
     def test_goes_as_the_page_says(self) -> None:
         page = (Path(apnsd.__file__).resolve().parents[2] / "DJANGO.md").read_text(encoding="utf-8")
-        _, sending, receiving = (block.split("```", 1)[0] for block in page.split("```python\n")[1:])
+        _, sending, receiving, ready = (block.split("```", 1)[0] for block in page.split("```python\n")[1:])
         registered = {"registered_at": NOW - HOUR}
         with override_settings(APNSD=settings_of(myapp=world.certificate)):
             client().feedback("myapp")
             exec(sending, {"tokens": [token("c3")]})
             self.assertTrue(arrived("c3"))
-            names: dict[str, Any] = {"Device": Device}
+            names: dict[str, Any] = {"__package__": "devices", "__name__": "devices.page"}
             device_expired.disconnect(forget_device)
             self.addCleanup(device_expired.connect, forget_device)
             exec(receiving, names)
+            exec(ready, names)
+            self.assertIsNone(names["DevicesConfig"].ready(None))
             self.addCleanup(device_expired.disconnect, names["forget_device"])
             Device.objects.create(token=token("dead07"), **registered)
             client().send("myapp", token("dead07"), HELLO)
