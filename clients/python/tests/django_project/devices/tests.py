@@ -173,11 +173,15 @@ class Feedback(TestCase):
         self.assertEqual(failure, "apps that could not be asked: 1 of 2")
 
     def test_that_nobody_receives_is_left_with_the_daemon(self) -> None:
+        told = "nothing was collected, for nobody receives device_expired: import your receivers in AppConfig.ready()"
         self.dies("dead08", NOW - HOUR)
         device_expired.disconnect(forget_device)
         try:
-            told = "nothing was collected, for nobody receives device_expired: import your receivers in "
-            self.assertEqual(command("apnsd_feedback"), ("", "", told + "AppConfig.ready()"))
+            self.assertEqual(command("apnsd_feedback"), ("", "", told))
+            with self.assertLogs("celery", "ERROR"):
+                result = apnsd.celery.collect_feedback.apply(("shop",))
+            with self.assertRaisesMessage(RuntimeError, told):
+                result.get()
         finally:
             device_expired.connect(forget_device)
         self.assertEqual(command("apnsd_feedback"), ("shop: 1 expired\n", "", ""))
@@ -194,6 +198,20 @@ class Feedback(TestCase):
         (entry,) = apnsd.celery.collect_feedback.apply(("shop",)).get()
         self.assertEqual(entry[1], token("dead05"))
         self.assertFalse(Device.objects.exists())
+
+    def test_of_a_celery_task_may_go_to_a_task_instead_of_receivers(self) -> None:
+        collected: list[Any] = []
+
+        def note(devices: list[list[str]]) -> None:
+            collected.extend(devices)
+
+        celery = Celery(set_as_current=False)
+        celery.conf.task_always_eager = True
+        self.dies("dead09", NOW - HOUR)
+        device_expired.disconnect(forget_device)
+        self.addCleanup(device_expired.connect, forget_device)
+        apnsd.celery.collect_feedback.apply(("shop",), link=celery.task(note).s()).get()
+        self.assertEqual([dead for _, dead in collected], [token("dead09")])
 
     def test_of_a_celery_task_fails_when_a_receiver_does(self) -> None:
         def refuse(**_: Any) -> None:

@@ -7,11 +7,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from apnsd.client import Client
 from apnsd.errors import ApnsdError
 
 from ...conf import apps as apps_of_settings
-from ...feedback import collect_feedback, device_expired
+from ...feedback import NO_RECEIVERS, collect_feedback, has_receivers
 
 
 class Command(BaseCommand):
@@ -31,10 +30,8 @@ class Command(BaseCommand):
         wanted = apps or list(apps_of_settings())
         if not wanted:
             raise CommandError("name the apps: there are none in the settings")
-        if not device_expired.has_listeners(Client):
-            raise CommandError(
-                "nothing was collected, for nobody receives device_expired: import your receivers in AppConfig.ready()"
-            )
+        if not has_receivers():
+            raise CommandError(NO_RECEIVERS)
         failed, failures = 0, 0
         for app_id in wanted:
             try:
