@@ -7,13 +7,22 @@ from collections.abc import Iterator
 from typing import Any, Callable
 
 import pytest
-from world import World
+from world import World, program
 
 import apnsd
 import apnsd.aio
 
 #: Opens a client of the kind that the test runs with. All are closed behind the test.
 OpenClient = Callable[..., Any]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without a daemon to run there is one line that says so, and not an error of each test."""
+    if any("world" in getattr(item, "fixturenames", ()) for item in items):
+        try:
+            program()
+        except SystemExit as missing:
+            pytest.exit(str(missing), returncode=1)
 
 
 @pytest.fixture(scope="session")

@@ -97,6 +97,48 @@ def test_an_http_error_is_told_with_what_it_says(open_client: OpenClient, close_
         assert len(stub.requests) == 1
 
 
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
+def test_a_user_whom_the_daemon_refuses_is_a_matter_of_settings(open_client: OpenClient, status: str) -> None:
+    with Stub(http(b"No user has this token.\n", status)) as stub:
+        client = open_client(stub.url, apps=PEM)
+        for call in (
+            lambda: client.notify("myapp", "aa", HELLO),
+            client.configure,
+            lambda: client.deprovision("myapp"),
+        ):
+            with pytest.raises(apnsd.NotConfigured) as caught:
+                call()
+            assert str(caught.value) == f"{stub.url} answered {status}: No user has this token."
+            assert caught.value.code is None
+        # Not to the daemon, and so not here, was the app deprovisioned.
+        assert [method for method, _ in stub.calls()] == ["provision", "provision", "apnsd.deprovision"]
+        with pytest.raises(apnsd.NotConfigured):
+            client.provision("myapp")
+        assert len(stub.requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("status", "is_apnsds"),
+    [
+        ("302 Found", False),
+        ("404 Not Found", False),
+        ("405 Method Not Allowed", False),
+        ("408 Request Timeout", True),
+        ("429 Too Many Requests", True),
+        ("500 Internal Server Error", True),
+        ("503 Service Unavailable", True),
+    ],
+)
+def test_an_http_error_that_the_daemon_has_not_asks_for_the_url(
+    open_client: OpenClient, status: str, is_apnsds: bool
+) -> None:
+    with Stub(http(b"", status)) as stub:
+        with pytest.raises(apnsd.ConnectionFailed) as caught:
+            open_client(stub.url).apps()
+        end = "" if is_apnsds else "; is this the URL of apnsd?"
+        assert str(caught.value) == f"{stub.url} answered {status}{end}"
+
+
 DEEP = b"<value><array><data>" * 100_000 + b"</data></array></value>" * 100_000
 
 
@@ -131,7 +173,7 @@ GARBAGE = {
 @pytest.mark.parametrize("garbage", GARBAGE)
 def test_an_answer_that_the_daemon_would_not_give_is_told(open_client: OpenClient, garbage: str) -> None:
     with Stub(GARBAGE[garbage]) as stub:
-        with pytest.raises(apnsd.ConnectionFailed, match=r"is not apnsd .*: check the URL"):
+        with pytest.raises(apnsd.ConnectionFailed, match=r"is not apnsd .*: is this the URL of apnsd\?$"):
             open_client(stub.url).feedback("myapp")
         assert len(stub.requests) == 1
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from celery import Celery, signals
 from celery.contrib.testing.worker import start_worker  # type: ignore[import-untyped]
 from celery.result import AsyncResult
+from stub import Stub, http
 from world import PATIENCE, World
 
 import apnsd
@@ -129,6 +132,16 @@ def test_a_task_that_cannot_work_fails_at_once(app: Celery) -> None:
     assert not retried.is_set()
 
 
+def test_a_user_whom_the_daemon_refuses_fails_at_once() -> None:
+    with Stub(http(b"No user has this token.\n", "401 Unauthorized")) as stub:
+        other = Celery("other", set_as_current=False)
+        other.conf.apnsd_url = stub.url
+        with pytest.raises(apnsd.NotConfigured, match="No user has this token"):
+            other.tasks[notify.name].apply(("myapp", token("a6"), HELLO)).get()
+        client_of(other).close()
+        assert len(stub.requests) == 1
+
+
 def test_the_request_id_is_the_tasks_id(world: World, app: Celery) -> None:
     outcome(notify.apply_async(("myapp", token("a7"), HELLO), task_id="order-7"))
     with apnsd.Client(world.url) as client:
@@ -233,17 +246,19 @@ def test_no_token_is_logged(world: World, app: Celery, log: Path) -> None:
 # --- The page
 
 
-def test_the_example_of_the_page_runs(world: World, app: Celery) -> None:
+def test_the_example_of_the_page_runs(world: World, app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (HERE.parent / "CELERY.md").read_text(encoding="utf-8")
     settings, calls = (block.split("```", 1)[0] for block in page.split("```python\n")[1:3])
-    names: dict[str, Any] = {"tokens": [token("c1"), token("c2")]}
+    shop: Any = ModuleType("shop")
+    monkeypatch.setitem(sys.modules, "shop", shop)
     exec(
-        settings.replace("http://127.0.0.1:7077/", world.url).replace("/etc/apnsd/myapp.pem", world.certificate), names
+        settings.replace("http://127.0.0.1:7077/", world.url).replace("/etc/apnsd/myapp.pem", world.certificate),
+        vars(shop),
     )
-    names["app"].conf.task_always_eager = True
-    names["app"].set_default()
-    exec(calls, names)
-    client_of(names["app"]).close()
+    shop.app.conf.task_always_eager = True
+    shop.app.set_default()
+    exec(calls, {"tokens": [token("c1"), token("c2")]})
+    client_of(shop.app).close()
     app.set_default()
     assert [arrived(world, "0123"), arrived(world, "c1"), arrived(world, "c2")] == [1, 1, 1]
 

@@ -15,6 +15,7 @@ import pytest
 from world import PATIENCE, World, free_port
 
 import apnsd
+from apnsd.django import credentials
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE / "django_project"
@@ -155,6 +156,45 @@ def test_apnsd_check_tells_the_daemons_cause(world: World) -> None:
     first, cause, *_ = text.splitlines()
     assert first.startswith("old: sandbox, refused")
     assert "expired" in cause
+
+
+def test_apnsd_check_tells_where_settings_and_daemon_disagree(world: World) -> None:
+    with apnsd.Client(world.url) as client:
+        client.provision("shop", Path(world.certificate).read_text(), "sandbox")
+    shop = {"certificate_file": "/nowhere.pem", "environment": "production"}
+    code, text = manage("apnsd_check", APNSD={"URL": world.url, "APPS": {"shop": shop}})
+    assert code == 1
+    assert text.splitlines()[1:] == [
+        "  the daemon has it for sandbox, the settings for production: --provision moves it",
+        "  app shop: the certificate file cannot be read: [Errno 2] No such file or directory: '/nowhere.pem'",
+        "CommandError: apps that need attention: 1 of 1",
+    ]
+
+
+def test_apnsd_check_looks_into_certificate_files(world: World, tmp_path: Path) -> None:
+    with apnsd.Client(world.url) as client:
+        client.provision("shop", Path(world.certificate).read_text(), "sandbox")
+    pem = Path(world.certificate).read_bytes()
+    begin = pem.index(b"-----BEGIN CERTIFICATE-----\n") + 28
+    certificate, key = pem[begin - 28 :].split(b"-----END CERTIFICATE-----\n", 1)[0], b"-----BEGIN PRIVATE KEY-----"
+    contents = {
+        pem: None,
+        Path(world.key).read_bytes(): None,
+        b"\x30\x82\x00": None,
+        b"MII=\n": None,
+        b" \n": "is empty",
+        b"404 Not Found!\n": "is neither PEM nor PKCS #12",
+        certificate + b"-----END CERTIFICATE-----\n": "has no private key",
+        pem[:begin] + b"MIIC" + pem[begin + 100 :] + key: "has a damaged certificate (",
+    }
+    for content, problem in contents.items():
+        found = credentials.problem(content)
+        assert (found is None) == (problem is None), content
+        assert (found or "").startswith(problem or ""), content
+    file = tmp_path / "empty.pem"
+    file.touch()
+    code, text = manage("apnsd_check", APNSD={"URL": world.url, "APPS": {"shop": app(str(file))}})
+    assert (code, text.splitlines()[1]) == (1, "  the certificate file of its settings is empty")
 
 
 # --- The page

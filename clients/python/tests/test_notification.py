@@ -58,7 +58,8 @@ def test_json_text_is_passed_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("notification", "problem"),
     [
-        ("no json", "not JSON"),
+        ("Hello", r'the text of a JSON object is needed; for a text to show write apnsd\.Notification\("Hello"\)$'),
+        ("{Hello}", "not JSON"),
         ("[1]", "the text of a JSON object is needed"),
         ('{"a": NaN}', "NaN is not a number in JSON"),
         ({"a": float("nan")}, "not JSON"),

@@ -9,7 +9,7 @@ import sys
 import threading
 import xmlrpc.client
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +192,22 @@ def test_an_asynchronous_fault_goes_to_the_errback(world: World) -> None:
     assert ending.wait().faultCode == 401
 
 
+def test_the_recovery_idiom_goes_by_initial_whatever_was_refused_meanwhile(
+    world: World, initial: list[tuple[Any, ...]]
+) -> None:
+    pyapns.configure({"HOST": world.url, "INITIAL": initial})
+    for app_id, certificate, environment in (("other", world.certificate, "staging"), ("myapp", "/x.pem", "sandbox")):
+        with pytest.raises(xmlrpc.client.Fault):
+            pyapns.provision(app_id, certificate, environment)
+    pyapns.provision("myapp", world.second_certificate, "sandbox")
+    lose_state(world)
+    pyapns.OPTIONS["CONFIGURED"] = False
+    assert pyapns.configure({}) is True
+    with apnsd.Client(world.url) as client:
+        (app,) = client.apps()
+    assert (app["app_id"], app["subject"]) == ("myapp", "Apple Push Services: com.example.app")
+
+
 # --- What pyapns did wrong
 
 
@@ -240,6 +256,16 @@ def test_every_entry_of_initial_is_provisioned_and_the_first_failure_told(world:
 def test_a_call_that_nobody_configured_says_so() -> None:
     with pytest.raises(pyapns.APNSNotConfigured, match="configure"):
         pyapns.notify("myapp", token("a1"), HELLO)
+
+
+def test_a_call_before_configure_does_not_keep_configure_from_its_work(
+    world: World, initial: list[tuple[Any, ...]]
+) -> None:
+    with pytest.raises(pyapns.APNSNotConfigured, match=r"call configure\("):
+        pyapns.notify("myapp", token("b5"), HELLO)
+    assert pyapns.configure({"HOST": world.url, "INITIAL": initial}) is True
+    pyapns.notify("myapp", token("b5"), HELLO)
+    assert arrives(world, "b5")
 
 
 def test_asynchronous_socket_errors_go_to_the_errback() -> None:
@@ -302,9 +328,7 @@ def test_different_numbers_of_tokens_and_notifications_are_refused(
         pyapns.notify("myapp", [token("a1"), token("a2")], [HELLO])
 
 
-# --- Times in feedback
-
-MOMENT = datetime(2011, 3, 13, 7, 6, 40)
+# --- Feedback
 
 
 def test_feedback_is_a_list_of_lists_of_time_and_token(world: World, initial: list[tuple[Any, ...]]) -> None:
@@ -316,31 +340,6 @@ def test_feedback_is_a_list_of_lists_of_time_and_token(world: World, initial: li
     [[time, dead]] = pyapns.feedback("myapp")
     assert dead == token("dead")
     assert datetime.strptime(time.value, "%Y%m%dT%H:%M:%S").replace(tzinfo=timezone.utc) == time
-
-
-def test_a_time_is_also_what_pyapns_gave() -> None:
-    time = pyapns.DateTime.combine(MOMENT, MOMENT.time(), timezone.utc)
-    assert time.value == str(time) == f"{time}" == "20110313T07:06:40"
-    assert time == xmlrpc.client.DateTime("20110313T07:06:40")
-    assert time.timetuple()[:6] == (2011, 3, 13, 7, 6, 40)
-
-
-def test_a_time_compares_with_naive_and_aware_times() -> None:
-    time = pyapns.DateTime.combine(MOMENT, MOMENT.time(), timezone.utc)
-    second = timedelta(seconds=1)
-    for other in (MOMENT, MOMENT.replace(tzinfo=timezone.utc), MOMENT.replace(tzinfo=timezone.utc).astimezone()):
-        assert other - second < time < other + second
-        assert other - second <= time <= other + second
-        assert [time < other, time > other] == [False, False]
-        assert time - other == timedelta(0)
-        assert (other + second) - time == second
-
-
-def test_a_time_in_another_zone_is_a_plain_datetime() -> None:
-    time = pyapns.DateTime.combine(MOMENT, MOMENT.time(), timezone.utc)
-    moved = time.astimezone(timezone(timedelta(hours=2)))
-    assert type(moved) is datetime
-    assert str(moved) == "2011-03-13 09:06:40+02:00"
 
 
 # --- Where it comes from

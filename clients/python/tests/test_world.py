@@ -92,6 +92,7 @@ def test_dead_tokens_are_told_once_or_again(open_client: OpenClient, world: Worl
     ((when, found),) = client.feedback("myapp")
     assert (found, when.tzinfo) == (dead, timezone.utc)
     assert client.feedback("myapp") == []
+    assert client.feedback_after("myapp", None).entries[-1] == client.feedback_after("myapp", "").entries[-1]
     page = client.feedback_after("myapp", before)
     assert page.entries == [(when, dead)]
     assert client.feedback_after("myapp", page.cursor) == apnsd.Page([], page.cursor)
@@ -102,6 +103,7 @@ def test_rejections_are_told_behind_a_cursor(open_client: OpenClient, world: Wor
     before = client.rejections("myapp").cursor
     bad = [token("bad8"), token("bad8")]
     client.send("myapp", bad, HELLO)
+    assert client.rejections("myapp", None) == client.rejections("myapp", "") == client.rejections("myapp")
     page = client.rejections("myapp", before)
     assert [(entry.token, entry.reason, entry.status, entry.row) for entry in page.entries] == [
         (bad[0], "BadDeviceToken", 400, 0),
@@ -247,11 +249,36 @@ def test_a_first_use_that_found_no_daemon_is_made_up_for(
     client.deprovision("myapp")
 
 
+def test_an_app_that_neither_knows_is_told_with_those_that_the_client_has(
+    open_client: OpenClient, world: World, apps: dict[str, Any]
+) -> None:
+    unknown = "The app_id specified has not been provisioned."
+    advice = "This client has no settings for `mine`: give them as one of its apps, or provision it."
+    named = {
+        0: f"{unknown} {advice}",
+        2: f"{unknown} {advice} It has those of `app0`, `app1`.",
+        6: f"{unknown} {advice}",
+    }
+    for count_of_apps, text in named.items():
+        client = open_client(world.url, apps={f"app{number}": apps["myapp"] for number in range(count_of_apps)})
+        for call in (client.notify, client.send):
+            with pytest.raises(apnsd.UnknownAppID) as caught:
+                call("mine", token("aa"), HELLO, request_id="r")
+            assert (str(caught.value), caught.value.code, caught.value.request_id) == (text, 404, "r")
+        with pytest.raises(apnsd.UnknownAppID, match="This client has no settings for `mine`"):
+            client.feedback("mine")
+
+
 def test_the_unix_socket_is_as_good(open_client: OpenClient, world: World, apps: dict[str, Any]) -> None:
     client = open_client(f"unix:{world.socket}", apps=apps)
     assert [result.outcome for result in client.send("myapp", token("aa"), HELLO)] == ["accepted"]
     world.restart()
     assert [result.outcome for result in client.send("myapp", token("aa"), HELLO)] == ["accepted"]
+
+
+def test_https_where_the_daemon_has_no_tls_asks_for_the_url(open_client: OpenClient, world: World) -> None:
+    with pytest.raises(apnsd.ConnectionFailed, match=r"^no TLS connection to https://.*; is this the URL of apnsd\?$"):
+        open_client(world.url.replace("http:", "https:")).apps()
 
 
 def test_calls_share_a_connection(open_client: OpenClient, world: World, apps: dict[str, Any]) -> None:
@@ -262,3 +289,45 @@ def test_calls_share_a_connection(open_client: OpenClient, world: World, apps: d
         client.status("nosuch")
     client.send("myapp", token("aa"), HELLO)
     assert world.proxy.connections == before + 1
+
+
+@pytest.mark.parametrize("verb", ["provision", "configure"])
+def test_settings_that_are_refused_do_not_replace_those_that_work(
+    open_client: OpenClient, world: World, apps: dict[str, Any], verb: str
+) -> None:
+    client = open_client(world.url, apps=apps)
+    client.configure()
+    for wrong in (
+        {"certificate_file": world.expired_certificate, "environment": "sandbox"},
+        {"certificate_file": world.certificate, "environment": "moon"},
+        {"certificate_file": "/nowhere.pem", "environment": "sandbox"},
+    ):
+        with pytest.raises((apnsd.InvalidArguments, apnsd.InvalidEnvironment)):
+            client.provision("myapp", **wrong) if verb == "provision" else client.configure({"myapp": wrong})
+    world.kill()
+    world.forget()
+    world.start()
+    assert [result.outcome for result in client.send("myapp", token("aa"), HELLO)] == ["accepted"]
+
+
+def test_settings_that_are_refused_tell_later_calls_the_reason_where_there_are_no_others(
+    open_client: OpenClient, world: World
+) -> None:
+    client = open_client(world.url)
+    with pytest.raises(apnsd.InvalidEnvironment, match="moon"):
+        client.provision("late", world.certificate, "moon")
+    with pytest.raises(apnsd.InvalidEnvironment, match="moon"):
+        client.notify("late", token("aa"), HELLO)
+
+
+def test_settings_that_found_no_daemon_are_kept(open_client: OpenClient, world: World, apps: dict[str, Any]) -> None:
+    client = open_client(world.url, apps=apps)
+    client.configure()
+    world.kill()
+    with pytest.raises(apnsd.ConnectionFailed):
+        client.provision("myapp", certificate_file=world.second_certificate, environment="sandbox")
+    world.forget()
+    world.start()
+    client.notify("myapp", token("aa"), HELLO)
+    assert client.status("myapp")["subject"] == "Apple Production IOS Push Services: com.example.app"
+    client.deprovision("myapp")

@@ -7,7 +7,7 @@ import ssl
 from typing import cast
 
 from ._address import Address
-from ._connection import Broken
+from ._connection import Broken, no_tls
 from ._http import Response
 from ._xmlrpc import not_apnsd
 from .errors import ConnectionFailed
@@ -35,7 +35,7 @@ class Connection(asyncio.Protocol):
                     lambda: cls(address), address.host, address.port, ssl=context
                 )
         except ssl.SSLError as error:
-            raise ConnectionFailed(f"no TLS connection to {address}: {error}") from error
+            raise no_tls(address, error) from error
         except OSError as error:
             raise ConnectionFailed(f"no connection to {address}: {error}; is the daemon running?") from error
         return connection

@@ -9,7 +9,7 @@ from time import monotonic
 
 from ._address import Address
 from ._http import Response
-from ._xmlrpc import not_apnsd
+from ._xmlrpc import IS_IT_APNSD, not_apnsd
 from .errors import ConnectionFailed
 
 _READ_MAX = 256 * 1024
@@ -46,7 +46,7 @@ class Connection:
             raise TimeoutError from error
         except OSError as error:
             self._socket.close()
-            raise ConnectionFailed(f"no TLS connection to {address}: {error}") from error
+            raise no_tls(address, error) from error
 
     def close(self) -> None:
         """Closes it."""
@@ -103,6 +103,14 @@ def _connect(address: Address, timeout: float) -> socket.socket:
     connection = socket.create_connection((address.host, address.port), timeout)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
+
+
+def no_tls(address: Address, error: OSError) -> ConnectionFailed:
+    """The error for a TLS connection that did not come about."""
+    text = f"no TLS connection to {address}: {error}"
+    # Whoever has a certificate, though one that nobody vouches for, speaks TLS.
+    is_certificate = isinstance(error, ssl.SSLCertVerificationError)
+    return ConnectionFailed(text if is_certificate else f"{text}; {IS_IT_APNSD}")
 
 
 def _remaining(deadline: float) -> float:

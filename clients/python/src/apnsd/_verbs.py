@@ -15,7 +15,7 @@ from typing import Any, TypeVar, Union
 
 from ._chunks import chunks
 from ._xmlrpc import not_apnsd
-from .errors import ApnsdError, ConnectionFailed, NotConfigured, UnknownAppID
+from .errors import ApnsdError, ConnectionFailed, InvalidArguments, InvalidEnvironment, NotConfigured, UnknownAppID
 from .results import Page, Rejection, Result
 from .settings import App, Apps, read_apps
 from .times import seconds
@@ -24,6 +24,10 @@ log = logging.getLogger("apnsd")
 
 NOTIFY_TOKENS_MAX = 10_000
 SEND_TOKENS_MAX = 1_000
+#: So many names of apps can be looked through in an error's text.
+APPS_NAMED_MAX = 5
+#: The cursor before the first entry of a list.
+BEGINNING = "0"
 
 T = TypeVar("T")
 
@@ -63,26 +67,23 @@ class Verbs:
         self._provisioned: dict[str, int] = {}
 
     def configure(self, apps: Apps | None) -> Steps[None]:
-        given = dict(self._apps) if apps is None else read_apps(apps)
+        given: Mapping[str, App | None] = dict.fromkeys(self._apps) if apps is None else read_apps(apps)
         if not given:
             raise NotConfigured("configure: there are no apps; give some here, or to the client")
-        self._apps.update(given)
+        # So that a call meanwhile finds those that are new.
+        self._apps.update({app_id: app for app_id, app in given.items() if app and app_id not in self._apps})
         first: ApnsdError | None = None
         for app_id, app in given.items():
             try:
-                yield Turn(app_id, self._provision(app_id, app))
+                yield Turn(app_id, self._adopt(app_id, app))
             except ApnsdError as error:
                 first = first or error
         if first:
             raise first
 
     def provision(self, app_id: str, settings: Mapping[str, Any]) -> Steps[None]:
-        if any(value is not None for value in settings.values()):
-            self._apps[app_id] = App.from_mapping(app_id, settings)
-        app = self._apps.get(app_id)
-        if app is None:
-            raise NotConfigured(f"provision: there are no settings for {app_id}; give certificate and environment")
-        yield Turn(app_id, self._provision(app_id, app))
+        given = any(value is not None for value in settings.values())
+        yield Turn(app_id, self._adopt(app_id, App.from_mapping(app_id, settings) if given else None))
 
     def notify(
         self, app_id: str, tokens: object, notifications: object, request_id: object, options: Mapping[str, object]
@@ -108,14 +109,14 @@ class Verbs:
         answer = yield from self._for_app(app_id, Exchange("feedback", (app_id,)))
         return _read(lambda: [(_time(when), str(token)) for when, token in answer])
 
-    def feedback_after(self, app_id: str, cursor: str) -> Steps[Page[tuple[datetime, str]]]:
-        answer = yield Exchange("apnsd.feedback", (app_id, cursor))
+    def feedback_after(self, app_id: str, cursor: str | None) -> Steps[Page[tuple[datetime, str]]]:
+        answer = yield Exchange("apnsd.feedback", (app_id, cursor or BEGINNING))
         return _read(
             lambda: Page([(_time(row["timestamp"]), row["token"]) for row in answer["feedback"]], answer["cursor"]),
         )
 
-    def rejections(self, app_id: str, cursor: str) -> Steps[Page[Rejection]]:
-        answer = yield Exchange("apnsd.rejections", (app_id, cursor))
+    def rejections(self, app_id: str, cursor: str | None) -> Steps[Page[Rejection]]:
+        answer = yield Exchange("apnsd.rejections", (app_id, cursor or BEGINNING))
         return _read(
             lambda: Page([Rejection(**_known(Rejection, row)) for row in answer["rejections"]], answer["cursor"]),
         )
@@ -138,7 +139,7 @@ class Verbs:
     def _deprovision(self, app_id: str) -> Steps[None]:
         try:
             yield Exchange("apnsd.deprovision", (app_id,))
-        except ConnectionFailed:
+        except (ConnectionFailed, NotConfigured):
             raise
         except ApnsdError:
             self._forget(app_id)
@@ -182,13 +183,21 @@ class Verbs:
         seen = self._provisioned.get(app_id)
         try:
             return (yield call)
-        except UnknownAppID:
+        except UnknownAppID as error:
             if failure:
                 raise failure from None
             if app_id not in self._apps:
-                raise
+                raise self._without_settings(app_id, error) from None
         yield Turn(app_id, self._again(app_id, seen))
         return (yield call)
+
+    def _without_settings(self, app_id: str, error: UnknownAppID) -> UnknownAppID:
+        """The daemon's error, and what is to be done about it."""
+        text = f"{error} This client has no settings for `{app_id}`: give them as one of its apps, or provision it."
+        others = ", ".join(f"`{other}`" for other in list(self._apps))
+        if 0 < len(self._apps) <= APPS_NAMED_MAX:
+            text += f" It has those of {others}."
+        return UnknownAppID(text, code=error.code)
 
     def _first_use(self, app_id: str) -> Steps[ApnsdError | None]:
         """Provisions the app unless another did meanwhile. Returns why that failed."""
@@ -197,7 +206,7 @@ class Verbs:
             return None
         try:
             yield from self._provision(app_id, app)
-        except ConnectionFailed:
+        except (ConnectionFailed, NotConfigured):
             # The call itself would fare no better, and its caller would wait twice.
             raise
         except ApnsdError as error:
@@ -212,6 +221,20 @@ class Verbs:
         if app is not None and self._provisioned.get(app_id) == seen:
             yield from self._provision(app_id, app)
             log.info("app %s was not known to the daemon and was provisioned again", app_id)
+
+    def _adopt(self, app_id: str, given: App | None) -> Steps[None]:
+        """Provisions an app with settings that are kept then; without any, with those that there are."""
+        before = self._apps.get(app_id)
+        app = given or before
+        if app is None:
+            raise NotConfigured(f"provision: there are no settings for {app_id}; give certificate and environment")
+        self._apps[app_id] = app
+        try:
+            yield from self._provision(app_id, app)
+        except (InvalidArguments, InvalidEnvironment):
+            # The daemon still works with the earlier ones. Without any, these tell later calls the reason.
+            self._apps[app_id] = before or app
+            raise
 
     def _provision(self, app_id: str, app: App) -> Steps[None]:
         yield Exchange("provision", app.provision_arguments(app_id), app.timeout)

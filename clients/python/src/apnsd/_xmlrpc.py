@@ -10,10 +10,13 @@ from typing import Any
 
 from ._address import Address
 from ._http import Response, request
-from .errors import ConnectionFailed, InvalidArguments, error_of_fault
+from .errors import ConnectionFailed, InvalidArguments, NotConfigured, error_of_fault
 
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TEXT_MAX = 300
+_REFUSALS_OF_USERS = (401, 403)
+# What the daemon answers, or a proxy in front of it, when it does not take a call.
+_REFUSALS_OF_CALLS = (408, 413, 429, *range(500, 600))
 
 
 def encode_call(address: Address, method: str, params: Sequence[Any]) -> bytes:
@@ -29,11 +32,9 @@ def encode_call(address: Address, method: str, params: Sequence[Any]) -> bytes:
 
 
 def decode_answer(address: Address, response: Response) -> Any:
-    """The value of an answer, its times in UTC. Raises the error of a fault, or ConnectionFailed where it is none."""
+    """The value of an answer, its times in UTC. Raises the error of a fault, or of what is no answer of XML-RPC."""
     if response.status != 200:
-        text = " ".join(response.body[:_TEXT_MAX].decode("utf-8", "replace").split())
-        answered = f"{response.status} {response.phrase}".strip()
-        raise ConnectionFailed(f"{address} answered {answered}{': ' + text if text else ''}")
+        raise _http_error(address, response)
     try:
         if b"<!DOCTYPE" in response.body:
             raise ValueError("it has a document type")
@@ -47,10 +48,23 @@ def decode_answer(address: Address, response: Response) -> Any:
         raise not_apnsd(address, error) from error
 
 
+def _http_error(address: Address, response: Response) -> ConnectionFailed | NotConfigured:
+    words = " ".join(response.body[:_TEXT_MAX].decode("utf-8", "replace").split())
+    answered = f"{response.status} {response.phrase}".strip()
+    text = f"{address} answered {answered}{': ' + words if words else ''}"
+    if response.status in _REFUSALS_OF_USERS:
+        return NotConfigured(text)
+    return ConnectionFailed(text if response.status in _REFUSALS_OF_CALLS else f"{text}; {IS_IT_APNSD}")
+
+
+#: The end of what is said of something that is no daemon.
+IS_IT_APNSD = "is this the URL of apnsd?"
+
+
 def not_apnsd(address: object, error: Exception) -> ConnectionFailed:
     """The error for an answer that the daemon would not give."""
     problem = str(error) or type(error).__name__
-    return ConnectionFailed(f"what answers at {address} is not apnsd ({problem}): check the URL")
+    return ConnectionFailed(f"what answers at {address} is not apnsd ({problem}): {IS_IT_APNSD}")
 
 
 def _aware(value: Any) -> Any:

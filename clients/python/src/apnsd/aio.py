@@ -119,11 +119,11 @@ class Client:
         """See :meth:`apnsd.Client.feedback`."""
         return await self._run(self._verbs.feedback(app_id))
 
-    async def feedback_after(self, app_id: str, cursor: str = "0") -> Page[tuple[datetime, str]]:
+    async def feedback_after(self, app_id: str, cursor: str | None = None) -> Page[tuple[datetime, str]]:
         """See :meth:`apnsd.Client.feedback_after`."""
         return await self._run(self._verbs.feedback_after(app_id, cursor))
 
-    async def rejections(self, app_id: str, cursor: str = "0") -> Page[Rejection]:
+    async def rejections(self, app_id: str, cursor: str | None = None) -> Page[Rejection]:
         """See :meth:`apnsd.Client.rejections`."""
         return await self._run(self._verbs.rejections(app_id, cursor))
 

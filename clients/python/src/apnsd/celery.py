@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 try:
     from celery import Celery, Task, shared_task
 except ImportError as error:
-    raise ImportError("apnsd.celery needs Celery: pip install 'apnsd[celery]'") from error
+    raise ImportError("apnsd.celery needs Celery: pip install celery") from error
 
 from .client import Client
 from .errors import ConnectionFailed, InvalidArguments, ServerTimeout
@@ -82,13 +82,16 @@ def collect_feedback(self: Task[..., list[list[str]]], app_id: str) -> list[list
     """The devices that the provider called dead since the last time: a list of [time in UTC, token in hex].
 
     Where `apnsd.django` is installed, its signal `device_expired` is sent for each; the task fails, after all of them,
-    if a receiver did.
+    if a receiver did. If the signal has no receivers, and the task no `link`, it fails and collects nothing.
     """
     if not _django_is_used():
         devices = client_of(self.app).feedback(app_id)
     else:
         from . import django
+        from .django.feedback import NO_RECEIVERS, has_receivers
 
+        if not has_receivers() and not self.request.callbacks:
+            raise RuntimeError(NO_RECEIVERS)
         collected = django.collect_feedback(app_id)
         if collected.failures:
             receiver, token, error = collected.failures[0]

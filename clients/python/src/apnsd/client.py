@@ -74,7 +74,8 @@ class Client:
     def configure(self, apps: Apps | None = None) -> None:
         """Adds apps to those of this client, or replaces their settings, and provisions each; without any, all it has.
 
-        An app that fails does not stop those behind it; the first failure is raised. NotConfigured: there are no apps.
+        An app that fails does not stop those behind it; the first failure is raised. Settings that are refused do not
+        replace earlier ones. NotConfigured: there are no apps.
         """
         self._run(self._verbs.configure(apps))
 
@@ -88,7 +89,8 @@ class Client:
     ) -> None:
         """Provisions an app, with these settings (the fields of :class:`~apnsd.App`), which the client keeps.
 
-        With nothing but the app id, with the settings that the client has; NotConfigured where it has none.
+        If they are refused (InvalidArguments, InvalidEnvironment) and it has others for the app, it keeps those
+        instead. With nothing but the app id, with the settings that the client has; NotConfigured where it has none.
         """
         settings = {"certificate": certificate, "environment": environment, "timeout": timeout, **options}
         self._run(self._verbs.provision(app_id, settings))
@@ -138,15 +140,25 @@ class Client:
         return self._run(self._verbs.send(app_id, tokens, notifications, request_id, options, timeout))
 
     def feedback(self, app_id: str) -> list[tuple[datetime, str]]:
-        """Device tokens that are dead, and since when (UTC). The daemon hands each out once: see feedback_after."""
+        """Device tokens that are dead, in lowercase hex, and since when (UTC).
+
+        Each is handed out once as long as the daemon lives: one that was handed out within a second or two before a
+        crash may come again. See feedback_after for those that the program lost.
+        """
         return self._run(self._verbs.feedback(app_id))
 
-    def feedback_after(self, app_id: str, cursor: str = "0") -> Page[tuple[datetime, str]]:
-        """The same behind a cursor, whether handed out or not: keep the cursor with what you did, and lose nothing."""
+    def feedback_after(self, app_id: str, cursor: str | None = None) -> Page[tuple[datetime, str]]:
+        """The same behind a cursor, whether handed out or not: keep the cursor with what you did, and lose nothing.
+
+        Without a cursor, or an empty one, from the beginning.
+        """
         return self._run(self._verbs.feedback_after(app_id, cursor))
 
-    def rejections(self, app_id: str, cursor: str = "0") -> Page[Rejection]:
-        """Notifications that will not be delivered, behind a cursor; also of an app that was deprovisioned."""
+    def rejections(self, app_id: str, cursor: str | None = None) -> Page[Rejection]:
+        """Notifications that will not be delivered, behind a cursor; also of an app that was deprovisioned.
+
+        Without a cursor, or an empty one, from the beginning.
+        """
         return self._run(self._verbs.rejections(app_id, cursor))
 
     def apps(self) -> list[dict[str, Any]]:

@@ -49,7 +49,7 @@ class InvalidArguments(ApnsdError, ValueError):
 
 
 class NotConfigured(ApnsdError):
-    """The client has no settings for what it was asked to do."""
+    """The client has no settings for what it was asked to do, or the daemon refuses its user (HTTP 401 and 403)."""
 
 
 class ConnectionFailed(ApnsdError, ConnectionError):

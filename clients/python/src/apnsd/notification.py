@@ -62,8 +62,11 @@ def json_text(notification: object) -> str:
     """A notification as the text of a JSON object. Raises InvalidArguments for what is none."""
     try:
         if isinstance(notification, str):
-            if not isinstance(json.loads(notification, parse_constant=_refuse_constant), dict):
-                raise InvalidArguments("the text of a JSON object is needed")
+            if not notification.lstrip().startswith("{"):
+                raise InvalidArguments(
+                    'the text of a JSON object is needed; for a text to show write apnsd.Notification("Hello")'
+                )
+            json.loads(notification, parse_constant=_refuse_constant)
             return _NOT_IN_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", notification)
         if isinstance(notification, Notification):
             notification = notification.payload()

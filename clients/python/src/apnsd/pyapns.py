@@ -67,7 +67,7 @@ class DateTime(datetime):
     """A time in feedback: an aware `datetime` in UTC that old code can go on using.
 
     It has the `value` and the text of `xmlrpc.client.DateTime` ("20110313T07:06:40"), and compares with and is
-    subtracted from naive times, which count as UTC.
+    subtracted from naive times, which count as UTC. A naive time never equals it: equal values need equal hashes.
     """
 
     @property
@@ -113,7 +113,7 @@ def configure(opts: Mapping[str, Any] | None) -> bool:
     """
     if _load(opts) and OPTIONS.get("INITIAL"):
         with _faults():
-            _client().configure()
+            _client().configure(apps_of_initial(OPTIONS["INITIAL"]))
     return bool(OPTIONS["CONFIGURED"])
 
 
@@ -226,6 +226,7 @@ def _client() -> Client:
     with _lock:
         host, seconds, initial = (OPTIONS.get(name) for name in ("HOST", "TIMEOUT", "INITIAL"))
         if not host:
+            OPTIONS["CONFIGURED"] = False  # So that the configure that is called for is not ignored.
             raise APNSNotConfigured(
                 'nothing says where the daemon is: call configure({"HOST": "http://127.0.0.1:7077/"}) first'
             )

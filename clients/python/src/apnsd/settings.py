@@ -52,7 +52,9 @@ class App:
     push_type: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.certificate is None) == (self.certificate_file is None):
+        if self.certificate is not None and self.certificate_file is not None:
+            raise InvalidArguments("either `certificate` or `certificate_file`, not both")
+        if self.certificate is None and self.certificate_file is None:
             raise InvalidArguments("one of `certificate` and `certificate_file` is needed")
         if not self.environment:
             raise InvalidArguments("`environment` is needed: production, sandbox, or one that the daemon knows")

@@ -5,7 +5,7 @@ from __future__ import annotations
 try:
     import django  # noqa: F401
 except ImportError as error:
-    raise ImportError("apnsd.django needs Django: pip install 'apnsd[django]'") from error
+    raise ImportError("apnsd.django needs Django: pip install django") from error
 
 from .conf import client
 from .feedback import Collected, collect_feedback, device_expired, registered_since

@@ -151,9 +151,9 @@ def client() -> Client:
         return _client
 
 
-def app_ids() -> list[str]:
-    """The apps of the settings."""
-    return list(_source().apps())
+def apps() -> dict[str, App]:
+    """The apps of the settings, by id. Raises InvalidArguments where ``manage.py check`` finds errors in them."""
+    return _source().apps()
 
 
 @receiver(setting_changed)

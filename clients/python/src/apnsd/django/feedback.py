@@ -16,6 +16,9 @@ from .conf import client
 #: The sender is the class `apnsd.Client`.
 device_expired = Signal()
 
+#: Why nothing is collected where nobody would hear of it: the daemon hands each device out once.
+NO_RECEIVERS = "nothing was collected, for nobody receives device_expired: import your receivers in AppConfig.ready()"
+
 
 @dataclass(frozen=True)
 class Collected:
@@ -25,6 +28,11 @@ class Collected:
     devices: list[tuple[datetime, str]]
     #: Receivers of the signal that raised: the receiver, the token, the error.
     failures: list[tuple[Any, str, Exception]]
+
+
+def has_receivers() -> bool:
+    """Whether anybody hears of a dead device."""
+    return bool(device_expired.has_listeners(Client))
 
 
 def collect_feedback(app_id: str) -> Collected:

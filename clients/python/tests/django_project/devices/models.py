@@ -1,14 +1,10 @@
-"""Devices, and how they go when the provider calls them dead."""
+"""Devices."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from django.db import models
-from django.dispatch import receiver
-
-from apnsd.django import device_expired, registered_since
 
 
 class Device(models.Model):
@@ -16,11 +12,3 @@ class Device(models.Model):
 
     token: models.CharField[str, str] = models.CharField(max_length=200, unique=True)
     registered_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
-
-
-@receiver(device_expired)
-def forget_device(*, token: str, timestamp: datetime, **_: Any) -> None:
-    """Deletes a dead device, unless it has registered again."""
-    for device in Device.objects.filter(token=token):
-        if not registered_since(device.registered_at, timestamp):
-            device.delete()

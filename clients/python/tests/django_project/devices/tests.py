@@ -13,14 +13,15 @@ from celery import Celery
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.test import SimpleTestCase, TestCase, override_settings
-from world import World
+from world import World, free_port
 
 import apnsd
 import apnsd.celery
 from apnsd.django import client, collect_feedback, device_expired, registered_since
 from apnsd.pyapns import DateTime
 
-from .models import Device, forget_device
+from .models import Device
+from .receivers import forget_device
 
 HELLO = {"aps": {"alert": "Hello"}}
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
@@ -137,21 +138,23 @@ class Feedback(TestCase):
             out, err, failure = command("apnsd_feedback")
         self.assertEqual(out, "shop: 1 expired\n")
         self.assertRegex(err, r"^shop: .*refuse failed for dead04aa…: ValueError: no\n$")
-        self.assertEqual(failure, "failures: 1; client().feedback_after(app_id) tells the devices again")
+        self.assertEqual(failure, "receivers that failed: 1; client().feedback_after(app_id) tells the devices again")
         self.assertFalse(Device.objects.exists())
 
     def test_goes_as_the_page_says(self) -> None:
         page = (Path(apnsd.__file__).resolve().parents[2] / "DJANGO.md").read_text(encoding="utf-8")
-        _, sending, receiving = (block.split("```", 1)[0] for block in page.split("```python\n")[1:])
+        _, sending, receiving, ready = (block.split("```", 1)[0] for block in page.split("```python\n")[1:])
         registered = {"registered_at": NOW - HOUR}
         with override_settings(APNSD=settings_of(myapp=world.certificate)):
             client().feedback("myapp")
             exec(sending, {"tokens": [token("c3")]})
             self.assertTrue(arrived("c3"))
-            names: dict[str, Any] = {"Device": Device}
+            names: dict[str, Any] = {"__package__": "devices", "__name__": "devices.page"}
             device_expired.disconnect(forget_device)
             self.addCleanup(device_expired.connect, forget_device)
             exec(receiving, names)
+            exec(ready, names)
+            self.assertIsNone(names["DevicesConfig"].ready(None))
             self.addCleanup(device_expired.disconnect, names["forget_device"])
             Device.objects.create(token=token("dead07"), **registered)
             client().send("myapp", token("dead07"), HELLO)
@@ -165,14 +168,50 @@ class Feedback(TestCase):
     def test_an_app_that_fails_does_not_keep_others_from_theirs(self) -> None:
         out, err, failure = command("apnsd_feedback", "nobody", "shop")
         self.assertEqual(out, "shop: 0 expired\n")
-        self.assertEqual(err, "nobody: The app_id specified has not been provisioned.\n")
-        self.assertTrue(failure.startswith("failures: 1;"))
+        told = "nobody: The app_id specified has not been provisioned. This client has no settings for `nobody`: "
+        self.assertEqual(err, told + "give them as one of its apps, or provision it. It has those of `shop`.\n")
+        self.assertEqual(failure, "apps that could not be asked: 1 of 2")
+
+    def test_that_nobody_receives_is_left_with_the_daemon(self) -> None:
+        told = "nothing was collected, for nobody receives device_expired: import your receivers in AppConfig.ready()"
+        self.dies("dead08", NOW - HOUR)
+        device_expired.disconnect(forget_device)
+        try:
+            self.assertEqual(command("apnsd_feedback"), ("", "", told))
+            with self.assertLogs("celery", "ERROR"):
+                result = apnsd.celery.collect_feedback.apply(("shop",))
+            with self.assertRaisesMessage(RuntimeError, told):
+                result.get()
+        finally:
+            device_expired.connect(forget_device)
+        self.assertEqual(command("apnsd_feedback"), ("shop: 1 expired\n", "", ""))
+        self.assertFalse(Device.objects.exists())
+
+    def test_of_a_daemon_that_is_down_is_none(self) -> None:
+        with override_settings(APNSD={**settings_of(shop=world.certificate), "URL": f"http://127.0.0.1:{free_port()}"}):
+            out, err, failure = command("apnsd_feedback")
+        self.assertEqual((out, failure), ("", "apps that could not be asked: 1 of 1"))
+        self.assertIn("is the daemon running?", err)
 
     def test_of_a_celery_task_sends_the_signal(self) -> None:
         self.dies("dead05", NOW - HOUR)
         (entry,) = apnsd.celery.collect_feedback.apply(("shop",)).get()
         self.assertEqual(entry[1], token("dead05"))
         self.assertFalse(Device.objects.exists())
+
+    def test_of_a_celery_task_may_go_to_a_task_instead_of_receivers(self) -> None:
+        collected: list[Any] = []
+
+        def note(devices: list[list[str]]) -> None:
+            collected.extend(devices)
+
+        celery = Celery(set_as_current=False)
+        celery.conf.task_always_eager = True
+        self.dies("dead09", NOW - HOUR)
+        device_expired.disconnect(forget_device)
+        self.addCleanup(device_expired.connect, forget_device)
+        apnsd.celery.collect_feedback.apply(("shop",), link=celery.task(note).s()).get()
+        self.assertEqual([dead for _, dead in collected], [token("dead09")])
 
     def test_of_a_celery_task_fails_when_a_receiver_does(self) -> None:
         def refuse(**_: Any) -> None:

@@ -1,17 +1,19 @@
-"""``manage.py apnsd_check``: whether the daemon is there and every app can send."""
+"""``manage.py apnsd_check``: whether the daemon is there, every app can send, and as the settings say."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from apnsd.errors import ApnsdError
+from apnsd.errors import ApnsdError, InvalidArguments
+from apnsd.settings import App
 
-from ...conf import app_ids, client
+from ...conf import apps, client
+from ...credentials import problem
 
 
 class Command(BaseCommand):
@@ -20,7 +22,7 @@ class Command(BaseCommand):
     Exit code 1 if anything stands in the way of notifications.
     """
 
-    help = "Asks the daemon whether every app of the settings can send, and fails if one cannot."
+    help = "Asks the daemon whether every app of the settings can send as these say, and fails if one cannot."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The options."""
@@ -31,22 +33,25 @@ class Command(BaseCommand):
     def handle(self, *, provision: bool, **_: Any) -> None:
         """Runs it."""
         try:
-            refused = dict(self._provision(app_ids())) if provision else {}
+            settings = apps()
+            refused = dict(self._provision(settings)) if provision else {}
             known = {str(status["app_id"]): status for status in client().apps()}
         except ApnsdError as error:
             raise CommandError(str(error)) from error
-        wanted = app_ids() or list(known)
+        wanted = list(settings or known)
         if not wanted:
             self.stdout.write("The daemon answers. There are no apps, neither in the settings nor there.")
         wrong = 0
         for app_id in wanted:
             troubles = [*refused.get(app_id, []), *_troubles(known.get(app_id))]
+            if app_id in settings and not provision:
+                troubles += _disagreements(app_id, settings[app_id], known.get(app_id))
             self._print(app_id, known.get(app_id, {}), troubles)
             wrong += bool(troubles)
         if wrong:
             raise CommandError(f"apps that need attention: {wrong} of {len(wanted)}")
 
-    def _provision(self, wanted: list[str]) -> Iterator[tuple[str, list[str]]]:
+    def _provision(self, wanted: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
         for app_id in wanted:
             try:
                 client().provision(app_id)
@@ -71,3 +76,16 @@ def _troubles(status: Mapping[str, Any] | None) -> Iterator[str]:
     yield from told
     if not told and "expires" in status and status["expires"] < datetime.now(timezone.utc):
         yield "its certificate has expired: provision a new one"
+
+
+def _disagreements(app_id: str, app: App, status: Mapping[str, Any] | None) -> Iterator[str]:
+    """What provisioning would change, or fail at."""
+    if status is not None and status["environment"] != app.environment:
+        yield f"the daemon has it for {status['environment']}, the settings for {app.environment}: --provision moves it"
+    try:
+        certificate = app.provision_arguments(app_id)[1]
+    except InvalidArguments as error:
+        yield str(error)
+        return
+    if certificate is not app.certificate and (wrong := problem(certificate)):
+        yield f"the certificate file of its settings {wrong}"

@@ -9,12 +9,15 @@ from django.core.management.base import BaseCommand, CommandError
 
 from apnsd.errors import ApnsdError
 
-from ...conf import app_ids
-from ...feedback import collect_feedback
+from ...conf import apps as apps_of_settings
+from ...feedback import NO_RECEIVERS, collect_feedback, has_receivers
 
 
 class Command(BaseCommand):
-    """Prints how many devices there were of each app; exit code 1 if an app or a receiver of the signal failed."""
+    """Prints how many devices there were of each app; exit code 1 if an app or a receiver of the signal failed.
+
+    Where the signal has no receivers nothing is collected: the daemon hands each device out once.
+    """
 
     help = "Collects the devices that the provider called dead, and sends the signal device_expired for each."
 
@@ -24,15 +27,17 @@ class Command(BaseCommand):
 
     def handle(self, *, apps: list[str], **_: Any) -> None:
         """Runs it."""
-        wanted = apps or app_ids()
+        wanted = apps or list(apps_of_settings())
         if not wanted:
             raise CommandError("name the apps: there are none in the settings")
-        failures = 0
+        if not has_receivers():
+            raise CommandError(NO_RECEIVERS)
+        failed, failures = 0, 0
         for app_id in wanted:
             try:
                 collected = collect_feedback(app_id)
             except ApnsdError as error:
-                failures += 1
+                failed += 1
                 self.stderr.write(f"{app_id}: {error}")
                 continue
             self.stdout.write(f"{app_id}: {len(collected.devices)} expired")
@@ -40,5 +45,10 @@ class Command(BaseCommand):
                 failures += 1
                 name = getattr(receiver, "__qualname__", repr(receiver))
                 self.stderr.write(f"{app_id}: {name} failed for {token[:8]}…: {type(failure).__name__}: {failure}")
+        told = []
+        if failed:
+            told.append(f"apps that could not be asked: {failed} of {len(wanted)}")
         if failures:
-            raise CommandError(f"failures: {failures}; client().feedback_after(app_id) tells the devices again")
+            told.append(f"receivers that failed: {failures}; client().feedback_after(app_id) tells the devices again")
+        if told:
+            raise CommandError("; ".join(told))
