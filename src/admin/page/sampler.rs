@@ -24,7 +24,7 @@ const APPS_MAX: usize = 1000;
 /// Apps whose rejections it reads in one tick.
 const READS_PER_TICK: usize = 32;
 /// Rejections that it keeps of an app.
-pub(super) const REJECTIONS_MAX: usize = 12;
+pub(super) const REJECTIONS_MAX: usize = 10;
 
 /// What was sampled. Cheap to clone; clones share it.
 #[derive(Clone, Debug)]

@@ -126,13 +126,13 @@ fn credentials(app: &AppStatus, now: Timestamp) -> Light {
         None if app.subject.is_empty() => (Level::Quiet, "None".to_owned()),
         None => (Level::Good, "No end date".to_owned()),
         Some(end) => match end.days_since(now) {
-            ..=0 => (Level::Bad, format!("Ended {}", day(end))),
+            ..=0 => (Level::Bad, "Has ended".to_owned()),
             days @ ..=FEW_DAYS => (Level::Bad, format!("Renew now: {} left", days_left(days))),
             days @ ..=RENEW_DAYS => (Level::Warn, format!("Renew soon: {} left", days_left(days))),
-            days => (Level::Good, format!("Valid, {} left", days_left(days))),
+            _ => (Level::Good, format!("Valid until {}", day(end))),
         },
     };
-    let until = app.expires.map(|end| format!("until {}", day(end)));
+    let until = app.expires.filter(|_| matches!(level, Level::Bad | Level::Warn)).map(|end| format!("until {}", day(end)));
     let subject = Some(plain(&app.subject)).filter(|subject| !subject.is_empty());
     Light { level, word, detail: [subject, until].into_iter().flatten().collect::<Vec<_>>().join(", ") }
 }
