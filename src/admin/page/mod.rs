@@ -182,10 +182,8 @@ struct Forbidden(Arc<User>);
 
 impl IntoResponse for Forbidden {
     fn into_response(self) -> Response {
-        let text = format!(
-            "User {} may not call {APPS_CALL}, and so not see this page: add it to the user's methods.\n",
-            self.0.name
-        );
+        let text =
+            format!("user `{}` may not call {APPS_CALL}, which this page shows: add it to `methods`\n", self.0.name);
         (StatusCode::FORBIDDEN, text).into_response()
     }
 }
@@ -245,6 +243,3 @@ impl Page {
         facts
     }
 }
-
-#[cfg(test)]
-mod tests;

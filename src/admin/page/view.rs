@@ -132,7 +132,8 @@ fn credentials(app: &AppStatus, now: Timestamp) -> Light {
             _ => (Level::Good, format!("Valid until {}", day(end))),
         },
     };
-    let until = app.expires.filter(|_| matches!(level, Level::Bad | Level::Warn)).map(|end| format!("until {}", day(end)));
+    let until =
+        app.expires.filter(|_| matches!(level, Level::Bad | Level::Warn)).map(|end| format!("until {}", day(end)));
     let subject = Some(plain(&app.subject)).filter(|subject| !subject.is_empty());
     Light { level, word, detail: [subject, until].into_iter().flatten().collect::<Vec<_>>().join(", ") }
 }
