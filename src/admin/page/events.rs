@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::{Live, Page};
 use crate::clock::Instant;
+use crate::listener::endless::Endless;
 use crate::listener::user::User;
 
 /// Pages that are kept up to date at once; each holds one of the listener's connections.
@@ -60,7 +61,9 @@ pub(super) async fn stream(State(page): State<Page>, request: Request) -> Respon
     let ends = page.0.clock.now() + STREAM_MAX;
     let viewer = Viewer { page, asking, ticks, sent: None, ends, _place: place };
     let events = futures_util::stream::unfold(viewer, Viewer::next);
-    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+    let mut answer = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
+    answer.extensions_mut().insert(Endless);
+    answer
 }
 
 impl Viewer {
