@@ -1,17 +1,16 @@
 """The status page in a real browser, of a real daemon that sends to a simulated Apple: `make page`.
 
-Each test is a function here; each has a daemon of its own. The daemon is the program that the environment variable APNSD
-names, else `target/debug/apnsd`. `check.py --screenshots DIR` also writes what the page looks like into a directory.
+Each test is a function here; each has a daemon of its own. The daemon is the program that the environment variable
+APNSD names, else `target/debug/apnsd`. `check.py --screenshots DIR` tests nothing and writes
+what the page looks like into a directory.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "clients"))
 

@@ -44,7 +44,7 @@ struct Viewer {
 
 /// `GET /status/events`.
 pub(super) async fn stream(State(page): State<Page>, request: Request) -> Response {
-    if let Err(refusal) = page.view(request.extensions()) {
+    if let Err(refusal) = page.judge(request.extensions()) {
         return refusal.into_response();
     }
     let Ok(place) = Arc::clone(&page.0.viewers).try_acquire_owned() else {
@@ -71,12 +71,17 @@ impl Viewer {
         loop {
             tokio::select! {
                 biased;
-                () = self.page.0.shutdown.requested() => return None,
                 () = self.page.0.clock.sleep_until(Some(self.ends)) => return None,
+                // The sampler ends with the daemon's stop.
                 changed = self.ticks.changed() => changed.ok()?,
             }
-            // Neither fails where it did not at the beginning.
-            let html = Live { view: &self.page.view(&self.asking).ok()? }.render().ok()?;
+            let html = match (Live { view: &self.page.view(&self.asking) }).render() {
+                Ok(html) => html,
+                Err(error) => {
+                    tracing::error!(%error, "the status page cannot be written");
+                    return None;
+                }
+            };
             let hash = hash(&html);
             if self.sent.replace(hash) != Some(hash) {
                 return Some((Ok(Event::default().event("status").retry(RETRY).data(html)), self));

@@ -9,13 +9,17 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 
 use crate::listener::peer::Peer;
 use crate::listener::user::User;
 
+/// A request by a name that is none of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StrangeName;
+
 /// Refuses a request without a user that comes from this machine and names another.
-pub(super) fn judge(request: &Request) -> Result<(), Response> {
+pub(super) fn judge(request: &Request) -> Result<(), StrangeName> {
     let is_local = match request.extensions().get::<Peer>() {
         Some(Peer::Tcp(address)) => address.to_canonical().is_loopback(),
         Some(Peer::Unix) | None => false,
@@ -25,11 +29,15 @@ pub(super) fn judge(request: &Request) -> Result<(), Response> {
     let Some(host) = request.headers().get(header::HOST).filter(|_| is_local && !is_known) else { return Ok(()) };
     match host.to_str().is_ok_and(is_local_name) {
         true => Ok(()),
-        false => {
-            let text = "This page is served by the names of this machine only: open it as http://127.0.0.1 or \
-                        http://localhost with the daemon's port.\n";
-            Err((StatusCode::MISDIRECTED_REQUEST, text).into_response())
-        }
+        false => Err(StrangeName),
+    }
+}
+
+impl IntoResponse for StrangeName {
+    fn into_response(self) -> Response {
+        let text = "This page is served by the names of this machine only: open it as http://127.0.0.1 or \
+                    http://localhost with the daemon's port.\n";
+        (StatusCode::MISDIRECTED_REQUEST, text).into_response()
     }
 }
 

@@ -32,9 +32,8 @@ use tokio::sync::Semaphore;
 use self::about::About;
 use self::chart::Chart;
 use self::events::VIEWERS_MAX;
-use self::history::History;
 use self::sampler::Samples;
-use self::view::{APPS_MAX, AppView, Level, Light, RejectionView, Totals, verdict};
+use self::view::{APPS_MAX, AppView, Level, Light, RejectionView, Totals, level, verdict};
 use super::visible_apps;
 use crate::clock::{Clock, Instant};
 use crate::domain::app::AppId;
@@ -77,7 +76,6 @@ struct Inner {
     samples: Samples,
     /// A permit for each stream.
     viewers: Arc<Semaphore>,
-    shutdown: Shutdown,
 }
 
 /// All of it. What samples, and all streams, end with the owner's stop.
@@ -90,7 +88,6 @@ pub(super) fn routes(service: PushService, about: About, clock: Clock, shutdown:
         clock,
         samples,
         viewers: Arc::new(Semaphore::new(VIEWERS_MAX)),
-        shutdown: shutdown.clone(),
     }));
     Router::new()
         .route("/", get(show))
@@ -106,7 +103,7 @@ pub(super) fn routes(service: PushService, about: About, clock: Clock, shutdown:
 async fn front(request: Request, next: Next) -> Response {
     let mut answer = match local_name::judge(&request) {
         Ok(()) => next.run(request).await,
-        Err(refusal) => refusal,
+        Err(refusal) => refusal.into_response(),
     };
     for (name, value) in HEADERS {
         answer.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -115,10 +112,10 @@ async fn front(request: Request, next: Next) -> Response {
 }
 
 async fn show(State(page): State<Page>, request: Request) -> Response {
-    let view = match page.view(request.extensions()) {
-        Ok(view) => view,
-        Err(refusal) => return refusal.into_response(),
-    };
+    if let Err(refusal) = page.judge(request.extensions()) {
+        return refusal.into_response();
+    }
+    let view = page.view(request.extensions());
     let vary = (header::VARY, "Accept");
     if !wants_html(request.headers()) {
         let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), vary];
@@ -189,40 +186,40 @@ impl IntoResponse for Forbidden {
 }
 
 impl Page {
-    /// What whoever asks may see of it.
-    fn view(&self, asking: &Extensions) -> Result<View, Forbidden> {
-        let user = asking.get::<Arc<User>>();
-        let may_call = |method: &str| user.is_none_or(|user| user.may_call(method));
-        if let Some(user) = user.filter(|_| !may_call(APPS_CALL)) {
-            return Err(Forbidden(Arc::clone(user)));
+    /// Lets nobody in who could not make the call that answers the same.
+    fn judge(&self, asking: &Extensions) -> Result<(), Forbidden> {
+        match asking.get::<Arc<User>>() {
+            Some(user) if !user.may_call(APPS_CALL) => Err(Forbidden(Arc::clone(user))),
+            Some(_) | None => Ok(()),
         }
+    }
+
+    /// What whoever asks may see of it.
+    fn view(&self, asking: &Extensions) -> View {
         let Inner { service, samples, clock, .. } = &*self.0;
         let (now, at) = (clock.now(), clock.timestamp());
         let statuses = visible_apps(service, asking);
-        let mut sum = History::new(now);
-        let view = |app: &AppStatus| {
-            let history = samples.history(&app.app_id, now);
-            sum.merge(&history, now);
-            AppView::new(app, Chart::new(&history, now), at)
-        };
-        let mut apps: Vec<AppView> = statuses.iter().map(view).collect();
-        let both = apps.iter().zip(&statuses);
-        let watched = both.filter(|(view, app)| view.level < Level::Good && app.can_send()).count();
+        let ids = || statuses.iter().map(|app| &app.app_id);
+        let mut ranked: Vec<(Level, &AppStatus)> = statuses.iter().map(|app| (level(app, at), app)).collect();
+        let watched = ranked.iter().filter(|(level, app)| *level < Level::Good && app.can_send()).count();
         // By name they are already.
-        apps.sort_by_key(|app| app.level.min(Level::Good));
-        let left_out = apps.len().saturating_sub(APPS_MAX);
-        apps.truncate(APPS_MAX);
-        Ok(View {
+        ranked.sort_by_key(|(level, _)| (*level).min(Level::Good));
+        let left_out = ranked.len().saturating_sub(APPS_MAX);
+        let view = |(_, app): &(Level, &AppStatus)| {
+            AppView::new(app, Chart::new(&samples.history([&app.app_id].into_iter(), now), now), at)
+        };
+        let may_see_rejections = asking.get::<Arc<User>>().is_none_or(|user| user.may_call(REJECTIONS_CALL));
+        View {
             version: env!("CARGO_PKG_VERSION"),
             at: words::moment(at),
             verdict: verdict(&statuses, watched, service.trouble()),
             totals: Totals::new(&statuses),
-            chart: Chart::new(&sum, now),
-            apps,
+            chart: Chart::new(&samples.history(ids(), now), now),
+            apps: ranked.iter().take(APPS_MAX).map(view).collect(),
             left_out,
-            rejections: may_call(REJECTIONS_CALL).then(|| self.rejections(statuses.iter().map(|app| &app.app_id))),
+            rejections: may_see_rejections.then(|| self.rejections(ids())),
             facts: self.facts(now),
-        })
+        }
     }
 
     fn rejections<'a>(&self, apps: impl Iterator<Item = &'a AppId>) -> Vec<RejectionView> {

@@ -72,9 +72,12 @@ impl Samples {
         self.ticks.clone()
     }
 
-    /// What an app delivered in the last minutes; nothing, of one that is not known yet.
-    pub(super) fn history(&self, app: &AppId, now: Instant) -> History {
-        self.lock().apps.get(app).map_or_else(|| History::new(now), |sampled| sampled.history.clone())
+    /// What these apps together delivered in the last minutes; nothing, of those that are not known yet.
+    pub(super) fn history<'a>(&self, apps: impl Iterator<Item = &'a AppId>, now: Instant) -> History {
+        let shared = self.lock();
+        let mut sum = History::new(now);
+        apps.filter_map(|app| shared.apps.get(app)).for_each(|sampled| sum.merge(&sampled.history, now));
+        sum
     }
 
     /// The newest rejections of these apps, newest first.

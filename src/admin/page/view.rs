@@ -71,15 +71,13 @@ pub(super) struct AppView {
 
 impl AppView {
     pub(super) fn new(app: &AppStatus, chart: Chart, now: Timestamp) -> Self {
-        let (state, credentials) = (state(app, now), credentials(app, now));
-        let renewal = if app.renewal.is_empty() { Level::Quiet } else { Level::Warn };
         Self {
             id: plain(app.app_id.as_str()),
             environment: plain(&app.environment),
             protocol: protocol(app.protocol),
             gateway: plain(&app.gateway),
-            level: state.level.min(credentials.level).min(renewal),
-            state,
+            level: level(app, now),
+            state: state(app, now),
             notes: notes(app),
             waiting: count(app.waiting),
             queue: queue(app, now),
@@ -87,9 +85,15 @@ impl AppView {
             delivered: count(app.delivered),
             rejected: count(app.rejected),
             chart,
-            credentials,
+            credentials: credentials(app, now),
         }
     }
+}
+
+/// How an app stands as a whole.
+pub(super) fn level(app: &AppStatus, now: Timestamp) -> Level {
+    let renewal = if app.renewal.is_empty() { Level::Quiet } else { Level::Warn };
+    state(app, now).level.min(credentials(app, now).level).min(renewal)
 }
 
 fn protocol(protocol: Option<Protocol>) -> &'static str {

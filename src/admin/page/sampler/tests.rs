@@ -54,9 +54,9 @@ fn only_what_came_since_the_first_look_is_in_the_history() {
     samples.count(&[app("a", 1007, 2)], at(1), 2);
     // What was presumed delivered may turn out to be rejected.
     samples.count(&[app("a", 1005, 4)], at(2), 3);
-    let newest = samples.history(&id("a"), at(2)).slots(at(2))[59];
+    let newest = samples.history([id("a")].iter(), at(2)).slots(at(2))[59];
     assert_eq!((newest.delivered, newest.rejected), (7, 4));
-    assert_eq!(samples.history(&id("other"), at(2)).slots(at(2))[59].delivered, 0);
+    assert_eq!(samples.history([id("other")].iter(), at(2)).slots(at(2))[59].delivered, 0);
 }
 
 #[test]
