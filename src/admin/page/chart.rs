@@ -20,7 +20,7 @@ pub(super) struct Chart {
     pub(super) rejected: String,
     /// The rate at present: `12/s`.
     pub(super) rate: String,
-    /// What the highest bar stands for: `120/s`.
+    /// The highest rate: `120/s`.
     pub(super) peak: String,
     /// The chart in words.
     pub(super) words: String,
@@ -36,7 +36,9 @@ impl Chart {
             bar(&mut delivered, x, 0.0, below);
             bar(&mut rejected, x, below, height(slot.rejected.into(), highest));
         }
-        let (now, peak) = (rate(history.rate(now)), rate(highest as f64 / SLOT_SECS as f64));
+        // At present is a little more than a slot, and may be more than any whole one.
+        let present = history.rate(now);
+        let (now, peak) = (rate(present), rate(present.max(highest as f64 / SLOT_SECS as f64)));
         let sum = |part: fn(&Slot) -> u32| slots.iter().map(|slot| u64::from(part(slot))).sum::<u64>();
         let words = format!(
             "Last {} minutes: {} delivered, {} rejected; at most {peak}",
@@ -88,6 +90,15 @@ mod tests {
         assert_eq!(chart.rejected, "M59 15.0h.8v-15.0h-.8z");
         assert_eq!(chart.words, "Last 5 minutes: 501 delivered, 500 rejected; at most 200/s");
         assert_eq!((chart.rate.as_str(), chart.peak.as_str()), ("100/s", "200/s"));
+    }
+
+    #[test]
+    fn the_rate_at_present_is_never_above_the_peak() {
+        let mut history = History::new(at(0));
+        history.add(at(600), 100, 0);
+        history.add(at(605), 100, 0);
+        let chart = Chart::new(&history, at(605));
+        assert_eq!((chart.rate.as_str(), chart.peak.as_str()), ("40/s", "40/s"));
     }
 
     #[test]

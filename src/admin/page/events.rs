@@ -28,7 +28,7 @@ const STREAM_MAX: Duration = Duration::from_secs(10 * 60);
 /// How long a browser waits before it asks again.
 const RETRY: Duration = Duration::from_secs(2);
 /// A comment after so long without an event, by which either side notices that the other is gone.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// One open page.
 struct Viewer {
