@@ -8,7 +8,7 @@ COMMANDS := gcc g++ make python3 openssl ruby rake rubocop valgrind pkg-config m
 PACKAGES := $(COMMANDS) python3-venv libxmlrpc-core-c3-dev libcurl4-openssl-dev libjansson-dev \
 	ruby-xmlrpc ruby-minitest ruby-railties ruby-activejob ruby-rack
 
-.PHONY: check clients format lint test docs tools fuzz
+.PHONY: check clients page format lint test docs tools fuzz
 
 check: tools format lint test docs clients
 
@@ -43,6 +43,11 @@ test:
 clients:
 	$(CARGO) build --locked
 	$(MAKE) -C clients check
+
+# The status page in a real browser: needs Debian's chromium and chromium-driver, and python3.
+page:
+	$(CARGO) build --locked
+	python3 tests/page/check.py
 
 docs:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps

@@ -6,6 +6,7 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 use tracing::{error, info, warn};
 
+use crate::admin::page::about::About;
 use crate::clock::Clock;
 use crate::config::{AppSection, Config};
 use crate::delivery::Delivery;
@@ -89,7 +90,12 @@ impl Daemon {
         service.watch_files();
         service.watch_expiry();
         let auth = Auth::new(config.users.clone(), clock.clone());
-        let router = Server::new(service.clone(), rpc_settings(config)).router(admin::pages(service.clone()));
+        let about = About {
+            addresses: addresses.iter().map(ToString::to_string).collect(),
+            accepted_means: accepted_means(config),
+        };
+        let pages = admin::pages(service.clone(), about, clock.clone(), &intake);
+        let router = Server::new(service.clone(), rpc_settings(config)).router(pages);
         listeners.serve(auth.clone().guard(router), listener_settings(config), &intake);
         info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), apps = service.apps().len(), "started");
         info!("accepted means: {}", accepted_means(config));

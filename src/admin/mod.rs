@@ -1,21 +1,25 @@
-//! Pages for operators, beside the calls: health, and what is to come. All of them are `GET` and change nothing.
+//! Pages for operators, beside the calls: health and the status page. All of them are `GET` and change nothing.
 //!
 //! A user of the daemon sees the apps that it may use, here as in calls.
 
 mod health;
+pub mod page;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::http::Extensions;
 
+use self::page::about::About;
+use crate::clock::Clock;
 use crate::listener::user::User;
 use crate::service::PushService;
 use crate::service::status::AppStatus;
+use crate::shutdown::Shutdown;
 
-/// All pages.
-pub fn pages(service: PushService) -> Router {
-    health::routes(service)
+/// All pages. Their tasks, and the answers that go on for long, end with the owner's stop.
+pub fn pages(service: PushService, about: About, clock: Clock, shutdown: &Shutdown) -> Router {
+    health::routes(service.clone()).merge(page::routes(service, about, clock, shutdown))
 }
 
 /// The apps that whoever asks may see.

@@ -60,6 +60,9 @@ where
     let (mut phase, mut step) = progress.phase_now();
     timer.set(limit(phase, &shared.settings).map(tokio::time::sleep));
     loop {
+        if stopping && progress.lock().is_stuck_in_endless() {
+            return debug!("connection closed: the peer took nothing of what has no end");
+        }
         tokio::select! {
             biased;
             result = connection.as_mut() => return log_end(result),

@@ -13,6 +13,7 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use tower::ServiceExt;
 
 use super::after_answer::AfterAnswer;
+use super::endless::Endless;
 use super::peer::Peer;
 use super::progress::SharedProgress;
 
@@ -56,6 +57,9 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
                 true => refuse_two_lengths(),
                 false => router.oneshot(request).await?,
             };
+            if answer.extensions().get::<Endless>().is_some() {
+                progress.lock().answer_is_endless();
+            }
             if progress.lock().is_body_unread() {
                 // What is left of the body would have to be read to find the next request.
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

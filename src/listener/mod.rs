@@ -4,7 +4,7 @@
 //! - [`bind`]: [`bind::Listeners`]: binds them all, says where they ended up, serves them.
 //! - [`tls`], [`auth`], [`user`]: what a caller must show.
 //! - [`peer`]: where a request came from.
-//! - [`after_answer`]: runs something once the whole answer has left the process.
+//! - [`after_answer`]: runs something once the whole answer has left the process; [`endless`]: answers without an end.
 //!
 //! Requests arrive whole or not at all: a call that was read is executed and answered even when the caller has closed
 //! its side meanwhile. Idle connections are closed only between requests.
@@ -16,6 +16,7 @@ pub mod after_answer;
 pub mod auth;
 pub mod bind;
 mod connection;
+pub mod endless;
 mod exchange;
 pub mod peer;
 mod progress;

@@ -50,6 +50,8 @@ pub(super) struct Progress {
     request: u64,
     /// The request's body was not read to its end.
     body_unread: bool,
+    /// The answer has no end of its own.
+    endless: bool,
     /// The last request whose whole answer is with the HTTP layer, but not yet with the kernel. A next request may
     /// have begun meanwhile.
     answered: Option<u64>,
@@ -84,6 +86,7 @@ impl Progress {
         self.head.clear();
         self.request += 1;
         self.body_unread = has_body;
+        self.endless = false;
         self.request
     }
 
@@ -106,6 +109,16 @@ impl Progress {
     /// Whether some of the request's body is still to be read.
     pub(super) fn is_body_unread(&self) -> bool {
         self.body_unread
+    }
+
+    /// The answer to the present request has no end of its own.
+    pub(super) fn answer_is_endless(&mut self) {
+        self.endless = true;
+    }
+
+    /// Whether a peer takes nothing of an answer that has no end of its own.
+    pub(super) fn is_stuck_in_endless(&self) -> bool {
+        self.stuck && self.endless
     }
 
     /// The HTTP layer has the whole answer.

@@ -214,6 +214,15 @@ impl PushService {
             || self.0.store.has_rejections(&id).await.map_err(ServiceError::try_later)?;
         if known { Ok(page) } else { Err(ServiceError::UnknownApp) }
     }
+
+    /// An app's newest rejections, at most `limit` of them, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub async fn latest_rejections(&self, app_id: &AppId, limit: usize) -> Result<Vec<Rejection>, ServiceError> {
+        self.0.store.latest_rejections(app_id, limit).await.map_err(ServiceError::try_later)
+    }
 }
 
 #[cfg(test)]

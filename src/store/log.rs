@@ -40,6 +40,12 @@ impl<T: Clone> Log<T> {
         self.entries.iter().map(|(_, entry)| entry)
     }
 
+    /// The newest entries, at most `limit`, oldest first.
+    pub(super) fn latest(&self, limit: usize) -> Vec<T> {
+        let skip = self.entries.len().saturating_sub(limit);
+        self.entries.iter().skip(skip).map(|(_, entry)| entry.clone()).collect()
+    }
+
     /// Entries after the cursor. A cursor beyond the newest entry is from an earlier life of the list and starts over.
     pub(super) fn after(&self, cursor: Cursor, limit: usize) -> Page<T> {
         let cursor = if cursor.0 > self.newest { 0 } else { cursor.0 };

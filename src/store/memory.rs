@@ -176,6 +176,14 @@ impl Memory {
         page(records.rejections.get_mut(app), self.cutoff(self.settings.rejections_age), cursor, limit)
     }
 
+    pub(super) fn latest_rejections(&self, app: &AppId, limit: usize) -> Vec<Rejection> {
+        let mut records = self.records();
+        records.rejections.get_mut(app).map_or_else(Vec::new, |log| {
+            log.trim(self.cutoff(self.settings.rejections_age));
+            log.latest(limit)
+        })
+    }
+
     pub(super) fn append_feedback(&self, source: &FeedbackSource, entries: Vec<FeedbackEntry>) {
         let now = self.clock.timestamp();
         let mut records = self.records();

@@ -320,6 +320,14 @@ impl Store {
         }
     }
 
+    /// An app's newest rejections, at most `limit` of them, oldest first.
+    pub async fn latest_rejections(&self, app: &AppId, limit: usize) -> Result<Vec<Rejection>, StoreError> {
+        match self {
+            Self::Memory(memory) => Ok(memory.latest_rejections(app, limit)),
+            Self::Sqlite(sqlite) => sqlite.latest_rejections(app, limit).await,
+        }
+    }
+
     /// Whether an app has rejections, also one that is provisioned no more.
     pub async fn has_rejections(&self, app: &AppId) -> Result<bool, StoreError> {
         Ok(!self.rejections_after(app, Cursor::default(), 1).await?.entries.is_empty())

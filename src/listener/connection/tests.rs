@@ -3,6 +3,7 @@
 use axum::Extension;
 use axum::body::Bytes;
 use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
 use axum::routing::post;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::oneshot;
@@ -10,6 +11,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::listener::after_answer::AfterAnswer;
+use crate::listener::endless::Endless;
 
 /// Longer than anything here takes; paused time skips it when nothing else can happen.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -162,6 +164,23 @@ async fn a_stop_closes_idle_connections_and_lets_requests_in_flight_finish() {
     let answer = busy.read_until("hi").await;
     assert!(answer.contains("Connection: close\r\n"), "{answer}");
     assert!(busy.is_closed_within(1).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_a_peer_that_takes_nothing_of_an_endless_answer() {
+    let page = |endless: bool| async move {
+        let mut answer = "x".repeat(100_000).into_response();
+        if endless {
+            answer.extensions_mut().insert(Endless);
+        }
+        answer
+    };
+    for endless in [true, false] {
+        let mut served = serve_pipe(Router::new().fallback(move || page(endless)), 1000);
+        served.peer.write_all(POST).await.unwrap();
+        served.read_until("\r\n\r\n").await;
+        assert_eq!(served.shutdown.finish(Duration::from_secs(59)).await, endless, "other answers have their time");
+    }
 }
 
 #[tokio::test(start_paused = true)]

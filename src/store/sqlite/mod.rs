@@ -292,6 +292,11 @@ impl Sqlite {
         self.readers.read(query).await
     }
 
+    pub(super) async fn latest_rejections(&self, app: &AppId, limit: usize) -> Result<Vec<Rejection>, StoreError> {
+        let (app, cutoff) = (app.clone(), self.clock.timestamp().minus(self.rejections_age));
+        self.readers.read(move |connection: &_| read::latest_rejections(connection, &app, cutoff, limit)).await
+    }
+
     pub(super) async fn append_feedback(
         &self,
         source: &FeedbackSource,

@@ -256,6 +256,18 @@ pub(super) fn rejections_after(
     Ok(page(entries, after))
 }
 
+/// The newest rejections that were kept at `cutoff` or later, or stand behind one that was; oldest first.
+pub(super) fn latest_rejections(
+    connection: &Connection,
+    app: &AppId,
+    cutoff: Timestamp,
+    limit: usize,
+) -> Result<Vec<Rejection>, Problem> {
+    let Some((_, newest)) = name(connection, app)? else { return Ok(Vec::new()) };
+    let before = Cursor(newest.saturating_sub(limit_of(limit)).max(0).unsigned_abs());
+    Ok(rejections_after(connection, app, cutoff, before, limit)?.entries)
+}
+
 /// Feedback after a cursor that was kept at `cutoff` or later, or stands behind an entry that was.
 pub(super) fn feedback_after(
     connection: &Connection,

@@ -343,6 +343,9 @@ async fn rejections_are_read_by_cursor_up_to_their_number_and_age() {
         let page = store.rejections_after(&one, Cursor(0), 10).await.unwrap();
         assert_eq!(page, Page { entries: vec![rejection(&one, 1), rejection(&one, 3)], next: Cursor(2) });
         assert_eq!(store.rejections_after(&one, Cursor(1), 10).await.unwrap().entries, [rejection(&one, 3)]);
+        assert_eq!(store.latest_rejections(&one, 1).await.unwrap(), [rejection(&one, 3)]);
+        assert_eq!(store.latest_rejections(&one, 9).await.unwrap(), [rejection(&one, 1), rejection(&one, 3)]);
+        assert_eq!(store.latest_rejections(&app("three"), 9).await.unwrap(), []);
         let more = (10..15).map(|row| rejection(&one, row)).collect();
         store.reject(more, &[]).await.unwrap();
         let page = store.rejections_after(&one, Cursor(0), 2).await.unwrap();
