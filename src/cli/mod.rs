@@ -11,6 +11,7 @@ mod credential;
 mod demo;
 pub mod exit;
 mod export;
+mod generate;
 mod import;
 mod message;
 mod notify;
@@ -64,6 +65,7 @@ enum Command {
     Export(export::Export),
     Import(import::Import),
     Token(token::Tokens),
+    Generate(generate::Generate),
 }
 
 /// Runs the command of this process.
@@ -101,6 +103,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Token(args) => token::run(&args),
+        Command::Generate(args) => generate::run(&args),
     }
 }
 

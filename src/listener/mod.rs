@@ -2,6 +2,8 @@
 //!
 //! - [`address`]: how addresses are written in `listen`.
 //! - [`bind`]: [`bind::Listeners`]: binds them all, says where they ended up, serves them.
+//! - [`inherited`]: sockets that a service manager has bound.
+//! - [`accept`]: accepts connections, and says whether it still does.
 //! - [`tls`], [`auth`], [`user`]: what a caller must show.
 //! - [`peer`]: where a request came from.
 //! - [`after_answer`]: runs something once the whole answer has left the process.
@@ -9,13 +11,14 @@
 //! Requests arrive whole or not at all: a call that was read is executed and answered even when the caller has closed
 //! its side meanwhile. Idle connections are closed only between requests.
 
-mod accept;
+pub mod accept;
 pub mod address;
 pub mod after_answer;
 pub mod auth;
 pub mod bind;
 mod connection;
 mod exchange;
+pub mod inherited;
 pub mod peer;
 mod progress;
 mod stream;
