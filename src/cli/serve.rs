@@ -142,7 +142,18 @@ impl Running<'_> {
     async fn stop(self, signals: &mut StopSignals) -> Result<(), Failure> {
         let mut manager = self.manager.into_inner();
         manager.stopping(self.daemon.stop_deadline().await.saturating_add(STOP_MARGIN)).await;
-        let stopped = signals.unless_repeated(self.daemon.stop()).await?;
+        // Not checked any more: the stop has a deadline of its own.
+        let feed = async {
+            let Some(timeout) = manager.watchdog() else { return std::future::pending().await };
+            loop {
+                manager.alive().await;
+                tokio::time::sleep(timeout / 4).await;
+            }
+        };
+        let stopped = tokio::select! {
+            stopped = signals.unless_repeated(self.daemon.stop()) => stopped?,
+            never = feed => never,
+        };
         match stopped.lost {
             0 => Ok(()),
             lost => Err(Failure::new(Exit::Failed, format!("stopped; {lost} notifications were not delivered"))),
