@@ -126,7 +126,20 @@ fn any_port() -> TcpListener {
 
 /// One request on a new connection; what was answered.
 fn get(address: SocketAddr) -> std::io::Result<String> {
+    ask(TcpStream::connect(address)?)
+}
+
+/// The same, by a caller who thinks for a moment once there is a connection, and listens meanwhile.
+fn think_and_get(address: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_millis(50)))?;
+    match stream.read(&mut [0]) {
+        Err(silence) if silence.kind() == std::io::ErrorKind::WouldBlock => ask(stream),
+        told => Err(std::io::Error::other(format!("before a request: {told:?}"))),
+    }
+}
+
+fn ask(mut stream: TcpStream) -> std::io::Result<String> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(GET)?;
     let mut answer = String::new();
@@ -313,12 +326,13 @@ fn restarts_through_a_socket_refuse_no_caller() {
     let mut service = start();
     let done = Arc::new(AtomicBool::new(false));
     let answered = Arc::new(AtomicU32::new(0));
-    let callers: Vec<_> = (0..4)
-        .map(|_| {
+    let callers: Vec<_> = [get, get, think_and_get, think_and_get]
+        .into_iter()
+        .map(|call| {
             let (done, answered) = (Arc::clone(&done), Arc::clone(&answered));
             std::thread::spawn(move || {
                 while !done.load(Ordering::Relaxed) {
-                    let answer = get(address).unwrap();
+                    let answer = call(address).unwrap();
                     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer:?}");
                     answered.fetch_add(1, Ordering::Relaxed);
                 }
