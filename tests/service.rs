@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use apnsd::cli::exit::Exit;
 use tempfile::TempDir;
 
 /// Nothing takes this long.
@@ -311,6 +312,13 @@ fn sockets_that_make_no_sense_are_refused_with_the_cure() {
     assert!(log.contains("needs the section [tls]"), "{log}");
     let log = refused("http", TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap().into());
     assert!(log.contains("can be reached by others, and everybody may call"), "{log}");
+}
+
+#[test]
+fn the_unit_does_not_start_again_what_cannot_succeed() {
+    let unit = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/apnsd.service")).unwrap();
+    let codes = [Exit::Usage, Exit::Data, Exit::Config].map(|exit| exit.code().to_string()).join(" ");
+    assert!(unit.contains(&format!("\nRestartPreventExitStatus={codes}\n")), "{codes}");
 }
 
 #[test]

@@ -45,3 +45,24 @@ fn directory(parent: &Path, name: &str) -> Result<PathBuf, Failure> {
 fn failed(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Exit::Failed, format!("cannot write {}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_that_is_shown_has_a_page_and_is_completed() {
+        let dir = tempfile::tempdir().unwrap();
+        run(&Generate { dir: dir.path().to_owned() }).unwrap();
+        let text = |path: &str| fs::read_to_string(dir.path().join(path)).unwrap();
+        let completions = [text("bash/apnsd"), text("zsh/_apnsd"), text("fish/apnsd.fish")];
+        let command = Cli::command();
+        for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            let name = verb.get_name();
+            assert!(text(&format!("man/apnsd-{name}.1")).contains("Example"), "{name}");
+            assert!(completions.iter().all(|script| script.contains(name)), "{name}");
+        }
+        assert!(text("man/apnsd.1").contains("Exit codes:"));
+        assert!(!dir.path().join("man/apnsd-generate.1").exists());
+    }
+}

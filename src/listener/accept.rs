@@ -239,4 +239,32 @@ mod tests {
             kept.push(stream);
         }
     }
+
+    #[tokio::test]
+    async fn an_accept_loop_that_waits_for_room_is_alive_and_one_that_was_stopped_is_not() {
+        let listeners = Listeners::bind(&["127.0.0.1:0".parse().unwrap()], None).await.unwrap();
+        let address = listeners.local_addresses()[0].clone();
+        let settings = Settings { connections_max: 1, ..Settings::default() };
+        let (began, mut begins) = tokio::sync::mpsc::channel(1);
+        let never = Router::new().fallback(move || async move {
+            began.send(()).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let shutdown = Shutdown::new();
+        let loops = listeners.serve(never, settings, &shutdown);
+        let mut busy = TcpStream::connect(address.to_string()).await.unwrap();
+        busy.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        begins.recv().await.unwrap();
+        let _waits = TcpStream::connect(address.to_string()).await.unwrap();
+        for _ in 0..3 {
+            assert_eq!(timeout(Duration::from_secs(60), loops.answer()).await, Ok(Ok(())));
+        }
+
+        let listeners = Listeners::bind(&["127.0.0.1:0".parse().unwrap()], None).await.unwrap();
+        let address = listeners.local_addresses()[0].clone();
+        let shutdown = Shutdown::new();
+        let loops = listeners.serve(Router::new(), Settings::default(), &shutdown);
+        assert!(shutdown.finish(Duration::from_secs(60)).await);
+        assert_eq!(timeout(Duration::from_secs(60), loops.answer()).await, Ok(Err(address)));
+    }
 }
