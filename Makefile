@@ -8,7 +8,7 @@ COMMANDS := gcc g++ make python3 openssl ruby rake rubocop valgrind pkg-config m
 PACKAGES := $(COMMANDS) python3-venv libxmlrpc-core-c3-dev libcurl4-openssl-dev libjansson-dev \
 	ruby-xmlrpc ruby-minitest ruby-railties ruby-activejob ruby-rack
 
-.PHONY: check clients page format lint test docs tools fuzz
+.PHONY: check clients page format lint test docs tools fuzz package check-package
 
 check: tools format lint test docs clients
 
@@ -51,6 +51,16 @@ page:
 
 docs:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+# A Debian package in target/debian; needs `cargo install cargo-deb --locked`.
+package:
+	$(CARGO) build --locked --release
+	rm -rf target/generated && target/release/apnsd generate target/generated
+	$(CARGO) deb --no-build --locked --output target/debian/
+
+# Installs it into a fresh Debian, which runs it, also under systemd. Needs root, debootstrap, systemd-container.
+check-package: package
+	tests/package.sh $$(ls -t target/debian/apnsd_*.deb | head -n 1) target/package
 
 # A minute for each decoder; needs `cargo install cargo-fuzz --locked`.
 fuzz:

@@ -1,6 +1,9 @@
 //! The composition root: builds everything from a config, serves, and stops in order.
 
+pub mod liveness;
+
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::Mutex;
@@ -12,9 +15,11 @@ use crate::config::{AppSection, Config};
 use crate::delivery::Delivery;
 use crate::domain::feedback::Cursor;
 use crate::gateway::http2::provider_token::ProviderTokens;
+use crate::listener::accept::AcceptLoops;
 use crate::listener::address::LocalAddress;
 use crate::listener::auth::Auth;
 use crate::listener::bind::{BindError, Listeners};
+use crate::listener::inherited::Inherited;
 use crate::listener::tls::Tls;
 use crate::queue::Queue;
 use crate::rpc::server::Server;
@@ -30,6 +35,7 @@ pub struct Daemon {
     service: PushService,
     store: Store,
     addresses: Vec<LocalAddress>,
+    accept_loops: AcceptLoops,
     tls: Option<Tls>,
     auth: Auth,
     clock: Clock,
@@ -69,8 +75,16 @@ impl Daemon {
     /// serves. Sockets are bound first: when two daemons
     /// are started, the second one changes nothing.
     pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
+        Self::start_on(config, Inherited::default(), clock).await
+    }
+
+    /// The same, on sockets that were bound already, where there are any; `listen` is to have their addresses then.
+    pub async fn start_on(config: &Config, inherited: Inherited, clock: Clock) -> Result<Self, StartError> {
         let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(BindError::from)?;
-        let listeners = Listeners::bind(&config.listen, tls.as_ref()).await?;
+        let listeners = match inherited.is_empty() {
+            true => Listeners::bind(&config.listen, tls.as_ref()).await?,
+            false => Listeners::adopt(inherited, tls.as_ref())?,
+        };
         let addresses = listeners.local_addresses();
         let (intake, work) = (Shutdown::new(), Shutdown::new());
         let store = open_store(config, &clock).await?;
@@ -96,10 +110,11 @@ impl Daemon {
         };
         let pages = admin::pages(service.clone(), about, clock.clone(), &intake);
         let router = Server::new(service.clone(), rpc_settings(config)).router(pages);
-        listeners.serve(auth.clone().guard(router), listener_settings(config), &intake);
+        let accept_loops = listeners.serve(auth.clone().guard(router), listener_settings(config), &intake);
         info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), apps = service.apps().len(), "started");
         info!("accepted means: {}", accepted_means(config));
-        Ok(Self { service, store, addresses, tls, auth, clock, intake, work, config: Mutex::new(config.clone()) })
+        let config = Mutex::new(config.clone());
+        Ok(Self { service, store, addresses, accept_loops, tls, auth, clock, intake, work, config })
     }
 
     /// Takes over what a running daemon can: environments, apps and their files, `[provision]`, users, the files of
@@ -136,6 +151,11 @@ impl Daemon {
     /// Its verbs, for programs that run a daemon within themselves.
     pub fn service(&self) -> &PushService {
         &self.service
+    }
+
+    /// How long [`Daemon::stop`] takes at most (`shutdown.deadline`), but for the store's last writing.
+    pub async fn stop_deadline(&self) -> Duration {
+        self.config.lock().await.shutdown.deadline
     }
 
     /// Stops in order: no more calls, then what waits is sent as far as gateways take it, then connections are closed

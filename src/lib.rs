@@ -3,6 +3,7 @@
 //! The modules in reading order; `ARCHITECTURE.md` has the way of a notification through them and the layer table:
 //!
 //! - [`domain`]: the words of the product: apps, tokens, batches, outcomes. No IO, no async, no clock.
+//! - [`systemd`]: what the service manager is told.
 //! - [`clock`]: the only place that reads the time.
 //! - [`shutdown`]: the one owner of every task: stop, drain, deadline.
 //! - [`trust`]: the system's trust store.
@@ -40,6 +41,7 @@ pub mod service;
 pub mod shutdown;
 pub mod simulator;
 pub mod store;
+pub mod systemd;
 pub mod telemetry;
 pub mod trust;
 pub mod xmlrpc;

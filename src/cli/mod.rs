@@ -11,6 +11,7 @@ mod credential;
 mod demo;
 pub mod exit;
 mod export;
+mod generate;
 mod import;
 mod message;
 mod notify;
@@ -64,6 +65,7 @@ enum Command {
     Export(export::Export),
     Import(import::Import),
     Token(token::Tokens),
+    Generate(generate::Generate),
 }
 
 /// The definition of the command line, for what is made from it.
@@ -106,6 +108,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Token(args) => token::run(&args),
+        Command::Generate(args) => generate::run(&args),
     }
 }
 

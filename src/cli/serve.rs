@@ -1,6 +1,10 @@
-//! `serve`: the daemon.
+//! `serve`: the daemon, and what its service manager hears of it.
+
+use std::time::Duration;
 
 use clap::Args;
+use tokio::sync::Mutex;
+use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use super::check_config::{ConfigFile, refuse};
@@ -10,8 +14,15 @@ use crate::clock::Clock;
 use crate::config::{Config, Place, Problem, Refused, Warning};
 use crate::daemon::{Daemon, StartError};
 use crate::listener::address::ListenAddress;
+use crate::listener::inherited::Inherited;
 use crate::store::{OpenError, StoreError};
+use crate::systemd::ServiceManager;
 use crate::telemetry;
+
+/// How often the line of status is looked at.
+const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+/// What a stop may take beyond `shutdown.deadline`: to close the store.
+const STOP_MARGIN: Duration = Duration::from_secs(15);
 
 /// Run the daemon
 ///
@@ -32,12 +43,16 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    /// The configuration that the daemon starts with.
-    fn load(&self) -> Result<(Config, Vec<Warning>), Refused> {
+    /// The configuration that the daemon starts with. Sockets that are bound already stand in the place of `listen`.
+    fn load(&self, inherited: &[ListenAddress]) -> Result<(Config, Vec<Warning>), Refused> {
         let (mut config, warnings) = self.file.load()?;
-        if !self.listen.is_empty() {
-            config.listen = self.listen.clone();
-            let problem = |text| Problem { place: Place::Flag("--listen"), key: String::new(), text };
+        let (listen, place) = match inherited {
+            [] => (&*self.listen, Place::Flag("--listen")),
+            _ => (inherited, Place::Variable("LISTEN_FDS".to_owned())),
+        };
+        if !listen.is_empty() {
+            config.listen = listen.to_vec();
+            let problem = |text| Problem { place: place.clone(), key: String::new(), text };
             let problems: Vec<Problem> = config.objections().into_iter().map(problem).collect();
             if !problems.is_empty() {
                 return Err(Refused { problems, warnings });
@@ -45,13 +60,25 @@ impl Serve {
         }
         Ok((config, warnings))
     }
+}
 
-    /// Lets the daemon take over the configuration as it is now; one with problems changes nothing.
-    async fn reload(&self, daemon: &Daemon) {
-        match self.load() {
+/// A daemon that runs, and who is told about it.
+struct Running<'a> {
+    args: &'a Serve,
+    inherited: &'a [ListenAddress],
+    daemon: Daemon,
+    manager: Mutex<ServiceManager>,
+}
+
+impl Running<'_> {
+    /// Lets the daemon take over the configuration as it is now; one with problems changes nothing. What the line of
+    /// status says of it.
+    async fn reload(&self) -> &'static str {
+        match self.args.load(self.inherited) {
             Ok((config, warnings)) => {
                 warn_of(&warnings);
-                daemon.reload(&config).await;
+                self.daemon.reload(&config).await;
+                ""
             }
             Err(Refused { problems, warnings }) => {
                 for problem in problems {
@@ -59,22 +86,77 @@ impl Serve {
                 }
                 warn_of(&warnings);
                 error!("not reloaded: the configuration has problems, the daemon goes on with the one before");
+                "; not reloaded, the configuration has problems"
             }
         }
     }
 
     /// Reloads at each signal to do so, until the first to stop; what comes later is ignored.
-    async fn until_stopped(&self, daemon: &Daemon, stop: &mut StopSignals, mut reload: ReloadSignal) {
-        let reload = async {
-            loop {
-                reload.next().await;
-                info!("reloading, by SIGHUP");
-                self.reload(daemon).await;
-            }
-        };
+    async fn until_stopped(&self, stop: &mut StopSignals, reload: ReloadSignal) {
         tokio::select! {
             () = stop.next() => (),
-            () = reload => (),
+            () = self.tell_status(reload) => (),
+            () = self.feed_watchdog() => (),
+        }
+    }
+
+    /// Reloads, and keeps the line of status.
+    async fn tell_status(&self, mut reload: ReloadSignal) {
+        let mut refused = "";
+        let status = |refused: &str| self.daemon.summary() + refused;
+        self.manager.lock().await.ready(&status(refused)).await;
+        let mut look = tokio::time::interval(STATUS_INTERVAL);
+        loop {
+            tokio::select! {
+                () = reload.next() => {
+                    info!("reloading, by SIGHUP");
+                    self.manager.lock().await.reloading().await;
+                    refused = self.reload().await;
+                    self.manager.lock().await.ready(&status(refused)).await;
+                }
+                _ = look.tick() => {
+                    let mut manager = self.manager.lock().await;
+                    if manager.is_there() {
+                        manager.status(&status(refused)).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says that the daemon is alive each time that it was found to be; for ever. A daemon that is slow has three
+    /// quarters of the watchdog's time to answer.
+    async fn feed_watchdog(&self) {
+        let Some(timeout) = self.manager.lock().await.watchdog() else { return std::future::pending().await };
+        let mut look = tokio::time::interval(timeout / 4);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            look.tick().await;
+            match self.daemon.check(timeout / 2).await {
+                Ok(()) => self.manager.lock().await.alive().await,
+                Err(hung) => error!("the watchdog is not fed, and ends this process unless that changes: {hung}"),
+            }
+        }
+    }
+
+    async fn stop(self, signals: &mut StopSignals) -> Result<(), Failure> {
+        let mut manager = self.manager.into_inner();
+        manager.stopping(self.daemon.stop_deadline().await.saturating_add(STOP_MARGIN)).await;
+        // Not checked any more: the stop has a deadline of its own.
+        let feed = async {
+            let Some(timeout) = manager.watchdog() else { return std::future::pending().await };
+            loop {
+                manager.alive().await;
+                tokio::time::sleep(timeout / 4).await;
+            }
+        };
+        let stopped = tokio::select! {
+            stopped = signals.unless_repeated(self.daemon.stop()) => stopped?,
+            never = feed => never,
+        };
+        match stopped.lost {
+            0 => Ok(()),
+            lost => Err(Failure::new(Exit::Failed, format!("stopped; {lost} notifications were not delivered"))),
         }
     }
 }
@@ -87,24 +169,32 @@ fn warn_of(warnings: &[Warning]) {
 
 /// Runs the daemon until it is told to stop.
 pub(super) fn run(args: &Serve) -> Result<(), Failure> {
-    let (config, warnings) = args.load().map_err(|refused| refuse(&refused))?;
+    // First, while there is one thread.
+    let inherited = Inherited::take().map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+    let addresses = inherited.addresses();
+    let (config, warnings) = args.load(&addresses).map_err(|refused| refuse(&refused))?;
     telemetry::init(&config.log).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     warn_of(&warnings);
+    if !addresses.is_empty() {
+        info!(
+            sockets = addresses.len(),
+            "the service manager hands over sockets, which stand in the place of `listen`"
+        );
+    }
     running::block_on(async {
         let mut signals = StopSignals::listen()?;
         let reload = ReloadSignal::listen()?;
+        let mut manager = ServiceManager::of_this_process();
+        manager.status("starting: opening the store, judging credentials").await;
         // A start may wait for a disk that is full.
         let daemon = tokio::select! {
-            started = Daemon::start(&config, Clock::system()) => started,
+            started = Daemon::start_on(&config, inherited, Clock::system()) => started,
             () = signals.next() => return Ok(()),
         };
         let daemon = daemon.map_err(|error| Failure::new(exit_of(&error), told(&error)))?;
-        args.until_stopped(&daemon, &mut signals, reload).await;
-        let stopped = signals.unless_repeated(daemon.stop()).await?;
-        match stopped.lost {
-            0 => Ok(()),
-            lost => Err(Failure::new(Exit::Failed, format!("stopped; {lost} notifications were not delivered"))),
-        }
+        let running = Running { args, inherited: &addresses, daemon, manager: Mutex::new(manager) };
+        running.until_stopped(&mut signals, reload).await;
+        running.stop(&mut signals).await
     })
 }
 

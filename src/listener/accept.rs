@@ -2,16 +2,18 @@
 
 use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+use super::address::LocalAddress;
 use super::bind::SocketFile;
-use super::connection::{Shared, serve};
+use super::connection::{Shared, serve, stopped_for_newcomers};
 use super::peer::Peer;
 use super::tls::Tls;
 
@@ -23,11 +25,38 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::fro
 pub(super) enum Socket {
     Tcp(TcpListener),
     Tls(TcpListener, Tls),
-    /// The file goes before the socket, so that no other program can take the path in between.
+    /// The file goes before the socket, so that no other program can take the path in between. None where the socket is
+    /// another process' making.
     Unix {
-        _file: SocketFile,
+        _file: Option<SocketFile>,
         listener: UnixListener,
     },
+}
+
+/// Where an accept loop is asked whether it is alive.
+pub(super) type Asked = mpsc::Receiver<oneshot::Sender<()>>;
+
+/// The accept loops of all sockets, to be asked whether they are alive.
+#[derive(Debug, Default)]
+pub struct AcceptLoops(Vec<(LocalAddress, mpsc::Sender<oneshot::Sender<()>>)>);
+
+impl AcceptLoops {
+    pub(super) fn add(&mut self, address: LocalAddress) -> Asked {
+        let (ask, asked) = mpsc::channel(1);
+        self.0.push((address, ask));
+        asked
+    }
+
+    /// Resolves once every loop has answered: it accepts connections, or waits for one to end because there are as many
+    /// as there may be. Does not resolve while one hangs. The address of one that has ended is the error.
+    pub async fn answer(&self) -> Result<(), LocalAddress> {
+        for (address, ask) in &self.0 {
+            let (answer, answered) = oneshot::channel();
+            ask.send(answer).await.map_err(|_| address.clone())?;
+            answered.await.map_err(|_| address.clone())?;
+        }
+        Ok(())
+    }
 }
 
 /// Accepts connections of one socket.
@@ -39,61 +68,60 @@ pub(super) struct Acceptor {
     connections: Arc<Semaphore>,
     /// The last connection had to wait for its turn.
     full: bool,
+    asked: Asked,
+}
+
+/// A connection that was accepted and is not served yet.
+enum Accepted {
+    Tcp(TcpStream, Peer),
+    Tls(TcpStream, TlsAcceptor, Peer),
+    Unix(UnixStream),
 }
 
 impl Acceptor {
-    pub(super) fn new(socket: Socket, shared: Arc<Shared>, connections: Arc<Semaphore>) -> Self {
-        Self { socket, shared, connections, full: false }
+    pub(super) fn new(socket: Socket, shared: Arc<Shared>, connections: Arc<Semaphore>, asked: Asked) -> Self {
+        Self { socket, shared, connections, full: false, asked }
     }
 
-    /// Accepts until the stop. Every connection is a task of the same owner.
+    /// Accepts until the stop. Every connection is a task of the same owner. One that was accepted is served, whenever
+    /// the stop comes.
     pub(super) async fn run(mut self) {
         let stop = self.shared.shutdown.clone();
-        tokio::select! {
-            biased;
-            () = stop.requested() => {}
-            () = self.accept_all() => {}
-        }
-    }
-
-    async fn accept_all(&mut self) {
         let mut wait = BACK_OFF.0;
         loop {
-            match self.accept_one().await {
-                Ok(()) => wait = BACK_OFF.0,
+            let accepted = tokio::select! {
+                biased;
+                () = stop.requested() => return,
+                accepted = answering(&mut self.asked, self.socket.accept()) => accepted,
+            };
+            match accepted {
+                Ok(accepted) => {
+                    wait = BACK_OFF.0;
+                    self.serve(accepted).await;
+                }
                 Err(error) if is_of_one_connection(&error) => debug!(%error, "a caller was gone before it was served"),
                 Err(error) => {
                     warn!(%error, again_in = ?wait, "no connection can be accepted");
                     self.shared.make_room.notify_one();
-                    tokio::time::sleep(wait).await;
+                    tokio::select! {
+                        () = stop.requested() => return,
+                        () = answering(&mut self.asked, tokio::time::sleep(wait)) => (),
+                    }
                     wait = (wait * 2).min(BACK_OFF.1);
                 }
             }
         }
     }
 
-    async fn accept_one(&mut self) -> io::Result<()> {
-        match &self.socket {
-            Socket::Tcp(listener) => {
-                let (stream, from) = listener.accept().await?;
-                stream.set_nodelay(true)?;
-                let turn = self.turn().await?;
-                self.spawn(turn, serve(stream, Peer::Tcp(from.ip()), self.shared.clone()));
-            }
-            Socket::Tls(listener, tls) => {
-                let (stream, from) = listener.accept().await?;
-                stream.set_nodelay(true)?;
-                let acceptor = tls.acceptor();
-                let turn = self.turn().await?;
-                self.spawn(turn, shake_hands_and_serve(stream, acceptor, Peer::Tcp(from.ip()), self.shared.clone()));
-            }
-            Socket::Unix { listener, .. } => {
-                let (stream, _) = listener.accept().await?;
-                let turn = self.turn().await?;
-                self.spawn(turn, serve(stream, Peer::Unix, self.shared.clone()));
-            }
+    async fn serve(&mut self, accepted: Accepted) {
+        // The semaphore is never closed.
+        let Ok(turn) = self.turn().await else { return };
+        let shared = self.shared.clone();
+        match accepted {
+            Accepted::Tcp(stream, peer) => self.spawn(turn, serve(stream, peer, shared)),
+            Accepted::Tls(stream, tls, peer) => self.spawn(turn, shake_hands_and_serve(stream, tls, peer, shared)),
+            Accepted::Unix(stream) => self.spawn(turn, serve(stream, Peer::Unix, shared)),
         }
-        Ok(())
     }
 
     fn spawn(&self, turn: OwnedSemaphorePermit, connection: impl Future<Output = ()> + Send + 'static) {
@@ -103,7 +131,7 @@ impl Acceptor {
         });
     }
 
-    async fn turn(&mut self) -> io::Result<OwnedSemaphorePermit> {
+    async fn turn(&mut self) -> Result<OwnedSemaphorePermit, AcquireError> {
         if let Ok(turn) = self.connections.clone().try_acquire_owned() {
             self.full = false;
             return Ok(turn);
@@ -113,7 +141,38 @@ impl Acceptor {
             self.full = true;
         }
         self.shared.make_room.notify_one();
-        self.connections.clone().acquire_owned().await.map_err(io::Error::other)
+        answering(&mut self.asked, self.connections.clone().acquire_owned()).await
+    }
+}
+
+impl Socket {
+    /// Loses no connection when it is dropped before it resolves.
+    async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, from) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok(Accepted::Tcp(stream, Peer::Tcp(from.ip())))
+            }
+            Self::Tls(listener, tls) => {
+                let (stream, from) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok(Accepted::Tls(stream, tls.acceptor(), Peer::Tcp(from.ip())))
+            }
+            Self::Unix { listener, .. } => Ok(Accepted::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+/// Waits, and says meanwhile that it is alive.
+async fn answering<T>(asked: &mut Asked, wait: impl Future<Output = T>) -> T {
+    let mut wait = pin!(wait);
+    loop {
+        tokio::select! {
+            done = &mut wait => return done,
+            // Nobody waits for the answer of a question that was given up.
+            Some(answer) = asked.recv() => drop(answer.send(())),
+        }
     }
 }
 
@@ -122,7 +181,7 @@ async fn shake_hands_and_serve(stream: TcpStream, acceptor: TlsAcceptor, peer: P
     let handshake = tokio::time::timeout(shared.settings.header_timeout, acceptor.accept(stream));
     let shaken = tokio::select! {
         biased;
-        () = shared.shutdown.requested() => return,
+        () = stopped_for_newcomers(&shared.shutdown) => return,
         shaken = handshake => shaken,
     };
     match shaken {
@@ -179,5 +238,33 @@ mod tests {
             assert_eq!(&answer, b"HTTP/1.1 200 OK");
             kept.push(stream);
         }
+    }
+
+    #[tokio::test]
+    async fn an_accept_loop_that_waits_for_room_is_alive_and_one_that_was_stopped_is_not() {
+        let listeners = Listeners::bind(&["127.0.0.1:0".parse().unwrap()], None).await.unwrap();
+        let address = listeners.local_addresses()[0].clone();
+        let settings = Settings { connections_max: 1, ..Settings::default() };
+        let (began, mut begins) = tokio::sync::mpsc::channel(1);
+        let never = Router::new().fallback(move || async move {
+            began.send(()).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let shutdown = Shutdown::new();
+        let loops = listeners.serve(never, settings, &shutdown);
+        let mut busy = TcpStream::connect(address.to_string()).await.unwrap();
+        busy.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        begins.recv().await.unwrap();
+        let _waits = TcpStream::connect(address.to_string()).await.unwrap();
+        for _ in 0..3 {
+            assert_eq!(timeout(Duration::from_secs(60), loops.answer()).await, Ok(Ok(())));
+        }
+
+        let listeners = Listeners::bind(&["127.0.0.1:0".parse().unwrap()], None).await.unwrap();
+        let address = listeners.local_addresses()[0].clone();
+        let shutdown = Shutdown::new();
+        let loops = listeners.serve(Router::new(), Settings::default(), &shutdown);
+        assert!(shutdown.finish(Duration::from_secs(60)).await);
+        assert_eq!(timeout(Duration::from_secs(60), loops.answer()).await, Ok(Err(address)));
     }
 }

@@ -15,9 +15,10 @@ use tokio::sync::{Notify, Semaphore};
 use tracing::{debug, info, warn};
 
 use super::Settings;
-use super::accept::{Acceptor, Socket};
+use super::accept::{AcceptLoops, Acceptor, Socket};
 use super::address::{ListenAddress, LocalAddress};
 use super::connection::Shared;
+use super::inherited::{Inherited, InheritedSocket};
 use super::tls::{Tls, TlsError};
 use crate::shutdown::Shutdown;
 
@@ -97,11 +98,17 @@ impl Listeners {
                 }
                 ListenAddress::Unix(path) => {
                     let (file, listener) = bind_unix(address, path).await?;
-                    bound.push((LocalAddress::Unix(path.clone()), Socket::Unix { _file: file, listener }));
+                    bound.push((LocalAddress::Unix(path.clone()), Socket::Unix { _file: Some(file), listener }));
                 }
             }
         }
         Ok(Self(bound))
+    }
+
+    /// Takes over sockets that are bound already. The file of a Unix socket stays with whoever bound it.
+    pub fn adopt(inherited: Inherited, tls: Option<&Tls>) -> Result<Self, BindError> {
+        let adopted = inherited.into_sockets().into_iter().map(|socket| adopt(socket, tls));
+        adopted.collect::<Result<_, _>>().map(Self)
     }
 
     /// Where they listen, with the ports that were really taken; in the order of the addresses.
@@ -111,15 +118,37 @@ impl Listeners {
 
     /// Serves the router on all of them until the stop: then nothing more is accepted, requests in flight are answered
     /// and idle connections closed. [`Shutdown::finish`] waits for that. Returns at once.
-    pub fn serve(self, router: Router, settings: Settings, shutdown: &Shutdown) {
+    pub fn serve(self, router: Router, settings: Settings, shutdown: &Shutdown) -> AcceptLoops {
         let connections = Arc::new(Semaphore::new(settings.connections_max.clamp(1, Semaphore::MAX_PERMITS)));
         let make_room = Notify::new();
         let shared = Arc::new(Shared { router, settings, shutdown: shutdown.clone(), make_room });
+        let mut loops = AcceptLoops::default();
         for (address, socket) in self.0 {
             info!(%address, "listening");
-            shutdown.spawn(Acceptor::new(socket, shared.clone(), connections.clone()).run());
+            let asked = loops.add(address);
+            shutdown.spawn(Acceptor::new(socket, shared.clone(), connections.clone(), asked).run());
         }
+        loops
     }
+}
+
+fn adopt(socket: InheritedSocket, tls: Option<&Tls>) -> Result<(LocalAddress, Socket), BindError> {
+    let address = socket.address();
+    let failed = |source| BindError::new(&address, source);
+    Ok(match (socket, tls) {
+        (InheritedSocket::Tcp(listener, local), _) => {
+            (LocalAddress::Tcp(local), Socket::Tcp(TcpListener::from_std(listener).map_err(failed)?))
+        }
+        (InheritedSocket::Tls(listener, local), Some(tls)) => {
+            let listener = TcpListener::from_std(listener).map_err(failed)?;
+            (LocalAddress::Tls(local), Socket::Tls(listener, tls.clone()))
+        }
+        (InheritedSocket::Tls(..), None) => return Err(TlsError::Missing(address.to_string()).into()),
+        (InheritedSocket::Unix(listener, path), _) => {
+            let listener = UnixListener::from_std(listener).map_err(failed)?;
+            (LocalAddress::Unix(path), Socket::Unix { _file: None, listener })
+        }
+    })
 }
 
 async fn resolve(address: &ListenAddress, host: &str, port: u16) -> Result<Vec<SocketAddr>, BindError> {

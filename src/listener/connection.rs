@@ -26,6 +26,10 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Longest wait for a peer that still sends what nobody will read.
 const CLOSING_MAX: Duration = Duration::from_secs(5);
 
+/// Longest wait, once the stop has come, for the first bytes of a connection that was accepted just before it: its caller
+/// has done nothing wrong, and was not told anything either.
+const NEWCOMER: Duration = Duration::from_secs(1);
+
 /// What all connections of a listener share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -38,14 +42,15 @@ pub(super) struct Shared {
 
 /// Serves one connection until it is over.
 ///
-/// A request that was read is executed to its end, whatever becomes of the peer's sending side (`half_close`).
+/// A request that was read is executed to its end, whatever becomes of the peer's sending side (`half_close`). After the
+/// stop a connection without a request has a moment to make its first.
 pub(super) async fn serve<S>(stream: S, peer: Peer, shared: Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let progress = SharedProgress::default();
     let io = TokioIo::new(WatchedStream::new(stream, progress.clone()));
-    let exchange = Exchange::new(shared.router.clone(), peer, progress.clone());
+    let exchange = Exchange::new(shared.router.clone(), peer, progress.clone(), shared.shutdown.clone());
     let connection = http1::Builder::new()
         .half_close(true)
         // As pyapns wrote them: some old clients compare header names to the letter.
@@ -69,6 +74,9 @@ where
             moved = progress.moved_from(step) => {
                 (phase, step) = moved;
                 timer.set(limit(phase, &shared.settings).map(tokio::time::sleep));
+                if stopping {
+                    connection.as_mut().graceful_shutdown();
+                }
             }
             () = elapsed(timer.as_mut()) => match phase {
                 Phase::Idle => {
@@ -81,11 +89,20 @@ where
             },
             () = &mut stop, if !stopping => {
                 stopping = true;
-                connection.as_mut().graceful_shutdown();
+                match step {
+                    0 => timer.set(Some(tokio::time::sleep(NEWCOMER))),
+                    _ => connection.as_mut().graceful_shutdown(),
+                }
             }
             () = shared.make_room.notified(), if phase == Phase::Idle => connection.as_mut().graceful_shutdown(),
         }
     }
+}
+
+/// Resolves when the stop has come and whoever connected just before it has had a moment to say something.
+pub(super) async fn stopped_for_newcomers(shutdown: &Shutdown) {
+    shutdown.requested().await;
+    tokio::time::sleep(NEWCOMER).await;
 }
 
 /// How long a connection may stay in a phase without moving.

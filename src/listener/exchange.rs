@@ -16,6 +16,7 @@ use super::after_answer::AfterAnswer;
 use super::endless::Endless;
 use super::peer::Peer;
 use super::progress::SharedProgress;
+use crate::shutdown::Shutdown;
 
 /// Hands a connection's requests to a router, each with its [`Peer`] and its [`AfterAnswer`].
 #[derive(Debug)]
@@ -23,11 +24,12 @@ pub(super) struct Exchange {
     router: Router,
     peer: Peer,
     progress: SharedProgress,
+    shutdown: Shutdown,
 }
 
 impl Exchange {
-    pub(super) fn new(router: Router, peer: Peer, progress: SharedProgress) -> Self {
-        Self { router, peer, progress }
+    pub(super) fn new(router: Router, peer: Peer, progress: SharedProgress, shutdown: Shutdown) -> Self {
+        Self { router, peer, progress, shutdown }
     }
 
     /// Whether the request has a `Content-Length` and a `Transfer-Encoding`, which two programs on its way could read
@@ -51,7 +53,7 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
         let progress = self.progress.clone();
         let bodyless = request.method() == Method::HEAD;
         let request = request.map(|inner| Body::new(RequestBody { inner, progress: self.progress.clone() }));
-        let router = self.router.clone();
+        let (router, shutdown) = (self.router.clone(), self.shutdown.clone());
         Box::pin(async move {
             let mut answer = match two_lengths {
                 true => refuse_two_lengths(),
@@ -60,8 +62,8 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
             if answer.extensions().get::<Endless>().is_some() {
                 progress.lock().answer_is_endless();
             }
-            if progress.lock().is_body_unread() {
-                // What is left of the body would have to be read to find the next request.
+            if progress.lock().is_body_unread() || shutdown.is_requested() {
+                // What is left of the body would have to be read to find the next request; or there is to be none.
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             if bodyless || hyper::body::Body::is_end_stream(answer.body()) {

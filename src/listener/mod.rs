@@ -2,6 +2,8 @@
 //!
 //! - [`address`]: how addresses are written in `listen`.
 //! - [`bind`]: [`bind::Listeners`]: binds them all, says where they ended up, serves them.
+//! - [`inherited`]: sockets that a service manager has bound.
+//! - [`accept`]: accepts connections, and says whether it still does.
 //! - [`tls`], [`auth`], [`user`]: what a caller must show.
 //! - [`peer`]: where a request came from.
 //! - [`after_answer`]: runs something once the whole answer has left the process; [`endless`]: answers without an end.
@@ -9,7 +11,7 @@
 //! Requests arrive whole or not at all: a call that was read is executed and answered even when the caller has closed
 //! its side meanwhile. Idle connections are closed only between requests.
 
-mod accept;
+pub mod accept;
 pub mod address;
 mod admission;
 pub mod after_answer;
@@ -18,6 +20,7 @@ pub mod bind;
 mod connection;
 pub mod endless;
 mod exchange;
+pub mod inherited;
 pub mod peer;
 mod progress;
 mod stream;

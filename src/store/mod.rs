@@ -150,6 +150,18 @@ impl Store {
         }
     }
 
+    /// Whether whoever reads and writes for it still answers, be it with an error; `false` where it does so no more.
+    /// Waits for the answers, for ever where it hangs.
+    pub async fn answers(&self) -> bool {
+        match self {
+            Self::Memory(memory) => {
+                drop(memory.backlogs());
+                true
+            }
+            Self::Sqlite(sqlite) => sqlite.answers().await,
+        }
+    }
+
     /// Whether what it keeps outlives the process.
     pub fn is_durable(&self) -> bool {
         match self {

@@ -152,8 +152,10 @@ async fn a_call_is_executed_and_answered_although_the_peer_closed_its_side() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_closes_idle_connections_and_lets_requests_in_flight_finish() {
-    let idle = serve_pipe(echo(), 4096);
-    assert!(idle.shutdown.finish(Duration::from_secs(1)).await);
+    let mut idle = serve_pipe(echo(), 4096);
+    idle.peer.write_all(POST).await.unwrap();
+    idle.read_until("hi").await;
+    assert!(idle.shutdown.finish(Duration::from_millis(999)).await);
 
     let mut busy = serve_pipe(echo(), 4096);
     busy.peer.write_all(&POST[..POST.len() - 1]).await.unwrap();
@@ -181,6 +183,21 @@ async fn a_stop_does_not_wait_for_a_peer_that_takes_nothing_of_an_endless_answer
         served.read_until("\r\n\r\n").await;
         assert_eq!(served.shutdown.finish(Duration::from_secs(59)).await, endless, "other answers have their time");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_connected_just_before_a_stop_has_a_moment_for_one_request() {
+    let mut newcomer = serve_pipe(echo(), 4096);
+    tokio::task::yield_now().await;
+    newcomer.shutdown.stop();
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    newcomer.peer.write_all(POST).await.unwrap();
+    let answer = newcomer.read_until("hi").await;
+    assert!(answer.contains("Connection: close\r\n"), "{answer}");
+    assert!(newcomer.is_closed_within(1).await);
+
+    let silent = serve_pipe(echo(), 4096);
+    assert!(silent.shutdown.finish(Duration::from_secs(2)).await);
 }
 
 #[tokio::test(start_paused = true)]

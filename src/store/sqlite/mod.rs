@@ -281,6 +281,12 @@ impl Sqlite {
         self.ask(Lane::Books, Work::Flush).await
     }
 
+    pub(super) async fn answers(&self) -> bool {
+        let read = |connection: &rusqlite::Connection| Ok(connection.query_row("SELECT 1", [], |_| Ok(()))?);
+        let answered = [self.flush().await, self.readers.read(read).await];
+        !answered.contains(&Err(StoreError::Closed))
+    }
+
     pub(super) async fn rejections_after(
         &self,
         app: &AppId,

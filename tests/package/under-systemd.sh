@@ -1,0 +1,114 @@
+#!/bin/sh
+# Inside a fresh Debian that systemd has booted: the service, its sandbox, its reloads, its ends, its socket.
+set -eu
+
+fail() {
+	echo "FAILED: $*" >&2
+	journalctl -u apnsd --no-pager | tail -n 40 >&2
+	exit 1
+}
+
+is() {
+	[ "$2" = "$3" ] || fail "$1 is \`$2\`, not \`$3\`"
+}
+
+unit() {
+	systemctl show --value -p "$1" apnsd
+}
+
+# Until a property is what it should be.
+becomes() {
+	for _ in $(seq 600); do
+		if [ "$(unit "$1")" = "$2" ]; then return; fi
+		sleep 0.1
+	done
+	fail "$1 is \`$(unit "$1")\`, not \`$2\`"
+}
+
+token=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+config=/etc/apnsd/apnsd.toml
+
+dpkg -i /root/apnsd.deb
+is 'the service after the installation' "$(unit ActiveState)" active
+is 'its line of status' "$(unit StatusText)" '0 apps; 0 notifications wait'
+systemd-analyze verify apnsd.service apnsd.socket || fail 'the units'
+systemd-analyze security --no-pager --threshold=15 apnsd.service >/root/security || fail 'the sandbox'
+tail -n 1 /root/security
+for line in 'NoNewPrivs:.1' 'Seccomp:.2' 'CapBnd:.0*$'; do
+	grep -q "^$line" "/proc/$(unit MainPID)/status" || fail "the process is not closed in: $line"
+done
+if nsenter -t "$(unit MainPID)" -m touch /etc/apnsd/x /home/x 2>/root/refused; then fail 'it sees more than its state for writing'; fi
+
+echo '== delivery, with keys sealed'
+apnsd simulate --dir /root/simulator >/root/simulator.log &
+while [ ! -e /root/simulator/apnsd.toml ]; do sleep 0.1; done
+install -m 0640 -g apnsd /root/simulator/ca.pem /etc/apnsd/ca.pem
+printf '[environments.sandbox]\ngateway = "https://127.0.0.1:2197"\nca = "ca.pem"\n' >>"$config"
+install -d -m 0700 /etc/credstore
+head -c 32 /dev/urandom >/etc/credstore/apnsd-key
+systemctl restart apnsd
+apnsd provision shop /root/simulator/good.pem sandbox
+apnsd send shop --token $token --alert Hello
+apnsd apps --json | grep -q '"secrets": "sealed"' || fail 'the key of the store is not there'
+install -m 0640 -g apnsd /root/simulator/good.pem /etc/apnsd/certs/
+apnsd provision by-path /etc/apnsd/certs/good.pem sandbox --path
+becomes StatusText '2 apps; 0 notifications wait'
+
+echo '== reload'
+systemctl reload apnsd
+becomes ActiveState active
+sed -i '1i limits.depth = 0' "$config"
+if systemctl reload apnsd; then fail 'a configuration with problems was taken'; fi
+is 'the service after that' "$(unit ActiveState)" active
+
+echo '== a start that cannot succeed is not tried again'
+if systemctl restart apnsd; then fail 'it starts with a configuration with problems'; fi
+is 'its end' "$(unit ActiveState) $(unit ExecMainStatus) $(unit NRestarts)" 'failed 78 0'
+sed -i 1d "$config"
+systemctl start apnsd
+
+echo '== death and silence'
+killed=$(unit MainPID)
+kill -KILL "$killed"
+becomes NRestarts 1
+becomes ActiveState active
+mkdir -p /run/systemd/system/apnsd.service.d
+printf '[Service]\nWatchdogSec=4s\n' >/run/systemd/system/apnsd.service.d/watchdog.conf
+systemctl daemon-reload
+systemctl restart apnsd
+sleep 6
+is 'the service that feeds its watchdog' "$(unit ActiveState) $(unit NRestarts)" 'active 0'
+kill -STOP "$(unit MainPID)"
+becomes NRestarts 1
+becomes ActiveState active
+journalctl -u apnsd --no-pager | grep -q 'Watchdog timeout' || fail 'the watchdog did not end it'
+
+echo '== restarts through the socket refuse nobody'
+systemctl enable apnsd.socket
+systemctl stop apnsd
+systemctl start apnsd.socket
+(
+	while [ ! -e /root/done ]; do
+		apnsd apps >/root/apps 2>&1 || { cp /root/apps /root/refused; exit 1; }
+		echo answered >>/root/answered
+	done
+) &
+callers=$!
+for _ in 1 2 3 4 5; do systemctl restart apnsd; done
+touch /root/done
+wait "$callers" || fail "a caller was refused: $(cat /root/refused)"
+echo "answered: $(wc -l </root/answered)"
+is 'the app after all of this' "$(apnsd apps | awk 'NR == 3 { print $1 }')" shop
+
+echo '== upgrade, removal, purge'
+before=$(unit MainPID)
+dpkg -i /root/apnsd.deb
+becomes ActiveState active
+[ "$(unit MainPID)" != "$before" ] || fail 'an upgrade leaves the old program running'
+is 'the socket after an upgrade' "$(systemctl is-active apnsd.socket)" active
+dpkg -r apnsd
+[ -e /var/lib/apnsd/apnsd.db ] || fail 'a removal takes the state'
+if pgrep -x -u apnsd apnsd; then fail 'a removal leaves the service running'; fi
+dpkg -P apnsd
+[ ! -e /var/lib/apnsd ] || fail 'a purge leaves the state'
+echo 'under systemd: passed'
