@@ -89,8 +89,9 @@ impl Daemon {
         service.watch_files();
         service.watch_expiry();
         let auth = Auth::new(config.users.clone(), clock.clone());
-        let router = Server::new(service.clone(), rpc_settings(config)).router(admin::pages(service.clone()));
-        listeners.serve(auth.clone().guard(router), listener_settings(config), &intake);
+        let server = Server::new(service.clone(), rpc_settings(config));
+        let pages = admin::pages(service.clone(), server.calls());
+        listeners.serve(auth.clone().guard(server.router(pages)), listener_settings(config), &intake);
         info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), apps = service.apps().len(), "started");
         info!("accepted means: {}", accepted_means(config));
         Ok(Self { service, store, addresses, tls, auth, clock, intake, work, config: Mutex::new(config.clone()) })

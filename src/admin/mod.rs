@@ -1,8 +1,9 @@
-//! Pages for operators, beside the calls: health, and what is to come. All of them are `GET` and change nothing.
+//! Pages for operators, beside the calls: health, metrics, and what is to come. All of them are `GET` and change nothing.
 //!
 //! A user of the daemon sees the apps that it may use, here as in calls.
 
 mod health;
+pub mod metrics;
 
 use std::sync::Arc;
 
@@ -12,10 +13,11 @@ use axum::http::Extensions;
 use crate::listener::user::User;
 use crate::service::PushService;
 use crate::service::status::AppStatus;
+use crate::telemetry::metrics::calls::Calls;
 
 /// All pages.
-pub fn pages(service: PushService) -> Router {
-    health::routes(service)
+pub fn pages(service: PushService, calls: Arc<Calls>) -> Router {
+    health::routes(service.clone()).merge(metrics::routes(service, calls))
 }
 
 /// The apps that whoever asks may see.

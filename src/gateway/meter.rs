@@ -25,7 +25,12 @@ pub struct Meter {
 
 impl Default for Meter {
     fn default() -> Self {
-        Self { opened: AtomicU64::new(0), open: AtomicU64::new(0), streams: AtomicU64::new(0), ended: Tally::new(&WORDS) }
+        Self {
+            opened: AtomicU64::new(0),
+            open: AtomicU64::new(0),
+            streams: AtomicU64::new(0),
+            ended: Tally::new(&WORDS),
+        }
     }
 }
 

@@ -51,6 +51,7 @@ fn crashed(panic: &(dyn Any + Send)) -> Fault {
 async fn execute(caller: &Caller<'_>, body: &[u8], charset: Option<&str>) -> Result<Value<'static>, Fault> {
     let refused = |error| {
         debug!(%error, "a body is not a call");
+        caller.count_no_call();
         not_a_call(&error)
     };
     let text = decode_text(body, charset).map_err(refused)?;

@@ -84,6 +84,7 @@ use self::mailbox::{Lane, Mailbox, State};
 use self::read::Readers;
 use self::work::{Change, Insert, Record, Settled, SettledRows, Staged, Then, Work};
 use self::writer::{Trouble, Writer};
+use super::commits::Commits;
 use super::outcomes::{Log, Logged};
 use super::record::{RECORD_MAX, encode, excerpt};
 use super::trace::{Search, TokenPrefix, Traced};
@@ -108,6 +109,7 @@ pub struct Sqlite {
     feedback_age: Duration,
     stages: AtomicI64,
     trouble: Trouble,
+    commits: Arc<Commits>,
     damaged: Arc<Damaged>,
     /// `None` when nothing is to be logged.
     outcomes: Option<Arc<Log>>,
@@ -133,6 +135,7 @@ impl Sqlite {
         let mailbox = Arc::new(Mailbox::new());
         let (trouble, damaged) = (Trouble::default(), Arc::default());
         let writer = Writer::new(connection, directory, settings, &mailbox, clock.clone(), &trouble, &damaged);
+        let commits = Arc::clone(&writer.commits);
         #[cfg(test)]
         let faults = Arc::clone(&writer.faults);
         let thread = thread::Builder::new().name("store".to_owned()).spawn(move || writer.run());
@@ -145,6 +148,7 @@ impl Sqlite {
             feedback_age: settings.feedback_age,
             stages: AtomicI64::new(stages),
             trouble,
+            commits,
             damaged,
             outcomes,
             thread: Mutex::new(Some(thread)),
@@ -172,6 +176,10 @@ impl Sqlite {
 
     pub(super) fn trouble(&self) -> Option<StoreError> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn commits(&self) -> &Commits {
+        &self.commits
     }
 
     pub(super) async fn put_app(&self, app: &AppId, body: Vec<u8>) -> Result<(), StoreError> {
