@@ -70,28 +70,34 @@ pub(super) struct Samples<'a> {
 
 impl Samples<'_> {
     pub(super) fn counter(&mut self, values: &[&str], value: u64) -> fmt::Result {
-        let labels = pairs(self.labels, values);
-        self.encoder.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
+        self.sample(values, |encoder| encoder.encode_counter::<NoLabelSet, _, u64>(&value, None))
     }
 
     /// A counter of seconds.
     pub(super) fn seconds(&mut self, value: f64) -> fmt::Result {
-        self.encoder.encode_counter::<NoLabelSet, _, u64>(&value, None)
+        self.sample(&[], |encoder| encoder.encode_counter::<NoLabelSet, _, u64>(&value, None))
     }
 
     pub(super) fn gauge(&mut self, values: &[&str], value: f64) -> fmt::Result {
-        let labels = pairs(self.labels, values);
-        self.encoder.encode_family(&labels)?.encode_gauge(&value)
+        self.sample(values, |encoder| encoder.encode_gauge(&value))
     }
 
     pub(super) fn histogram(&mut self, values: &[&str], histogram: &Histogram) -> fmt::Result {
-        let (labels, observed) = (pairs(self.labels, values), histogram.observed());
-        let mut encoder = self.encoder.encode_family(&labels)?;
-        encoder.encode_histogram::<NoLabelSet>(observed.sum, observed.count(), &observed.buckets, None)
+        let observed = histogram.observed();
+        let (sum, count) = (observed.sum, observed.count());
+        self.sample(values, |encoder| encoder.encode_histogram::<NoLabelSet>(sum, count, &observed.buckets, None))
     }
 
     pub(super) fn info(&mut self, values: &[&str]) -> fmt::Result {
         self.encoder.encode_info(&pairs(self.labels, values))
+    }
+
+    fn sample(&mut self, values: &[&str], write: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result) -> fmt::Result {
+        if values.is_empty() {
+            return write(&mut self.encoder);
+        }
+        let labels = pairs(self.labels, values);
+        write(&mut self.encoder.encode_family(&labels)?)
     }
 }
 
