@@ -108,9 +108,10 @@ impl Daemon {
             addresses: addresses.iter().map(ToString::to_string).collect(),
             accepted_means: accepted_means(config),
         };
-        let pages = admin::pages(service.clone(), about, clock.clone(), &intake);
-        let router = Server::new(service.clone(), rpc_settings(config)).router(pages);
-        let accept_loops = listeners.serve(auth.clone().guard(router), listener_settings(config), &intake);
+        let server = Server::new(service.clone(), rpc_settings(config));
+        let pages = admin::pages(service.clone(), server.calls(), about, clock.clone(), &intake);
+        let router = auth.clone().guard(server.router(pages));
+        let accept_loops = listeners.serve(router, listener_settings(config), &intake);
         info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), apps = service.apps().len(), "started");
         info!("accepted means: {}", accepted_means(config));
         let config = Mutex::new(config.clone());

@@ -1,8 +1,9 @@
-//! Pages for operators, beside the calls: health and the status page. All of them are `GET` and change nothing.
+//! Pages for operators, beside the calls: health, metrics and the status page. All of them are `GET` and change nothing.
 //!
 //! A user of the daemon sees the apps that it may use, here as in calls.
 
 mod health;
+pub mod metrics;
 pub mod page;
 
 use std::sync::Arc;
@@ -16,10 +17,13 @@ use crate::listener::user::User;
 use crate::service::PushService;
 use crate::service::status::AppStatus;
 use crate::shutdown::Shutdown;
+use crate::telemetry::metrics::calls::Calls;
 
 /// All pages. Their tasks, and the answers that go on for long, end with the owner's stop.
-pub fn pages(service: PushService, about: About, clock: Clock, shutdown: &Shutdown) -> Router {
-    health::routes(service.clone()).merge(page::routes(service, about, clock, shutdown))
+pub fn pages(service: PushService, calls: Arc<Calls>, about: About, clock: Clock, shutdown: &Shutdown) -> Router {
+    health::routes(service.clone())
+        .merge(metrics::routes(service.clone(), calls))
+        .merge(page::routes(service, about, clock, shutdown))
 }
 
 /// The apps that whoever asks may see.

@@ -198,6 +198,7 @@ impl Place {
             connect_timeout: self.config.delivery.connect_timeout,
             topic: None,
             connections: 1,
+            meter: Arc::default(),
         };
         running::block_on(async {
             match probe(&route, clock).await {

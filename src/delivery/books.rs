@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tracing::{error, info};
 
-use super::Counters;
+use super::counters::Counters;
 use super::watch::Watches;
 use crate::clock::{Clock, Instant};
 use crate::domain::app::AppId;
@@ -137,7 +137,6 @@ impl Books {
         self.log(&verdicts.logged);
         self.keep_dead(&verdicts.dead, &origin.source).await;
         for span in &verdicts.delivered {
-            self.counters.add_delivered(span.len());
             self.queue.settle(span);
         }
         self.reject(verdicts.rejected).await;
@@ -151,11 +150,10 @@ impl Books {
     pub(super) async fn revise(&self, revised: Vec<Settled>, origin: &Origin) {
         let mut verdicts = Verdicts::default();
         for Settled { span, outcome } in revised {
-            self.counters.take_back_delivered(span.len());
+            self.counters.add_revised(span.len());
             verdicts.add(span, outcome, origin.instead, self.policy);
         }
         self.log(&verdicts.logged);
-        verdicts.delivered.iter().for_each(|span| self.counters.add_delivered(span.len()));
         self.revoke(verdicts.rejected).await;
         // Their batch may be gone: they come back in one of their own, at once.
         let deferred = verdicts.deferred.into_iter().map(|(span, _)| span);
@@ -241,7 +239,7 @@ impl Books {
     fn tell_of(&self, rejected: &[(Span, Reason)]) {
         let timestamp = self.clock.timestamp();
         for (span, reason) in rejected {
-            self.counters.add_rejected(span.len());
+            self.counters.add_rejected(span, *reason, timestamp);
             self.store.log_outcome(&self.app, span, Logged::Rejected(*reason), timestamp);
             self.say_rejected(span, *reason);
         }
@@ -285,10 +283,15 @@ impl Books {
         let timestamp = self.clock.timestamp();
         for (span, outcome) in logged {
             self.store.log_outcome(&self.app, span, *outcome, timestamp);
-            self.watches.tell(span, *outcome);
-            if let Logged::Retried(reason) = outcome {
-                self.counters.add_retried(*reason, span.len());
+            match outcome {
+                Logged::Accepted => self.counters.add_confirmed(span, timestamp),
+                Logged::Presumed => self.counters.add_presumed(span, timestamp),
+                Logged::Retried(reason) => self.counters.add_retried(*reason, span.len()),
+                Logged::Unknown => self.counters.add_unanswered(span.len()),
+                // Counted where it is kept.
+                Logged::Rejected(_) => (),
             }
+            self.watches.tell(span, *outcome);
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod bad_tokens;
 mod books;
+pub mod counters;
 mod express;
 pub mod feedback_poller;
 mod reading;
@@ -13,14 +14,14 @@ mod state;
 pub mod watch;
 mod worker;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use self::books::Books;
+use self::counters::Counters;
 use self::express::Express;
 use self::watch::{Watch, Watches};
 use self::worker::Worker;
@@ -73,15 +74,6 @@ pub struct WorkerStatus {
     pub refuses: bool,
     /// Whether it is paused and nothing is on its way any more.
     pub rests: bool,
-}
-
-/// Outcomes of one app since the daemon started.
-#[derive(Debug, Default)]
-pub struct Counters {
-    delivered: AtomicU64,
-    rejected: AtomicU64,
-    /// Each reason once.
-    retried: Mutex<Vec<(Reason, u64)>>,
 }
 
 /// Why a command was not carried out.
@@ -229,43 +221,6 @@ impl WorkerHandle {
         let (done, answer) = oneshot::channel();
         self.commands.send(command(done)).await.map_err(|_| CommandError::Stopped)?;
         answer.await.map_err(|_| CommandError::Stopped)
-    }
-}
-
-impl Counters {
-    /// Rows that the provider accepted, or presumably did.
-    pub fn delivered(&self) -> u64 {
-        self.delivered.load(Ordering::Relaxed)
-    }
-
-    /// Rows that were rejected or expired.
-    pub fn rejected(&self) -> u64 {
-        self.rejected.load(Ordering::Relaxed)
-    }
-
-    /// Rows that went back to the queue for an error that may pass; each reason once.
-    pub fn retried(&self) -> Vec<(Reason, u64)> {
-        self.retried.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn add_retried(&self, reason: Reason, rows: u32) {
-        let mut retried = self.retried.lock().unwrap_or_else(PoisonError::into_inner);
-        match retried.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, count)) => *count += u64::from(rows),
-            None => retried.push((reason, u64::from(rows))),
-        }
-    }
-
-    fn add_delivered(&self, rows: u32) {
-        self.delivered.fetch_add(u64::from(rows), Ordering::Relaxed);
-    }
-
-    fn take_back_delivered(&self, rows: u32) {
-        self.delivered.fetch_sub(u64::from(rows), Ordering::Relaxed);
-    }
-
-    fn add_rejected(&self, rows: u32) {
-        self.rejected.fetch_add(u64::from(rows), Ordering::Relaxed);
     }
 }
 

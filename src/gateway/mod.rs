@@ -7,6 +7,7 @@
 pub mod alert;
 pub mod binary;
 pub mod http2;
+pub mod meter;
 pub mod probe;
 mod proxy;
 mod tls;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use self::http2::provider_token::ProviderTokens;
+use self::meter::Meter;
 use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::domain::app::{AppId, Environment, Protocol};
@@ -86,6 +88,8 @@ pub struct Route {
     pub topic: Option<Arc<str>>,
     /// HTTP/2: connections to keep open, at least 1.
     pub connections: u32,
+    /// Counts the connections.
+    pub meter: Arc<Meter>,
 }
 
 impl Route {

@@ -53,6 +53,7 @@ async fn execute(caller: &Caller<'_>, body: &[u8], charset: Option<&str>) -> Res
     let refused = |error: DecodeError| {
         // Its words quote the body, which may hold tokens, and line breaks.
         debug!(place = error.place.map(tracing::field::display), "a body is not a call");
+        caller.count_no_call();
         not_a_call(&error)
     };
     let text = decode_text(body, charset).map_err(refused)?;

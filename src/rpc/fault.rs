@@ -41,6 +41,23 @@ impl FaultCode {
     }
 }
 
+/// What a call is counted as: the code of its fault, or `none`.
+pub(super) const OUTCOMES: [&str; 6] = ["none", "404", "401", "500", "8001", BAD_REQUEST];
+/// That of [`FaultCode::BadRequest`].
+pub(super) const BAD_REQUEST: &str = "8002";
+
+/// What a call with this answer is counted as, one of [`OUTCOMES`].
+pub(super) fn outcome<T>(answer: &Result<T, Fault>) -> &'static str {
+    match answer {
+        Ok(_) => "none",
+        Err(fault) if fault.code == FaultCode::UnknownApp.number() => "404",
+        Err(fault) if fault.code == FaultCode::InvalidEnvironment.number() => "401",
+        Err(fault) if fault.code == FaultCode::NotSent.number() => "500",
+        Err(fault) if fault.code == FaultCode::UnknownMethod.number() => "8001",
+        Err(_) => BAD_REQUEST,
+    }
+}
+
 /// An argument that the method does not take; says which and why.
 pub(super) fn bad_argument(text: impl Into<String>) -> Fault {
     FaultCode::BadRequest.fault(text)

@@ -13,10 +13,11 @@ use tokio::sync::Semaphore;
 use super::Settings;
 use super::call::{Answer, answer, unfinished};
 use super::intake::{Intake, Received, Refusal};
-use super::methods::Caller;
+use super::methods::{Caller, calls};
 use crate::listener::after_answer::AfterAnswer;
 use crate::listener::user::User;
 use crate::service::PushService;
+use crate::telemetry::metrics::calls::Calls;
 
 /// Large calls made at once, each on a thread of its own: enough to keep every core busy while some wait for the store,
 /// and far from what the runtime has for everybody.
@@ -31,6 +32,7 @@ struct Inner {
     service: PushService,
     settings: Settings,
     intake: Intake,
+    calls: Arc<Calls>,
     /// Threads for large calls.
     threads: Semaphore,
 }
@@ -39,7 +41,13 @@ impl Server {
     /// A server for these verbs.
     pub fn new(service: PushService, settings: Settings) -> Self {
         let intake = Intake::new(&settings);
-        Self(Arc::new(Inner { service, settings, intake, threads: Semaphore::new(THREADS_MAX) }))
+        let calls = Arc::new(calls());
+        Self(Arc::new(Inner { service, settings, intake, calls, threads: Semaphore::new(THREADS_MAX) }))
+    }
+
+    /// How often each method was called, and with which faults.
+    pub fn calls(&self) -> Arc<Calls> {
+        Arc::clone(&self.0.calls)
     }
 
     /// Every POST, whatever its path, is a call, as with pyapns; other methods reach the pages, and what those do not
@@ -83,7 +91,7 @@ impl Server {
         user: Option<&Arc<User>>,
     ) -> Result<Answer, Refusal> {
         let body = received.plain()?;
-        let caller = Caller::new(&self.0.service, &self.0.settings, user.map(|user| &**user));
+        let caller = Caller::new(&self.0.service, &self.0.settings, user.map(|user| &**user), &self.0.calls);
         Ok(answer(caller, &body, charset).await)
     }
 

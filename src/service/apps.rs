@@ -112,7 +112,7 @@ impl PushService {
     }
 }
 
-fn status_of(entry: &Entry) -> Option<AppStatus> {
+pub(super) fn status_of(entry: &Entry) -> Option<AppStatus> {
     let provisioned = entry.provisioned()?;
     let depth = entry.queue.depth();
     let environment = provisioned.standing.environment();

@@ -15,6 +15,7 @@ mod reload;
 pub mod request;
 mod request_key;
 mod restore;
+pub mod samples;
 mod seal;
 mod sections;
 pub mod send;

@@ -87,6 +87,7 @@ impl PushService {
             connect_timeout: terms.timeout.unwrap_or(self.0.settings.connect_timeout),
             topic: terms.options.topic.as_deref().map(Arc::from),
             connections: terms.options.connections.unwrap_or(1),
+            meter: Arc::clone(&entry.counters.connections),
         }
     }
 

@@ -11,6 +11,7 @@
 //! What waits for an app is in two lanes: the fresh one, by id ([`Store::load`]), and that of deferred batches, by due
 //! time ([`Store::load_due`]).
 
+pub mod commits;
 mod error;
 mod log;
 mod memory;
@@ -25,6 +26,7 @@ mod trace;
 use std::ops::Range;
 use std::sync::Arc;
 
+use self::commits::Commits;
 pub use self::error::{OpenError, StoreError};
 use self::memory::Memory;
 pub use self::outcomes::Logged;
@@ -159,6 +161,14 @@ impl Store {
                 true
             }
             Self::Sqlite(sqlite) => sqlite.answers().await,
+        }
+    }
+
+    /// What its commits come to; `None` where it is in memory.
+    pub fn commits(&self) -> Option<&Commits> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Sqlite(sqlite) => Some(sqlite.commits()),
         }
     }
 

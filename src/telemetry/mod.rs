@@ -1,6 +1,9 @@
-//! Logs: how they look and how much of them there is. One line per event, on standard error.
+//! Logs: how they look and how much of them there is. One line per event, on standard error. And the instruments of
+//! [`metrics`].
 //!
 //! Modules write with the macros of `tracing`; this one only sets up where that goes.
+
+pub mod metrics;
 
 use std::fmt;
 use std::io::{self, IsTerminal as _};

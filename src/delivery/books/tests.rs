@@ -203,6 +203,24 @@ async fn rows_presumed_delivered_too_early_are_durable_again_before_they_are_sen
 }
 
 #[tokio::test(start_paused = true)]
+async fn counters_never_go_down_and_what_was_presumed_wrongly_counts_beside_its_new_outcome() {
+    let place = Place::new().await;
+    let (mut span, books) = (place.leased(4).await, place.books());
+    let all = span.clone();
+    place.clock.set_wall(WALL.plus(Duration::from_secs(2)));
+    books.enter(vec![settled(all, Outcome::Presumed)], &origin()).await;
+    let rejected = settled(span.take_front(1), Outcome::Rejected(Reason::InvalidToken));
+    let accepted = settled(span.take_front(2), Outcome::Accepted);
+    books.revise(vec![rejected, accepted], &origin()).await;
+    let counters = &books.counters;
+    assert_eq!((counters.presumed(), counters.revised(), counters.confirmed()), (4, 3, 2));
+    assert_eq!(counters.rejected_for(), [(Reason::InvalidToken, 1)]);
+    assert_eq!((counters.delivered(), counters.rejected()), (3, 1));
+    let observed = counters.outcome_seconds().observed();
+    assert_eq!((observed.count(), observed.sum), (7, 14.0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_expires_while_it_waits_is_rejected_without_a_connection() {
     let place = Place::new().await;
     let span = place.leased(3).await;

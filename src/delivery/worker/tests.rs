@@ -30,6 +30,7 @@ fn worker() -> Worker {
         connect_timeout: Duration::from_secs(1),
         topic: None,
         connections: 1,
+        meter: Arc::default(),
     };
     let (clock, store) = (Clock::system(), Store::memory(&store::Settings::default()));
     let queues = Queue::new(store.clone(), crate::queue::Settings::default(), clock.clone());

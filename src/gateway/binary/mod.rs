@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use self::connection::{Connection, Progress};
 use self::window::{End, Ending, Window};
+use super::meter::{Meter, Metered};
 use super::tls::{Connector, Stream};
 use super::{CloseCause, Closed, Event, Route, RouteError, Settings};
 use crate::clock::{Clock, Instant};
@@ -57,6 +58,7 @@ pub struct BinaryGateway {
     is_full: bool,
     /// Whether the last connection proved that the gateway accepts the credentials.
     is_proven: bool,
+    meter: Arc<Meter>,
 }
 
 type Attempt = Pin<Box<dyn Future<Output = Result<(Stream, SocketAddr), CloseCause>> + Send>>;
@@ -73,6 +75,8 @@ struct Open {
     /// When the connection may be used; `None` once it is.
     calm_at: Option<Instant>,
     last_traffic: Instant,
+    /// Counts it.
+    _metered: Metered,
 }
 
 impl BinaryGateway {
@@ -92,6 +96,7 @@ impl BinaryGateway {
             events: VecDeque::new(),
             is_full: false,
             is_proven: false,
+            meter: route.meter,
         })
     }
 
@@ -180,11 +185,13 @@ impl BinaryGateway {
                 let calm_at = if self.is_proven { now } else { now + CALM_AFTER_HANDSHAKE };
                 self.window.opened(now);
                 let connection = Connection::new(stream);
-                self.state =
-                    State::Open(Box::new(Open { connection, peer, calm_at: Some(calm_at), last_traffic: now }));
+                let _metered = Metered::new(Arc::clone(&self.meter));
+                let open = Open { connection, peer, calm_at: Some(calm_at), last_traffic: now, _metered };
+                self.state = State::Open(Box::new(open));
             }
             Err(cause) => {
                 self.state = State::Closed;
+                self.meter.count_end(cause.word());
                 self.closed(Closed { settled: Vec::new(), revised: Vec::new(), cause });
             }
         }
@@ -221,6 +228,7 @@ impl BinaryGateway {
         let Ending { closed, is_late } = self.window.end(end);
         if let State::Open(open) = std::mem::replace(&mut self.state, State::Closed) {
             open.connection.close();
+            self.meter.count_end(closed.cause.word());
         }
         if is_late {
             let rows: u32 = closed.revised.iter().map(|settled| settled.span.len()).sum();

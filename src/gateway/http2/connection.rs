@@ -24,6 +24,7 @@ use super::streams::{self, Sent, Streams};
 use super::wire::{Seen, Wire};
 use crate::clock::{Clock, Instant};
 use crate::domain::apns::ApnsReason;
+use crate::gateway::meter::Metered;
 use crate::gateway::tls::{Failure, Stream};
 
 /// `h2` is told this limit for as long as the peer has told none, so that "none yet" is not taken for "none at all".
@@ -67,6 +68,8 @@ pub(super) struct Connection {
     unwritable_until: Option<Instant>,
     /// Since when rows wait and the peer allows no stream at all.
     starved_since: Option<Instant>,
+    /// Counts it, once a gateway has it.
+    pub(super) metered: Option<Metered>,
 }
 
 /// What a connection says of itself.
@@ -166,6 +169,7 @@ impl Connection {
             draining_until: None,
             unwritable_until: None,
             starved_since: None,
+            metered: None,
         })
     }
 
@@ -225,6 +229,14 @@ impl Connection {
         match &self.requests {
             Some(requests) if self.is_serving() => self.limit.max(requests.current_max_send_streams()),
             Some(_) | None => 0,
+        }
+    }
+
+    /// Tells the meter how many requests may be open at the same time.
+    pub(super) fn meter(&mut self) {
+        let streams = self.capacity();
+        if let Some(metered) = &mut self.metered {
+            metered.set_streams(streams);
         }
     }
 

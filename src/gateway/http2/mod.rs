@@ -42,6 +42,7 @@ use self::redial::Redial;
 use self::request::Requests;
 use self::streams::Sent;
 use self::unsent::Unsent;
+use super::meter::Meter;
 use super::tls::Connector;
 use super::{CloseCause, Closed, Event, Route, RouteError, Settings, Shared};
 use crate::clock::{Clock, Instant};
@@ -96,6 +97,7 @@ pub struct Http2Gateway {
     token_warned_at: Option<Instant>,
     /// Unknown reasons that the log has named.
     unheard: BTreeSet<String>,
+    meter: Arc<Meter>,
 }
 
 type Attempt = Pin<Box<dyn Future<Output = Result<Connection, CloseCause>> + Send>>;
@@ -145,6 +147,7 @@ impl Http2Gateway {
             is_token_doubted: false,
             token_warned_at: None,
             unheard: BTreeSet::new(),
+            meter: route.meter,
         })
     }
 
@@ -260,6 +263,7 @@ impl Http2Gateway {
         for connection in &mut self.connections {
             has_moved |= connection.set_backlog(has_backlog, now);
             has_moved |= connection.close_when_idle();
+            connection.meter();
         }
         self.report();
         has_moved |= !self.events.is_empty();

@@ -1,5 +1,6 @@
 //! The connections of a gateway come, are replaced, and go.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::clock::Instant;
 use crate::credentials::Credentials;
 use crate::domain::apns::ApnsReason;
 use crate::domain::outcome::{Blame, Outcome, Reason, Retry};
+use crate::gateway::meter::{Metered, REPLACED};
 use crate::gateway::tls::Connector;
 use crate::gateway::{CloseCause, Event};
 
@@ -68,6 +70,7 @@ impl Http2Gateway {
             Ok(connection) => self.established(connection),
             Err(cause) => {
                 self.redial.failed(now);
+                self.meter.count_end(cause.word());
                 match cause {
                     _ if self.serving() > 0 => {
                         warn!(app = %self.app, environment = %self.environment, "no further connection: {cause}");
@@ -81,8 +84,9 @@ impl Http2Gateway {
         true
     }
 
-    fn established(&mut self, connection: Connection) {
+    fn established(&mut self, mut connection: Connection) {
         let peer = connection.peer;
+        connection.metered = Some(Metered::new(Arc::clone(&self.meter)));
         self.connections.push(connection);
         match &mut self.state {
             State::Open { is_announced } if !*is_announced => {
@@ -106,7 +110,8 @@ impl Http2Gateway {
                 None => {
                     let connection = &self.connections[index];
                     let is_routine = go_away.is_graceful && connection.is_settled() && connection.age(now) >= EARLY;
-                    self.replace_for(index, &go_away.words, is_routine, now);
+                    let word = if go_away.is_graceful { CloseCause::Shutdown.word() } else { "dead" };
+                    self.replace_for(index, &go_away.words, (is_routine, word), now);
                 }
             },
             Notice::Useless(words) => self.replace(index, &words, now),
@@ -116,16 +121,17 @@ impl Http2Gateway {
 
     /// Has a connection take no more requests; another one takes its place at once where it was good for something.
     pub(super) fn replace(&mut self, index: usize, why: &str, now: Instant) {
-        self.replace_for(index, why, false, now);
+        self.replace_for(index, why, (false, REPLACED), now);
     }
 
-    /// `is_routine`: it was good for something although nothing was delivered.
-    fn replace_for(&mut self, index: usize, why: &str, is_routine: bool, now: Instant) {
+    /// `is_routine`: it was good for something although nothing was delivered. `word`: why it ends, for the meter.
+    fn replace_for(&mut self, index: usize, why: &str, (is_routine, word): (bool, &str), now: Instant) {
         let connection = &mut self.connections[index];
         if !connection.is_serving() {
             return;
         }
         connection.drain(now + self.settings.goaway_drain);
+        self.meter.count_end(word);
         let is_good = is_routine || connection.has_delivered();
         info!(app = %self.app, environment = %self.environment, peer = %connection.peer, "connection replaced: {why}");
         self.lost = Some(format!("{}: {why}", self.address));
@@ -152,7 +158,12 @@ impl Http2Gateway {
     pub(super) fn end(&mut self, cause: CloseCause, patience: Duration) {
         let until = self.clock.now() + patience;
         self.attempt = None;
-        self.connections.iter_mut().for_each(|connection| connection.drain(until));
+        for connection in &mut self.connections {
+            if connection.is_serving() {
+                self.meter.count_end(cause.word());
+            }
+            connection.drain(until);
+        }
         if let State::Open { is_announced } = self.state {
             self.state = State::Ending { cause, is_announced };
         }
@@ -170,6 +181,9 @@ impl Http2Gateway {
             self.outcomes.push(sent.row, Outcome::Retry(Retry::Unanswered));
         }
         let cause = cause_of(&connection, end, now);
+        if connection.is_serving() {
+            self.meter.count_end(cause.word());
+        }
         match &mut self.state {
             // A name for it explains more than what was noticed before.
             State::Ending { cause: earlier, .. } if matches!(cause, CloseCause::Refused(_)) => *earlier = cause,

@@ -104,6 +104,11 @@ impl ProviderTokens {
     }
 
     /// A panic while it was held cannot have left half an entry.
+    /// The time that the present token of a key says it was issued at; `None` before the first use.
+    pub fn issued_at(&self, key: &ProviderKey) -> Option<Timestamp> {
+        self.lock().issued.get(&key.fingerprint).map(|issued| issued.issue.iat)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Keys> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -20,11 +20,12 @@ use tracing::{Instrument, debug, debug_span};
 
 use super::Settings;
 use super::arguments::app_id;
-use super::fault::{bad_argument, unknown_method};
+use super::fault::{BAD_REQUEST, OUTCOMES, bad_argument, outcome, unknown_method};
 use crate::domain::app::AppId;
 use crate::listener::user::User;
 use crate::service::feedback::Receipt;
 use crate::service::{App, PushService};
+use crate::telemetry::metrics::calls::Calls;
 use crate::xmlrpc::value::{Fault, Value};
 
 /// A method: all that dispatch and introspection know of it.
@@ -66,6 +67,16 @@ static METHODS: [&Method; 20] = [
     &system::CAPABILITIES,
 ];
 
+/// What a call of a method that does not exist is counted as.
+const UNKNOWN: &str = "unknown";
+/// What a body that is no call is counted as.
+const NO_CALL: &str = "none";
+
+/// Counts of calls, none yet.
+pub(super) fn calls() -> Calls {
+    Calls::new(METHODS.iter().map(|method| method.name).chain([NO_CALL, UNKNOWN]), &OUTCOMES)
+}
+
 /// What stands before the dot in names of methods.
 const PREFIXES: [&str; 2] = ["apnsd", "system"];
 
@@ -75,13 +86,19 @@ pub(super) struct Caller<'a> {
     settings: &'a Settings,
     /// Who calls, where the daemon has users.
     user: Option<&'a User>,
+    calls: &'a Calls,
     /// Confirms the feedback in the answer once that has left.
     handed_out: Mutex<Option<Receipt>>,
 }
 
 impl<'a> Caller<'a> {
-    pub(super) fn new(service: &'a PushService, settings: &'a Settings, user: Option<&'a User>) -> Self {
-        Self { service, settings, user, handed_out: Mutex::default() }
+    pub(super) fn new(
+        service: &'a PushService,
+        settings: &'a Settings,
+        user: Option<&'a User>,
+        calls: &'a Calls,
+    ) -> Self {
+        Self { service, settings, user, calls, handed_out: Mutex::default() }
     }
 
     /// Limits of calls.
@@ -94,10 +111,24 @@ impl<'a> Caller<'a> {
         self.handed_out.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls a method. The life of the span is the duration of the call.
+    /// Calls a method, and counts that.
     pub(super) async fn call(&self, name: &str, params: &[Value<'_>]) -> Result<Value<'static>, Fault> {
-        let method = find(name)?;
-        let app = app_of(name, params);
+        let (word, answer) = match find(name) {
+            Ok(method) => (method.name, self.run(method, params).await),
+            Err(fault) => (UNKNOWN, Err(fault)),
+        };
+        self.calls.add(word, outcome(&answer));
+        answer
+    }
+
+    /// Counts a body that is no call.
+    pub(super) fn count_no_call(&self) {
+        self.calls.add(NO_CALL, BAD_REQUEST);
+    }
+
+    /// The life of the span is the duration of the call.
+    async fn run(&self, method: &'static Method, params: &[Value<'_>]) -> Result<Value<'static>, Fault> {
+        let app = app_of(method.name, params);
         let user = self.user.map(|user| user.name.as_str());
         let span = debug_span!("call", method = method.name, app = app.as_deref(), user);
         async {

@@ -85,6 +85,7 @@ use self::mailbox::{Lane, Mailbox, State};
 use self::read::Readers;
 use self::work::{Change, Insert, Record, Settled, SettledRows, Staged, Then, Work};
 use self::writer::{Trouble, Writer};
+use super::commits::Commits;
 use super::outcomes::{Log, Logged};
 use super::record::{RECORD_MAX, encode, excerpt};
 use super::trace::{Search, TokenPrefix, Traced};
@@ -111,6 +112,7 @@ pub struct Sqlite {
     trouble: Trouble,
     /// For looks from outside; the writer has one of its own.
     disk: Disk,
+    commits: Arc<Commits>,
     damaged: Arc<Damaged>,
     /// `None` when nothing is to be logged.
     outcomes: Option<Arc<Log>>,
@@ -136,6 +138,7 @@ impl Sqlite {
         let mailbox = Arc::new(Mailbox::new());
         let (trouble, damaged) = (Trouble::default(), Arc::default());
         let writer = Writer::new(connection, directory, settings, &mailbox, clock.clone(), &trouble, &damaged);
+        let commits = Arc::clone(&writer.commits);
         #[cfg(test)]
         let faults = Arc::clone(&writer.faults);
         let thread = thread::Builder::new().name("store".to_owned()).spawn(move || writer.run());
@@ -149,6 +152,7 @@ impl Sqlite {
             stages: AtomicI64::new(stages),
             trouble,
             disk: Disk::new(settings.dir.clone(), settings.min_free),
+            commits,
             damaged,
             outcomes,
             thread: Mutex::new(Some(thread)),
@@ -180,6 +184,10 @@ impl Sqlite {
 
     pub(super) fn intake_trouble(&self) -> Option<StoreError> {
         self.trouble().or_else(|| self.disk.lack())
+    }
+
+    pub(super) fn commits(&self) -> &Commits {
+        &self.commits
     }
 
     pub(super) async fn put_app(&self, app: &AppId, body: Vec<u8>) -> Result<(), StoreError> {

@@ -19,6 +19,7 @@ use super::problem::Problem;
 use super::work::{Answer, Work};
 use super::write::{Known, Writing};
 use crate::clock::{Clock, Instant};
+use crate::store::commits::Commits;
 use crate::store::{Commit, Settings, StoreError};
 
 /// Batches whose progress is written in one transaction; more would delay the calls that wait for the next.
@@ -38,6 +39,7 @@ pub(super) struct Writer {
     disk: Disk,
     clock: Clock,
     trouble: Trouble,
+    pub(super) commits: Arc<Commits>,
     /// What kept the last group from being kept.
     not_kept: Option<Discriminant<StoreError>>,
     damaged: Arc<Damaged>,
@@ -87,6 +89,7 @@ impl Writer {
             upkeep: clock.now(),
             clock,
             trouble: Arc::clone(trouble),
+            commits: Arc::default(),
             not_kept: None,
             damaged: Arc::clone(damaged),
             due: Notes::default(),
@@ -177,7 +180,11 @@ impl Writer {
 
     /// Intake, then books, in one transaction: all of it or, with an error, nothing.
     fn write_group(&mut self, now: Instant, mut group: Group) {
+        let began = self.clock.now();
         let mut written = self.transact(|writing| write_all(writing, &group));
+        let requests = group.intake.len() + group.books.len();
+        self.commits.requests.observe(requests as f64, 1);
+        self.commits.seconds.observe(self.clock.now().since(began).as_secs_f64(), 1);
         if let Err(StoreError::Full { .. }) = written {
             self.disk.release_reserve(now);
             refuse(std::mem::take(&mut group.intake), &self.disk.full());

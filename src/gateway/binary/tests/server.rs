@@ -128,6 +128,7 @@ impl Server {
             connect_timeout: Duration::from_secs(10),
             topic: None,
             connections: 1,
+            meter: Arc::default(),
         }
     }
 

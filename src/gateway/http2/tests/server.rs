@@ -129,6 +129,7 @@ impl Server {
             connect_timeout: Duration::from_secs(10),
             topic: Some("com.example.app".into()),
             connections: 1,
+            meter: Arc::default(),
         }
     }
 
