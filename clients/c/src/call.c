@@ -48,11 +48,8 @@ static enum apnsd_error fail_call(struct apnsd_failure *failure, const xmlrpc_en
     if (strncmp(text, PREFIX, sizeof PREFIX - 1) == 0) {
         return apnsd_fail(failure, error_of_code(code), code, "%s", text + sizeof PREFIX - 1);
     }
-    if (code == XMLRPC_NETWORK_ERROR) {
-        return apnsd_fail(failure, APNSD_CONNECTION_FAILED, 0, "%s", text);
-    }
-    if (code == APNSD_NOT_SERVED) {
-        return apnsd_fail(failure, APNSD_NOT_CONFIGURED, 0, "%s", text);
+    if (code <= APNSD_TRANSPORT_FAULT(APNSD_OK)) {
+        return apnsd_fail(failure, APNSD_TRANSPORT_ERROR(code), 0, "%s", text);
     }
     if (code == XMLRPC_INTERNAL_ERROR) {
         return apnsd_fail(failure, APNSD_OUT_OF_MEMORY, 0, "%s", text);

@@ -30,8 +30,8 @@ struct apnsd_client {
 #define APNSD_PROVISION_TIMEOUT 15.0
 /* Longest duration that can be given, in seconds: a day. */
 #define APNSD_TIMEOUT_MAX 86400.0
-/* Longest answer, in bytes: what a memory block of xmlrpc-c can hold. */
-#define APNSD_ANSWER_MAX ((size_t)128 * 1024 * 1024)
+/* Longest answer, in bytes. */
+#define APNSD_ANSWER_MAX ((size_t)64 * 1024 * 1024)
 
 /* failure.c */
 
@@ -75,13 +75,19 @@ int apnsd_copy_sized(void *copy, size_t size, const void *given);
 /* http.c: the transport below libxmlrpc_client. */
 
 extern const struct xmlrpc_client_transport_ops apnsd_transport_ops;
-/* The fault of a transport whose user the daemon does not serve. */
-#define APNSD_NOT_SERVED XMLRPC_REQUEST_REFUSED_ERROR
+/* The code of a transport's fault, and what it comes to for the caller; xmlrpc-c's own codes are all above. */
+#define APNSD_TRANSPORT_FAULT(error) (-10000 - (int)(error))
+#define APNSD_TRANSPORT_ERROR(code) ((enum apnsd_error)(-10000 - (code)))
 /* NULL on failure. */
 xmlrpc_client_transport *apnsd_transport_new(const char *url, struct apnsd_failure *failure);
 void apnsd_transport_free(xmlrpc_client_transport *transport);
 /* How long the next call may take, in seconds. */
 void apnsd_transport_set_timeout(xmlrpc_client_transport *transport, double timeout);
+
+/* answer.c */
+
+/* What is wrong with an answer, so that it is not to be parsed; NULL if nothing is. */
+const char *apnsd_answer_problem(const char *xml, size_t size);
 
 /* call.c */
 

@@ -46,7 +46,8 @@ static void *serve(void *context)
         CHECK(connection >= 0);
         read_request(server, connection);
         size_t size = strlen(server->answer);
-        CHECK(write(connection, server->answer, size) == (ssize_t)size);
+        ssize_t sent = send(connection, server->answer, size, MSG_NOSIGNAL);
+        CHECK(sent == (ssize_t)size || size > 65536); /* the client need not read a very long one */
         close(connection);
     }
     return NULL;
@@ -160,21 +161,25 @@ static void faults_become_errors(void)
 static void other_statuses_are_told(void)
 {
     check_answered("HTTP/1.1 413 Payload Too Large\r\nContent-Length: 19\r\n\r\nat most\n64 MiB fit\n", 1,
-                   "ConnectionFailed", "answered HTTP 413: at most 64 MiB fit");
+                   "InvalidArguments", "answered HTTP 413: at most 64 MiB fit");
     check_answered("HTTP/1.1 401 Unauthorized\r\nContent-Length: 12\r\n\r\nWrong token.", 1, "NotConfigured",
                    "answered HTTP 401: Wrong token.");
-    check_answered("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", 1, "NotConfigured", "answered HTTP 403");
     check_answered("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", 1,
                    "ConnectionFailed", "answered HTTP 302; is this the URL of apnsd?");
-    static const char *const OF_DAEMON[] = {
-        "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n",
-        "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 0\r\n\r\n",
-        "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n",
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+    static const struct {
+        const char *status, *error;
+        int has_question;
+    } STATUSES[] = {
+        {"400", "InvalidArguments", 0}, {"403", "NotConfigured", 0},    {"404", "ConnectionFailed", 1},
+        {"405", "ConnectionFailed", 1}, {"408", "ConnectionFailed", 0}, {"429", "ServerTimeout", 0},
+        {"500", "ConnectionFailed", 0}, {"503", "ServerTimeout", 0},    {"204", "ConnectionFailed", 1},
     };
-    for (size_t i = 0; i < TEST_COUNT(OF_DAEMON); i++) {
-        struct apnsd_failure failure = notify_answered(OF_DAEMON[i], 1);
-        CHECK(failure.error == APNSD_CONNECTION_FAILED && strchr(failure.text, '?') == NULL);
+    for (size_t i = 0; i < TEST_COUNT(STATUSES); i++) {
+        char answer[64];
+        snprintf(answer, sizeof answer, "HTTP/1.1 %s Why\r\nContent-Length: 0\r\n\r\n", STATUSES[i].status);
+        struct apnsd_failure failure = notify_answered(answer, 1);
+        CHECK_TEXT(apnsd_error_name(failure.error), STATUSES[i].error);
+        CHECK((strchr(failure.text, '?') != NULL) == STATUSES[i].has_question && failure.code == 0);
     }
 }
 
@@ -184,6 +189,76 @@ static void other_servers_are_told(void)
     check_answered(XML("<methodResponse>"), 1, "ConnectionFailed", "the answer is not one of apnsd");
     check_answered("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 1, "ConnectionFailed", APNSD_URL_QUESTION);
     check_answered("SSH-2.0-OpenSSH\r\n", 1, "ConnectionFailed", "is this the URL of apnsd?");
+}
+
+/* xmlrpc-c would crash, or be busy for very long. */
+static void hostile_answers_are_not_parsed(void)
+{
+    static const char *const NUMBERS[] = {"12q", "", "-", "0x10", "9223372036854775808", "1<!---->2", " 1", "&#49;q"};
+    static const char *const NAMES[] = {"i8", "ex:i8", "ex.i8", "int"};
+    char answer[512];
+    for (size_t i = 0; i < TEST_COUNT(NUMBERS) * TEST_COUNT(NAMES); i++) {
+        const char *number = NUMBERS[i / TEST_COUNT(NAMES)], *name = NAMES[i % TEST_COUNT(NAMES)];
+        snprintf(answer, sizeof answer, ANSWER("<%s>%s</%s>"), name, number, name);
+        check_answered(answer, 1, "ConnectionFailed", "the answer is not one of apnsd: a number is none");
+    }
+    check_answered(ANSWER("<i8/>"), 1, "ConnectionFailed", "a number is none");
+    check_answered(ANSWER("<i8 a=\"b\">1</i8>"), 1, "ConnectionFailed", "an element has attributes");
+    check_answered(XML("<!DOCTYPE a [<!ENTITY a \"a\">]><methodResponse>&a;</methodResponse>"), 1, "ConnectionFailed",
+                   "the answer is not one of apnsd: it has a DOCTYPE");
+    check_answered(XML("<methodResponse"), 1, "ConnectionFailed", "it breaks off");
+    check_answered(ANSWER("<!-- > --><string><![CDATA[<i8>]]></string>"), 1, "OK", "");
+}
+
+/* The words of the judgement on `count` times a text, with others around them. */
+static void check_repeated(const char *begin, const char *text, size_t count, const char *end, const char *problem)
+{
+    size_t step = strlen(text), size = strlen(begin);
+    char *xml = malloc(size + step * count + strlen(end) + 1);
+    memcpy(xml, begin, size);
+    for (size_t i = 0; i < count; i++) {
+        memcpy(xml + size, text, step);
+        size += step;
+    }
+    strcpy(xml + size, end);
+    const char *found = apnsd_answer_problem(xml, size + strlen(end));
+    CHECK((found == NULL) == (problem == NULL));
+    if (problem != NULL) {
+        CHECK_TEXT(found, problem);
+    }
+    free(xml);
+}
+
+static void answers_have_bounds(void)
+{
+    const char *const too_deep = "elements are too deep inside each other";
+    check_repeated("", "<a>", 64, "", NULL);
+    check_repeated("", "<a>", 65, "", too_deep);
+    check_repeated("", "<a>", 60000, "", too_deep);
+    check_repeated("", "<a></a >", 1000, "", NULL);
+    check_repeated("<struct>", "<member></member>", 64, "</struct>", NULL);
+    check_repeated("<struct>", "<member></member>", 65, "</struct>", "a struct has too many members");
+    check_repeated("", "<struct><member/><member/></struct>", 1000, "", NULL);
+    CHECK_TEXT(apnsd_answer_problem("\0<", 2), "it has a zero byte");
+}
+
+static void answers_end(void)
+{
+    enum { SIZE = 1024 * 1024 };
+    const char *const begins[] = {"HTTP/1.1 200 OK\r\nX: ", "HTTP/1.1 200 ", "HTTP/1.1 200 OK\r\n"};
+    const char *const fills[] = {"y", "y", "X: yyyy\r\n"};
+    const char *const words[] = {"too long a line", "too long a line", "is too large"};
+    char *answer = malloc(SIZE);
+    for (size_t i = 0; i < TEST_COUNT(begins); i++) {
+        size_t size = strlen(begins[i]);
+        strcpy(answer, begins[i]);
+        while (size + strlen(fills[i]) < SIZE) {
+            strcpy(answer + size, fills[i]);
+            size += strlen(fills[i]);
+        }
+        check_answered(answer, 1, "ConnectionFailed", words[i]);
+    }
+    free(answer);
 }
 
 static void broken_answers_are_asked_for_twice(void)
@@ -227,6 +302,9 @@ const struct test http_tests[] = {
     {"faults become errors by their code", faults_become_errors},
     {"another HTTP status is told with its text", other_statuses_are_told},
     {"what is no XML-RPC server is told", other_servers_are_told},
+    {"a hostile answer is not parsed", hostile_answers_are_not_parsed},
+    {"an answer is judged by its depth and its members", answers_have_bounds},
+    {"headers without an end are told, and not asked for twice", answers_end},
     {"an answer that breaks off is asked for twice", broken_answers_are_asked_for_twice},
     {"lists that are not what they should be are told", strange_lists_are_told},
 };
