@@ -37,6 +37,14 @@ struct apnsd_client {
 
 /* Empties the caller's failure; where there is none, `own` is it. */
 struct apnsd_failure *apnsd_failure_begin(struct apnsd_failure *given, struct apnsd_failure *own);
+/*
+ * The same for a call with a name. `request_id`, which may stand in the caller's failure, is kept there; NULL: there is
+ * none yet.
+ */
+struct apnsd_failure *apnsd_failure_begin_named(struct apnsd_failure *given, struct apnsd_failure *own,
+                                                const char *request_id);
+/* Makes up a name where `request_id` was NULL, and refuses one that was not kept. */
+enum apnsd_error apnsd_failure_name(struct apnsd_failure *failure, const char *request_id);
 /* Fills in what is wrong, and returns the error. */
 enum apnsd_error apnsd_fail(struct apnsd_failure *failure, enum apnsd_error error, int code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

@@ -141,20 +141,25 @@ static void read_dead_token(struct apnsd_texts *texts, xmlrpc_value *value, void
     }
 }
 
-enum apnsd_error apnsd_feedback(apnsd_client *client, const char *app, struct apnsd_dead_token **tokens, size_t *count,
-                                struct apnsd_failure *failure)
+enum apnsd_error apnsd_feedback(apnsd_client *client, const char *app, const char *request_id,
+                                struct apnsd_dead_token **tokens, size_t *count, struct apnsd_failure *failure)
 {
     struct apnsd_failure own;
-    failure = apnsd_failure_begin(failure, &own);
+    failure = apnsd_failure_begin_named(failure, &own, request_id);
     if (client == NULL || app == NULL || tokens == NULL || count == NULL) {
         return apnsd_fail(failure, APNSD_INVALID_ARGUMENTS, 0, "client, app, tokens and count are needed, not NULL");
     }
     *tokens = NULL;
     *count = 0;
+    if (apnsd_failure_name(failure, request_id) != APNSD_OK) {
+        return failure->error;
+    }
     xmlrpc_env env;
     xmlrpc_env_init(&env);
-    xmlrpc_value *params = apnsd_array_value(&env), *answer = NULL;
+    xmlrpc_value *params = apnsd_array_value(&env), *options = apnsd_struct_value(&env), *answer = NULL;
     apnsd_append(&env, params, apnsd_text_value(&env, "app", APNSD_NO_INDEX, app));
+    apnsd_set_text(&env, options, "request_id", failure->request_id);
+    apnsd_append(&env, params, options);
     pthread_mutex_lock(&client->mutex);
     enum apnsd_error error = apnsd_call_for_app(client, app, "feedback", &env, params, 0, &answer, failure);
     pthread_mutex_unlock(&client->mutex);

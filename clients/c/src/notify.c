@@ -1,14 +1,12 @@
 /* Handing over notifications: notify, and send, which waits for outcomes. */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "internal.h"
 
 /* Most tokens in one call of the daemon. */
 #define NOTIFY_TOKENS_MAX 10000
 #define SEND_TOKENS_MAX 1000
-#define REQUEST_ID_RANDOM_BYTES 16
 
 /* A notify or send under way. */
 struct delivery {
@@ -130,19 +128,6 @@ static enum apnsd_error deliver(struct delivery *delivery, xmlrpc_value *results
     return APNSD_OK;
 }
 
-/* Makes up a name for the call that nobody else has. */
-static enum apnsd_error make_request_id(struct apnsd_failure *failure)
-{
-    unsigned char random[REQUEST_ID_RANDOM_BYTES];
-    if (getentropy(random, sizeof random) != 0) {
-        return apnsd_fail(failure, APNSD_ERROR, 0, "the system has no random numbers: give a request_id");
-    }
-    for (size_t i = 0; i < sizeof random; i++) {
-        snprintf(failure->request_id + 2 * i, 3, "%02x", random[i]);
-    }
-    return APNSD_OK;
-}
-
 /* Judges what can be judged here, of a delivery whose failure is empty. */
 static enum apnsd_error judge(const struct delivery *delivery, size_t payload_count)
 {
@@ -166,16 +151,10 @@ static enum apnsd_error prepare(struct delivery *delivery, size_t payload_count,
                                 struct apnsd_failure *given, struct apnsd_failure *own)
 {
     static const struct apnsd_options NONE = APNSD_OPTIONS_INIT;
-    char request_id[sizeof own->request_id];
     int is_sized = apnsd_copy_sized(&delivery->options, sizeof delivery->options, options != NULL ? options : &NONE);
-    int is_named = is_sized && delivery->options.request_id != NULL;
-    size_t length = is_named ? strlen(delivery->options.request_id) : 0;
-    int fits = length > 0 && length < sizeof request_id;
-    if (fits) {
-        memcpy(request_id, delivery->options.request_id, length + 1);
-    }
+    const char *request_id = is_sized ? delivery->options.request_id : NULL;
     delivery->payload_for_each = payload_count != 1;
-    delivery->failure = apnsd_failure_begin(given, own);
+    delivery->failure = apnsd_failure_begin_named(given, own, request_id);
     if (judge(delivery, payload_count) != APNSD_OK) {
         return delivery->failure->error;
     }
@@ -183,15 +162,7 @@ static enum apnsd_error prepare(struct delivery *delivery, size_t payload_count,
         return apnsd_fail(delivery->failure, APNSD_INVALID_ARGUMENTS, 0,
                           "options: begin with APNSD_OPTIONS_INIT, of a header no newer than the library");
     }
-    if (!is_named) {
-        return make_request_id(delivery->failure);
-    }
-    if (!fits) {
-        return apnsd_fail(delivery->failure, APNSD_INVALID_ARGUMENTS, 0,
-                          "options.request_id: 1 to 255 bytes are needed, this text has %lu", (unsigned long)length);
-    }
-    memcpy(delivery->failure->request_id, request_id, length + 1);
-    return APNSD_OK;
+    return apnsd_failure_name(delivery->failure, request_id);
 }
 
 static enum apnsd_error notify(struct delivery *delivery, size_t payload_count, const struct apnsd_options *options,

@@ -288,7 +288,7 @@ static void strange_lists_are_told(void)
         size_t count;
         start(&server, LISTS[i], 3);
         apnsd_client *client = apnsd_open(server.url, 0, &failure);
-        CHECK_ERROR(apnsd_feedback(client, "a", &dead, &count, &failure), APNSD_CONNECTION_FAILED);
+        CHECK_ERROR(apnsd_feedback(client, "a", NULL, &dead, &count, &failure), APNSD_CONNECTION_FAILED);
         CHECK_ERROR(apnsd_rejections(client, "a", cursor, &rejections, &count, &failure), APNSD_CONNECTION_FAILED);
         CHECK_ERROR(apnsd_send(client, "a", &token, 1, &payload, 1, NULL, &results, &failure), APNSD_CONNECTION_FAILED);
         CHECK(dead == NULL && rejections == NULL && results == NULL && count == 0);
