@@ -27,7 +27,8 @@ enum apnsd_error {
     APNSD_OK = 0,
     APNSD_UNKNOWN_APP,         /* 404: no such app, and the client has no settings for it */
     APNSD_INVALID_ENVIRONMENT, /* 401: no such environment */
-    APNSD_SERVER_TIMEOUT,      /* 500, or no code for HTTP 429 and 503: not accepted, try later: the app is paused, ... */
+    APNSD_SERVER_TIMEOUT,      /* 500, or no code for HTTP 429 and 503: not accepted, try later: the app is paused, the
+                                  disk is full, ... */
     APNSD_INVALID_ARGUMENTS,   /* 8002, or no code where the library refuses and for HTTP 413 and its like: the call
                                   cannot work as it is */
     APNSD_NOT_CONFIGURED,      /* apnsd_provision without settings, for an app that never had any; or the daemon does
@@ -47,8 +48,8 @@ struct apnsd_failure {
     int code;             /* of the daemon's fault; 0 if it did not answer with one */
     size_t accepted;      /* of apnsd_notify_many and apnsd_send: how many tokens, from the first on, were accepted
                              nevertheless. Indexes in the text count from the first one that was not. */
-    char request_id[256]; /* of a notify, send or feedback: with it the same call can be made again; what was accepted is
-                             not sent twice, and feedback gives the same tokens. Empty otherwise. */
+    char request_id[256]; /* of a notify, send or feedback: with it the same call can be made again; what was accepted
+                             is not sent twice, and feedback gives the same tokens. Empty otherwise. */
     char text[1024];      /* what is wrong and what to do; empty after success */
     size_t reserved[16];  /* 0: room for what later versions say */
 };
@@ -130,7 +131,7 @@ enum apnsd_error apnsd_notify(apnsd_client *client, const char *app, const char 
 
 /*
  * Hands over notifications for any number of tokens. payload_count is 1, for the same payload to all, or count.
- * Tokens go out in calls of 10,000, each of which is accepted as a whole or not at all.
+ * Tokens go out in calls of at most 10,000 and about 16 MiB, each of which is accepted as a whole or not at all.
  */
 enum apnsd_error apnsd_notify_many(apnsd_client *client, const char *app, const char *const *tokens, size_t count,
                                    const char *const *payloads, size_t payload_count,
@@ -152,7 +153,7 @@ struct apnsd_result {
 
 /*
  * apnsd_notify_many that waits for the outcomes: *results is an array of count entries in the order of the tokens, to
- * be freed with apnsd_free; NULL on failure. Tokens go out in calls of 1,000, one after another.
+ * be freed with apnsd_free; NULL on failure. Tokens go out in calls of at most 1,000, one after another.
  */
 enum apnsd_error apnsd_send(apnsd_client *client, const char *app, const char *const *tokens, size_t count,
                             const char *const *payloads, size_t payload_count, const struct apnsd_options *options,

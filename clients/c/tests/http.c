@@ -6,13 +6,16 @@
 
 #include "test.h"
 
-/* Answers calls, each on a connection of its own, and keeps the last one. */
+/* The last two calls of a server. */
+static char requests[2][16 * 1024 * 1024];
+
+/* Answers calls, each on a connection of its own. */
 struct server {
     pthread_t thread;
     int listener;
     int calls; /* how many to answer */
     const char *answer;
-    char request[65536];
+    char *request; /* the last one */
     char url[64];
 };
 
@@ -26,7 +29,7 @@ static void read_request(struct server *server, int connection)
 {
     size_t size = 0, wanted = 0;
     while (wanted == 0 || size < wanted) {
-        ssize_t count = read(connection, server->request + size, sizeof server->request - 1 - size);
+        ssize_t count = read(connection, server->request + size, sizeof requests[0] - 1 - size);
         CHECK(count > 0);
         size += (size_t)count;
         server->request[size] = '\0';
@@ -44,6 +47,7 @@ static void *serve(void *context)
     for (int i = 0; i < server->calls; i++) {
         int connection = accept(server->listener, NULL, NULL);
         CHECK(connection >= 0);
+        server->request = requests[i % 2];
         read_request(server, connection);
         size_t size = strlen(server->answer);
         ssize_t sent = send(connection, server->answer, size, MSG_NOSIGNAL);
@@ -191,6 +195,36 @@ static void other_servers_are_told(void)
     check_answered("SSH-2.0-OpenSSH\r\n", 1, "ConnectionFailed", "is this the URL of apnsd?");
 }
 
+/* Begins a delivery of two tokens in two calls, as the payloads are large; what cannot be sent is the last one. */
+static void a_call_has_16_mib(void)
+{
+    enum { SIZE = 9 * 1024 * 1024 / 6 };
+    struct server server;
+    struct apnsd_failure failure;
+    struct apnsd_options options = APNSD_OPTIONS_INIT;
+    char *payload = malloc(SIZE + 1);
+    const char *const tokens[] = {"01", "02"}, *const bad_tokens[] = {"01", "\x01"};
+    const char *const payloads[] = {payload, payload}, *const bad_payloads[] = {payload, "\xFF"};
+    memset(payload, '&', SIZE);
+    payload[SIZE] = '\0';
+    options.request_id = "r";
+    start(&server, ANSWER("<nil/>"), 2);
+    apnsd_client *client = apnsd_open(server.url, 0, &failure);
+    CHECK_ERROR(apnsd_notify_many(client, "a", bad_tokens, 2, payloads, 2, NULL, &failure), APNSD_INVALID_ARGUMENTS);
+    CHECK_HAS(failure.text, "token 1: ");
+    CHECK_ERROR(apnsd_notify_many(client, "a", tokens, 2, bad_payloads, 2, NULL, &failure), APNSD_INVALID_ARGUMENTS);
+    CHECK(failure.accepted == 0);
+    CHECK_HAS(failure.text, "payload 1: ");
+    CHECK_OK(apnsd_notify_many(client, "a", tokens, 2, payloads, 2, &options, &failure));
+    CHECK(failure.accepted == 2);
+    CHECK_TEXT(failure.request_id, "r");
+    apnsd_close(client);
+    stop(&server);
+    CHECK_HAS(requests[1], "<name>request_id</name>\r\n<value><string>r-1</string>");
+    CHECK_HAS(requests[0], "<name>request_id</name>\r\n<value><string>r</string>");
+    free(payload);
+}
+
 /* xmlrpc-c would crash, or be busy for very long. */
 static void hostile_answers_are_not_parsed(void)
 {
@@ -302,6 +336,7 @@ const struct test http_tests[] = {
     {"faults become errors by their code", faults_become_errors},
     {"another HTTP status is told with its text", other_statuses_are_told},
     {"what is no XML-RPC server is told", other_servers_are_told},
+    {"a call has 16 MiB at most, and all of them are judged before the first", a_call_has_16_mib},
     {"a hostile answer is not parsed", hostile_answers_are_not_parsed},
     {"an answer is judged by its depth and its members", answers_have_bounds},
     {"headers without an end are told, and not asked for twice", answers_end},
