@@ -1,11 +1,16 @@
 /*
- * A look at an answer before xmlrpc-c parses it. That trusts its server: elements deep inside each other use up its
- * stack, entities its memory, members of one struct its time, and an <i8> that is no number makes it read from nowhere.
+ * Judging answers: by their HTTP status, and by a look at the XML before xmlrpc-c parses it. That trusts its server:
+ * elements deep inside each other use up its stack, entities its memory, members of one struct its time, and an <i8>
+ * that is no number makes it read from nowhere.
  */
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "internal.h"
 
+/* As much of a server's text as a failure shows. */
+#define SHOWN_BYTES_MAX 300
 /* Most elements inside each other. */
 #define DEPTH_MAX 64
 /* Most members of a struct: xmlrpc-c compares each with all before it. */
@@ -135,4 +140,67 @@ const char *apnsd_answer_problem(const char *xml, size_t size)
         problem = take_markup(&scan);
     }
     return problem;
+}
+
+void apnsd_transport_fail(xmlrpc_env *env, enum apnsd_error error, const char *format, ...)
+{
+    char text[sizeof((struct apnsd_failure *)NULL)->text];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    xmlrpc_env_set_fault(env, APNSD_TRANSPORT_FAULT(error), text);
+}
+
+/* What an HTTP status that is no success comes to. */
+static enum apnsd_error error_of_status(long status)
+{
+    switch (status) {
+    case 401:
+    case 403:
+        return APNSD_NOT_CONFIGURED;
+    case 429:
+    case 503:
+        return APNSD_SERVER_TIMEOUT;
+    case 404:
+    case 405:
+    case 408:
+        return APNSD_CONNECTION_FAILED;
+    default:
+        return status >= 400 && status < 500 ? APNSD_INVALID_ARGUMENTS : APNSD_CONNECTION_FAILED;
+    }
+}
+
+/* An answer that is no answer to XML-RPC: its status, and the beginning of its text on one line. */
+static void explain_status(xmlrpc_env *env, const char *where, long status, const xmlrpc_mem_block *answer)
+{
+    char shown[SHOWN_BYTES_MAX + 1];
+    size_t size = xmlrpc_mem_block_size(answer);
+    size = size < SHOWN_BYTES_MAX ? size : SHOWN_BYTES_MAX;
+    memcpy(shown, xmlrpc_mem_block_contents(answer), size);
+    for (size_t i = 0; i < size; i++) {
+        if (shown[i] < 0x20 || shown[i] > 0x7E) {
+            shown[i] = ' ';
+        }
+    }
+    while (size > 0 && shown[size - 1] == ' ') {
+        size--;
+    }
+    shown[size] = '\0';
+    enum apnsd_error error = error_of_status(status);
+    int is_of_daemon = error != APNSD_CONNECTION_FAILED || status == 408 || status >= 500;
+    apnsd_transport_fail(env, error, "%s answered HTTP %ld%s%s%s", where, status, size > 0 ? ": " : "", shown,
+                         is_of_daemon ? "" : "; " APNSD_URL_QUESTION);
+}
+
+void apnsd_answer_judge(xmlrpc_env *env, const char *where, long status, const xmlrpc_mem_block *answer)
+{
+    if (status != 200) {
+        explain_status(env, where, status, answer);
+        return;
+    }
+    const char *problem = apnsd_answer_problem(xmlrpc_mem_block_contents(answer), xmlrpc_mem_block_size(answer));
+    if (problem != NULL) {
+        xmlrpc_env_set_fault(env, XMLRPC_PARSE_ERROR, problem);
+    }
 }

@@ -4,7 +4,6 @@
  * proxies from the environment, and does not show what a server says beside an HTTP status.
  */
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +15,6 @@
 
 #include "internal.h"
 
-/* As much of a server's text as a failure shows. */
-#define SHOWN_BYTES_MAX 300
 /* Most bytes of headers in an answer. */
 #define HEADERS_MAX ((size_t)64 * 1024)
 #define UNIX_SCHEME "unix:"
@@ -165,94 +162,27 @@ static int is_strange(const xmlrpc_client_transport *transport, CURLcode outcome
            outcome == CURLE_WEIRD_SERVER_REPLY || outcome == CURLE_UNSUPPORTED_PROTOCOL || first_byte > 0;
 }
 
-static void fail(xmlrpc_env *env, enum apnsd_error error, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void fail(xmlrpc_env *env, enum apnsd_error error, const char *format, ...)
-{
-    char text[sizeof((struct apnsd_failure *)NULL)->text];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    xmlrpc_env_set_fault(env, APNSD_TRANSPORT_FAULT(error), text);
-}
-
 static void explain(xmlrpc_env *env, const xmlrpc_client_transport *transport, CURLcode outcome)
 {
     const char *problem = transport->problem[0] != '\0' ? transport->problem : curl_easy_strerror(outcome);
     int strange = is_strange(transport, outcome);
     if (transport->too_large) {
-        fail(env, APNSD_CONNECTION_FAILED, "the answer of %s is too large; " APNSD_URL_QUESTION, transport->where);
+        apnsd_transport_fail(env, APNSD_CONNECTION_FAILED, "the answer of %s is too large; " APNSD_URL_QUESTION,
+                             transport->where);
     } else if (outcome == CURLE_WRITE_ERROR || (outcome == CURLE_OUT_OF_MEMORY && !strange)) {
-        fail(env, APNSD_OUT_OF_MEMORY, "no memory for a call of %s", transport->where);
+        apnsd_transport_fail(env, APNSD_OUT_OF_MEMORY, "no memory for a call of %s", transport->where);
     } else if (outcome == CURLE_OUT_OF_MEMORY) { /* libcurl's word for a line without an end */
-        fail(env, APNSD_CONNECTION_FAILED, "%s answers with too long a line, or memory is missing; " APNSD_URL_QUESTION,
-             transport->where);
+        apnsd_transport_fail(env, APNSD_CONNECTION_FAILED,
+                             "%s answers with too long a line, or memory is missing; " APNSD_URL_QUESTION,
+                             transport->where);
     } else if (outcome == CURLE_OPERATION_TIMEDOUT) {
-        fail(env, APNSD_CONNECTION_FAILED, "%s did not answer in time: %s", transport->where, problem);
+        apnsd_transport_fail(env, APNSD_CONNECTION_FAILED, "%s did not answer in time: %s", transport->where, problem);
     } else if (broke(transport, outcome)) {
-        fail(env, APNSD_CONNECTION_FAILED, "the connection to %s broke twice: %s", transport->where, problem);
+        apnsd_transport_fail(env, APNSD_CONNECTION_FAILED, "the connection to %s broke twice: %s", transport->where,
+                             problem);
     } else {
-        fail(env, APNSD_CONNECTION_FAILED, "%s cannot be reached: %s; %s", transport->where, problem,
-             strange ? APNSD_URL_QUESTION : "is apnsd running there?");
-    }
-}
-
-/* What an HTTP status that is no success comes to. */
-static enum apnsd_error error_of_status(long status)
-{
-    switch (status) {
-    case 401:
-    case 403:
-        return APNSD_NOT_CONFIGURED;
-    case 429:
-    case 503:
-        return APNSD_SERVER_TIMEOUT;
-    case 404:
-    case 405:
-    case 408:
-        return APNSD_CONNECTION_FAILED;
-    default:
-        return status >= 400 && status < 500 ? APNSD_INVALID_ARGUMENTS : APNSD_CONNECTION_FAILED;
-    }
-}
-
-/* An answer that is no answer to XML-RPC: its status, and the beginning of its text on one line. */
-static void explain_status(xmlrpc_env *env, const xmlrpc_client_transport *transport, long status)
-{
-    char shown[SHOWN_BYTES_MAX + 1];
-    size_t size = xmlrpc_mem_block_size(transport->answer);
-    size = size < SHOWN_BYTES_MAX ? size : SHOWN_BYTES_MAX;
-    memcpy(shown, xmlrpc_mem_block_contents(transport->answer), size);
-    for (size_t i = 0; i < size; i++) {
-        if (shown[i] < 0x20 || shown[i] > 0x7E) {
-            shown[i] = ' ';
-        }
-    }
-    while (size > 0 && shown[size - 1] == ' ') {
-        size--;
-    }
-    shown[size] = '\0';
-    enum apnsd_error error = error_of_status(status);
-    int is_of_daemon = error != APNSD_CONNECTION_FAILED || status == 408 || status >= 500;
-    fail(env, error, "%s answered HTTP %ld%s%s%s", transport->where, status, size > 0 ? ": " : "", shown,
-         is_of_daemon ? "" : "; " APNSD_URL_QUESTION);
-}
-
-/* Judges an answer that came to its end. */
-static void judge(xmlrpc_env *env, const xmlrpc_client_transport *transport)
-{
-    long status = 0;
-    curl_easy_getinfo(transport->curl, CURLINFO_RESPONSE_CODE, &status);
-    if (status != 200) {
-        explain_status(env, transport, status);
-        return;
-    }
-    const char *problem = apnsd_answer_problem(xmlrpc_mem_block_contents(transport->answer),
-                                               xmlrpc_mem_block_size(transport->answer));
-    if (problem != NULL) {
-        xmlrpc_env_set_fault(env, XMLRPC_PARSE_ERROR, problem);
+        apnsd_transport_fail(env, APNSD_CONNECTION_FAILED, "%s cannot be reached: %s; %s", transport->where, problem,
+                             strange ? APNSD_URL_QUESTION : "is apnsd running there?");
     }
 }
 
@@ -274,7 +204,9 @@ static void call(xmlrpc_env *const env, xmlrpc_client_transport *const transport
     if (outcome != CURLE_OK) {
         explain(env, transport, outcome);
     } else {
-        judge(env, transport);
+        long status = 0;
+        curl_easy_getinfo(transport->curl, CURLINFO_RESPONSE_CODE, &status);
+        apnsd_answer_judge(env, transport->where, status, transport->answer);
     }
     if (env->fault_occurred) {
         xmlrpc_mem_block_free(transport->answer);

@@ -83,9 +83,6 @@ int apnsd_copy_sized(void *copy, size_t size, const void *given);
 /* http.c: the transport below libxmlrpc_client. */
 
 extern const struct xmlrpc_client_transport_ops apnsd_transport_ops;
-/* The code of a transport's fault, and what it comes to for the caller; xmlrpc-c's own codes are all above. */
-#define APNSD_TRANSPORT_FAULT(error) (-10000 - (int)(error))
-#define APNSD_TRANSPORT_ERROR(code) ((enum apnsd_error)(-10000 - (code)))
 /* NULL on failure. */
 xmlrpc_client_transport *apnsd_transport_new(const char *url, struct apnsd_failure *failure);
 void apnsd_transport_free(xmlrpc_client_transport *transport);
@@ -94,7 +91,15 @@ void apnsd_transport_set_timeout(xmlrpc_client_transport *transport, double time
 
 /* answer.c */
 
-/* What is wrong with an answer, so that it is not to be parsed; NULL if nothing is. */
+/* The code of a transport's fault, and what it comes to for the caller; xmlrpc-c's own codes are all above. */
+#define APNSD_TRANSPORT_FAULT(error) (-10000 - (int)(error))
+#define APNSD_TRANSPORT_ERROR(code) ((enum apnsd_error)(-10000 - (code)))
+/* Sets a fault with this code. */
+void apnsd_transport_fail(xmlrpc_env *env, enum apnsd_error error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Sets a fault where an answer from `where` is not one to be parsed. */
+void apnsd_answer_judge(xmlrpc_env *env, const char *where, long status, const xmlrpc_mem_block *answer);
+/* What is wrong with the XML of an answer, so that it is not to be parsed; NULL if nothing is. */
 const char *apnsd_answer_problem(const char *xml, size_t size);
 
 /* call.c */

@@ -23,6 +23,7 @@ static void json_is_escaped(void)
     check_json("\"\xF0\x90\x80\x80\"", "\"\\ud800\\udc00\"");
     check_json("\"\xF4\x8F\xBF\xBF\"", "\"\\udbff\\udfff\"");
     check_json("\"\xEF\xBF\xBE\xEF\xBF\xBF\xEF\xBF\xBD\"", "\"\\ufffe\\uffff\xEF\xBF\xBD\"");
+    check_json("\"\\\\\xF0\x9F\x8E\x89\"", "\"\\\\\\ud83c\\udf89\"");
     check_json("{\r\n\t}", "{\r\n\t}");
 }
 
@@ -46,6 +47,8 @@ static void what_xml_cannot_carry_is_refused(void)
     check_refused("\xED\xA0\x80", not_utf8);
     check_refused("\xF0\x9F\x8E", not_utf8);
     check_refused("\xF0\x80\x80\x80", not_utf8);
+    check_refused("\"\\\xEF\xBF\xBE\"", not_utf8);
+    check_refused("\"\\\\\\\xF0\x9F\x8E\x89\"", not_utf8);
     check_refused("\xF4\x90\x80\x80", not_utf8);
 }
 
