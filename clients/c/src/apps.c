@@ -283,6 +283,10 @@ enum apnsd_error apnsd_deprovision(apnsd_client *client, const char *app, struct
     xmlrpc_value *params = apnsd_array_value(&env);
     apnsd_append(&env, params, apnsd_text_value(&env, "app", APNSD_NO_INDEX, app));
     enum apnsd_error error = apnsd_call(client, "apnsd.deprovision", &env, params, 0, NULL, failure);
+    if (error == APNSD_UNKNOWN_APP && apnsd_transport_repeated(client->transport)) {
+        apnsd_failure_begin(failure, &own); /* the call whose answer was lost removed it */
+        error = APNSD_OK;
+    }
     xmlrpc_env_clean(&env);
     pthread_mutex_unlock(&client->mutex);
     return error;

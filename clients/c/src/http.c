@@ -28,6 +28,7 @@ struct xmlrpc_client_transport {
     /* Of the call under way: */
     const char *body;
     size_t body_size, body_sent;
+    int is_repeated; /* it was made again on another connection */
     xmlrpc_mem_block *answer;
     size_t headers_size; /* of the answer so far */
     int too_large;       /* is the answer */
@@ -36,6 +37,11 @@ struct xmlrpc_client_transport {
 void apnsd_transport_set_timeout(xmlrpc_client_transport *transport, double timeout)
 {
     transport->timeout = timeout;
+}
+
+int apnsd_transport_repeated(const xmlrpc_client_transport *transport)
+{
+    return transport->is_repeated;
 }
 
 /*
@@ -198,7 +204,8 @@ static void call(xmlrpc_env *const env, xmlrpc_client_transport *const transport
     transport->body_size = xmlrpc_mem_block_size(body);
     double deadline = now() + transport->timeout;
     CURLcode outcome = attempt(transport, deadline, 0);
-    if (broke(transport, outcome)) {
+    transport->is_repeated = broke(transport, outcome);
+    if (transport->is_repeated) {
         outcome = attempt(transport, deadline, 1);
     }
     if (outcome != CURLE_OK) {

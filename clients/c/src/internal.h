@@ -88,6 +88,8 @@ xmlrpc_client_transport *apnsd_transport_new(const char *url, struct apnsd_failu
 void apnsd_transport_free(xmlrpc_client_transport *transport);
 /* How long the next call may take, in seconds. */
 void apnsd_transport_set_timeout(xmlrpc_client_transport *transport, double timeout);
+/* Whether the last call was made again, because its connection broke. */
+int apnsd_transport_repeated(const xmlrpc_client_transport *transport);
 
 /* answer.c */
 

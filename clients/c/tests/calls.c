@@ -192,6 +192,13 @@ static void a_deprovisioned_app_is_forgotten(void)
     CHECK_ERROR(apnsd_deprovision(client, "gone", &failure), APNSD_UNKNOWN_APP);
     CHECK_ERROR(apnsd_provision(client, "gone", NULL, &failure), APNSD_NOT_CONFIGURED);
     apnsd_close(client);
+
+    client = open_with_app("proxy_url", "gone");
+    world_do("lose_answers 1");
+    CHECK_OK(apnsd_deprovision(client, "gone", &failure));
+    CHECK(failure.code == 0 && failure.text[0] == '\0');
+    CHECK_ERROR(apnsd_deprovision(client, "gone", &failure), APNSD_UNKNOWN_APP);
+    apnsd_close(client);
 }
 
 static void check_refused(apnsd_client *client, const char *app, struct apnsd_settings settings, const char *error)
