@@ -92,7 +92,7 @@ struct apnsd_settings {
 };
 
 #define APNSD_SETTINGS_INIT \
-    { sizeof(struct apnsd_settings), NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, 0, 0, (time_t)-1, 0, NULL, NULL }
+    { sizeof(struct apnsd_settings), NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, 0, 0, -1, 0, NULL, NULL }
 
 /*
  * Provisions an app, and remembers its settings (copied): when the daemon does not know the app in a later notify, send
@@ -119,7 +119,7 @@ struct apnsd_options {
     double timeout;          /* apnsd_send: how long the daemon waits for outcomes, at most 60; 10 if not given */
 };
 
-#define APNSD_OPTIONS_INIT { sizeof(struct apnsd_options), (time_t)-1, 0, NULL, NULL, NULL, NULL, 0 }
+#define APNSD_OPTIONS_INIT { sizeof(struct apnsd_options), -1, 0, NULL, NULL, NULL, NULL, 0 }
 
 /*
  * Hands over a notification for one token (hex or base64). The payload is JSON text: {"aps":{"alert":"Hello"}}. Once
