@@ -263,6 +263,7 @@ enum apnsd_error apnsd_provision(apnsd_client *client, const char *app, const st
     enum apnsd_error error = settings == NULL ? APNSD_OK : make_app(app, settings, &made, failure);
     if (error == APNSD_OK) {
         pthread_mutex_lock(&client->mutex);
+        apnsd_call_begin(client);
         error = made == NULL ? provision_again(client, app, failure) : adopt(client, made, failure);
         pthread_mutex_unlock(&client->mutex);
     }
@@ -277,6 +278,7 @@ enum apnsd_error apnsd_deprovision(apnsd_client *client, const char *app, struct
         return apnsd_fail(failure, APNSD_INVALID_ARGUMENTS, 0, "client and app are needed, not NULL");
     }
     pthread_mutex_lock(&client->mutex);
+    apnsd_call_begin(client);
     forget(client, app);
     xmlrpc_env env;
     xmlrpc_env_init(&env);

@@ -57,6 +57,11 @@ static enum apnsd_error fail_call(struct apnsd_failure *failure, const xmlrpc_en
     return apnsd_fail_answer(failure, env);
 }
 
+void apnsd_call_begin(apnsd_client *client)
+{
+    client->deadline = apnsd_now() + client->timeout;
+}
+
 static enum apnsd_error call(apnsd_client *client, const char *method, xmlrpc_value *params, double wait,
                              xmlrpc_value **result, struct apnsd_failure *failure)
 {
@@ -64,7 +69,8 @@ static enum apnsd_error call(apnsd_client *client, const char *method, xmlrpc_va
     xmlrpc_env_init(&env);
     xmlrpc_value *answer = NULL;
     enum apnsd_error error = APNSD_OK;
-    apnsd_transport_set_timeout(client->transport, client->timeout + wait);
+    client->deadline += wait;
+    apnsd_transport_set_deadline(client->transport, client->deadline);
     xmlrpc_client_call2(&env, client->rpc, client->server, method, params, &answer);
     if (env.fault_occurred) {
         error = fail_call(failure, &env);
@@ -90,6 +96,7 @@ enum apnsd_error apnsd_call_for_app(apnsd_client *client, const char *app, const
                                     xmlrpc_value *params, double wait, xmlrpc_value **result,
                                     struct apnsd_failure *failure)
 {
+    apnsd_call_begin(client);
     enum apnsd_error error = env->fault_occurred ? apnsd_fail_build(failure, env)
                                                  : call(client, method, params, wait, result, failure);
     if (error == APNSD_UNKNOWN_APP) {

@@ -23,7 +23,7 @@ struct xmlrpc_client_transport {
     CURL *curl;
     struct curl_slist *headers;
     char *where; /* the URL without user, password and query, for messages */
-    double timeout;
+    double deadline; /* for the next call, by apnsd_now() */
     char problem[CURL_ERROR_SIZE];
     /* Of the call under way: */
     const char *body;
@@ -34,9 +34,16 @@ struct xmlrpc_client_transport {
     int too_large;       /* is the answer */
 };
 
-void apnsd_transport_set_timeout(xmlrpc_client_transport *transport, double timeout)
+double apnsd_now(void)
 {
-    transport->timeout = timeout;
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+void apnsd_transport_set_deadline(xmlrpc_client_transport *transport, double deadline)
+{
+    transport->deadline = deadline;
 }
 
 int apnsd_transport_repeated(const xmlrpc_client_transport *transport)
@@ -122,17 +129,10 @@ static CURLcode perform(CURL *curl)
     return outcome;
 }
 
-static double now(void)
+/* One attempt; `fresh`: not over the connection that is there. */
+static CURLcode attempt(xmlrpc_client_transport *transport, int fresh)
 {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
-
-/* One attempt, until `deadline`; `fresh`: not over the connection that is there. */
-static CURLcode attempt(xmlrpc_client_transport *transport, double deadline, int fresh)
-{
-    long rest_ms = (long)((deadline - now()) * 1000);
+    long rest_ms = (long)((transport->deadline - apnsd_now()) * 1000);
     transport->body_sent = 0;
     transport->problem[0] = '\0';
     transport->headers_size = 0;
@@ -202,11 +202,10 @@ static void call(xmlrpc_env *const env, xmlrpc_client_transport *const transport
     }
     transport->body = xmlrpc_mem_block_contents(body);
     transport->body_size = xmlrpc_mem_block_size(body);
-    double deadline = now() + transport->timeout;
-    CURLcode outcome = attempt(transport, deadline, 0);
+    CURLcode outcome = attempt(transport, 0);
     transport->is_repeated = broke(transport, outcome);
     if (transport->is_repeated) {
-        outcome = attempt(transport, deadline, 1);
+        outcome = attempt(transport, 1);
     }
     if (outcome != CURLE_OK) {
         explain(env, transport, outcome);

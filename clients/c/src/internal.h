@@ -22,7 +22,8 @@ struct apnsd_client {
     xmlrpc_client *rpc;
     xmlrpc_server_info *server;
     struct apnsd_app *apps;
-    double timeout; /* how long a call may take, in seconds */
+    double timeout;  /* how long a call may take, in seconds */
+    double deadline; /* when the present one has to be over, by apnsd_now() */
 };
 
 /* Seconds that the daemon waits where the caller does not say. */
@@ -86,8 +87,10 @@ extern const struct xmlrpc_client_transport_ops apnsd_transport_ops;
 /* NULL on failure. */
 xmlrpc_client_transport *apnsd_transport_new(const char *url, struct apnsd_failure *failure);
 void apnsd_transport_free(xmlrpc_client_transport *transport);
-/* How long the next call may take, in seconds. */
-void apnsd_transport_set_timeout(xmlrpc_client_transport *transport, double timeout);
+/* Seconds of a clock that nobody sets. */
+double apnsd_now(void);
+/* When the next call has to be over, by that clock. */
+void apnsd_transport_set_deadline(xmlrpc_client_transport *transport, double deadline);
 /* Whether the last call was made again, because its connection broke. */
 int apnsd_transport_repeated(const xmlrpc_client_transport *transport);
 
@@ -106,13 +109,15 @@ const char *apnsd_answer_problem(const char *xml, size_t size);
 
 /* call.c */
 
+/* Begins what has to be over in time: one call, or several where an app is provisioned again. The client is locked. */
+void apnsd_call_begin(apnsd_client *client);
 /*
- * Calls the daemon, which may wait for `wait` seconds before it answers. `result` may be NULL. The client is locked,
- * and `env` tells whether making `params`, which this takes over, went well.
+ * Calls the daemon, which may wait for `wait` seconds before it answers: that comes on top. `result` may be NULL. The
+ * client is locked, and `env` tells whether making `params`, which this takes over, went well.
  */
 enum apnsd_error apnsd_call(apnsd_client *client, const char *method, const xmlrpc_env *env, xmlrpc_value *params,
                             double wait, xmlrpc_value **result, struct apnsd_failure *failure);
-/* The same for a verb that provisions its app again, once, where the daemon does not know it. */
+/* The same, from its beginning, for a verb that provisions its app again, once, where the daemon does not know it. */
 enum apnsd_error apnsd_call_for_app(apnsd_client *client, const char *app, const char *method, const xmlrpc_env *env,
                                     xmlrpc_value *params, double wait, xmlrpc_value **result,
                                     struct apnsd_failure *failure);
@@ -137,6 +142,8 @@ struct apnsd_texts {
 typedef void apnsd_read_row(struct apnsd_texts *texts, xmlrpc_value *value, void *row);
 /* A text, number or time of a struct; NULL or 0 where it has no such member. */
 const char *apnsd_row_text(struct apnsd_texts *texts, xmlrpc_value *row, const char *name);
+/* A text that every row has: its absence is a fault. */
+const char *apnsd_row_needed_text(struct apnsd_texts *texts, xmlrpc_value *row, const char *name);
 int apnsd_row_number(struct apnsd_texts *texts, xmlrpc_value *row, const char *name);
 time_t apnsd_row_time(struct apnsd_texts *texts, xmlrpc_value *row, const char *name);
 /* Copies the text of a value. */

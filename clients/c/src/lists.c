@@ -47,6 +47,16 @@ const char *apnsd_row_text(struct apnsd_texts *texts, xmlrpc_value *row, const c
     return text;
 }
 
+const char *apnsd_row_needed_text(struct apnsd_texts *texts, xmlrpc_value *row, const char *name)
+{
+    size_t before = texts->used;
+    const char *text = apnsd_row_text(texts, row, name);
+    if (!texts->env->fault_occurred && texts->used == before) {
+        xmlrpc_env_set_fault_formatted(texts->env, XMLRPC_PARSE_ERROR, "%s is missing", name);
+    }
+    return text;
+}
+
 int apnsd_row_number(struct apnsd_texts *texts, xmlrpc_value *row, const char *name)
 {
     int number = 0;
@@ -177,10 +187,10 @@ static void read_rejection(struct apnsd_texts *texts, xmlrpc_value *value, void 
 {
     struct apnsd_rejection *rejection = row;
     rejection->timestamp = apnsd_row_time(texts, value, "timestamp");
-    rejection->token = apnsd_row_text(texts, value, "token");
-    rejection->reason = apnsd_row_text(texts, value, "reason");
+    rejection->token = apnsd_row_needed_text(texts, value, "token");
+    rejection->reason = apnsd_row_needed_text(texts, value, "reason");
     rejection->status = apnsd_row_number(texts, value, "status");
-    rejection->text = apnsd_row_text(texts, value, "text");
+    rejection->text = apnsd_row_needed_text(texts, value, "text");
 }
 
 /* Takes the rejections and the next cursor out of an answer. */
@@ -231,6 +241,7 @@ enum apnsd_error apnsd_rejections(apnsd_client *client, const char *app, char cu
     apnsd_append(&env, params, apnsd_text_value(&env, "app", APNSD_NO_INDEX, app));
     apnsd_append(&env, params, apnsd_text_value(&env, "cursor", APNSD_NO_INDEX, cursor[0] != '\0' ? cursor : "0"));
     pthread_mutex_lock(&client->mutex);
+    apnsd_call_begin(client);
     enum apnsd_error error = apnsd_call(client, "apnsd.rejections", &env, params, 0, &answer, failure);
     pthread_mutex_unlock(&client->mutex);
     if (error == APNSD_OK) {

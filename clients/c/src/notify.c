@@ -251,9 +251,9 @@ enum apnsd_error apnsd_notify_many(apnsd_client *client, const char *app, const 
 static void read_result(struct apnsd_texts *texts, xmlrpc_value *value, void *row)
 {
     struct apnsd_result *result = row;
-    result->token = apnsd_row_text(texts, value, "token");
+    result->token = apnsd_row_needed_text(texts, value, "token");
     result->id = apnsd_row_text(texts, value, "id");
-    result->outcome = apnsd_row_text(texts, value, "outcome");
+    result->outcome = apnsd_row_needed_text(texts, value, "outcome");
     result->status = apnsd_row_number(texts, value, "status");
     result->reason = apnsd_row_text(texts, value, "reason");
     result->timestamp = apnsd_row_time(texts, value, "timestamp");

@@ -310,6 +310,9 @@ static void strange_lists_are_told(void)
         ANSWER("<array><data><value><array><data></data></array></value></data></array>"),
         ANSWER("<array><data><value><array><data><value><int>1</int></value></data></array></value></data></array>"),
         ANSWER("<struct></struct>"),
+        ANSWER("<array><data><value><struct></struct></value></data></array>"),
+        ANSWER("<struct><member><name>cursor</name><value><string>1</string></value></member><member><name>rejections"
+               "</name><value><array><data><value><struct></struct></value></data></array></value></member></struct>"),
     };
     const char *const token = "aa", *const payload = HELLO;
     for (size_t i = 0; i < TEST_COUNT(LISTS); i++) {
