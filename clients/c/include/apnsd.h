@@ -63,7 +63,8 @@ typedef struct apnsd_client apnsd_client;
  * url: http://host:port/ or https://..., with user:password@ where the daemon wants it, or unix:/path of its socket.
  * NULL: the environment variable APNSD_URL, or http://127.0.0.1:7077/ where that is not set, or empty. The certificate
  * of https is verified by the system's authorities, or those of SSL_CERT_FILE and SSL_CERT_DIR in the environment.
- * timeout: how long a call may take, at most 86400; 0 for 20 seconds. The timeouts of send and provision come on top.
+ * timeout: how long a call may take, at most 86400; 0 for 20 seconds. The timeouts of send and provision come on top,
+ * and so does the wait for other threads' calls of this client. Lists that go out in several calls have it for each.
  *
  * Returns NULL on failure: APNSD_INVALID_ARGUMENTS, APNSD_OUT_OF_MEMORY, APNSD_ERROR.
  */

@@ -192,6 +192,15 @@ static void explain(xmlrpc_env *env, const xmlrpc_client_transport *transport, C
     }
 }
 
+/* Whether the connection that is there has more to say than it was asked: an answer to be taken for that of this call. */
+static int has_unread(const xmlrpc_client_transport *transport)
+{
+    curl_socket_t connection = CURL_SOCKET_BAD;
+    char byte;
+    return curl_easy_getinfo(transport->curl, CURLINFO_ACTIVESOCKET, &connection) == CURLE_OK &&
+           connection != CURL_SOCKET_BAD && recv(connection, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 static void call(xmlrpc_env *const env, xmlrpc_client_transport *const transport,
                  const xmlrpc_server_info *const server, xmlrpc_mem_block *const body, xmlrpc_mem_block **const answer)
 {
@@ -202,7 +211,7 @@ static void call(xmlrpc_env *const env, xmlrpc_client_transport *const transport
     }
     transport->body = xmlrpc_mem_block_contents(body);
     transport->body_size = xmlrpc_mem_block_size(body);
-    CURLcode outcome = attempt(transport, 0);
+    CURLcode outcome = attempt(transport, has_unread(transport));
     transport->is_repeated = broke(transport, outcome);
     if (transport->is_repeated) {
         outcome = attempt(transport, 1);

@@ -16,6 +16,7 @@ struct server {
     int calls; /* how many to answer */
     const char *answer;
     char *request; /* the last one */
+    int connections[2];
     char url[64];
 };
 
@@ -57,7 +58,7 @@ static void *serve(void *context)
     return NULL;
 }
 
-static void start(struct server *server, const char *answer, int calls)
+static void start_with(struct server *server, void *serve_it(void *), const char *answer, int calls)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t size = sizeof address;
@@ -68,7 +69,12 @@ static void start(struct server *server, const char *answer, int calls)
     CHECK(listen(server->listener, 8) == 0);
     CHECK(getsockname(server->listener, (struct sockaddr *)&address, &size) == 0);
     snprintf(server->url, sizeof server->url, "http://me:se%%20cret@127.0.0.1:%d/", ntohs(address.sin_port));
-    CHECK(pthread_create(&server->thread, NULL, serve, server) == 0);
+    CHECK(pthread_create(&server->thread, NULL, serve_it, server) == 0);
+}
+
+static void start(struct server *server, const char *answer, int calls)
+{
+    start_with(server, serve, answer, calls);
 }
 
 /* A server that still waits for a call fails. */
@@ -295,6 +301,50 @@ static void answers_end(void)
     free(answer);
 }
 
+/* Where the test and its server wait for each other. */
+static pthread_barrier_t meeting;
+
+/* Answers a call, and once more when that has been read; then another call on another connection. */
+static void *serve_once_too_often(void *context)
+{
+    static const char FIRST[] = "HTTP/1.1 200 OK\r\nContent-Length: 86\r\n\r\n<methodResponse><params><param><value>"
+                                "<nil/></value></param></params></methodResponse>";
+    struct server *server = context;
+    server->request = requests[0];
+    for (int i = 0; i < 2; i++) {
+        int connection = accept(server->listener, NULL, NULL);
+        CHECK(connection >= 0);
+        read_request(server, connection);
+        CHECK(send(connection, FIRST, sizeof FIRST - 1, MSG_NOSIGNAL) == sizeof FIRST - 1);
+        if (i == 0) {
+            static const char MORE[] = "HTTP/1.1 503 Why\r\nContent-Length: 0\r\n\r\n";
+            pthread_barrier_wait(&meeting);
+            CHECK(send(connection, MORE, sizeof MORE - 1, MSG_NOSIGNAL) == sizeof MORE - 1);
+            pthread_barrier_wait(&meeting);
+        }
+        server->connections[i] = connection;
+    }
+    return NULL;
+}
+
+static void an_answer_belongs_to_its_call(void)
+{
+    struct server server;
+    struct apnsd_failure failure;
+    pthread_barrier_init(&meeting, NULL, 2);
+    start_with(&server, serve_once_too_often, NULL, 2);
+    apnsd_client *client = apnsd_open(server.url, 0, &failure);
+    CHECK_OK(apnsd_notify(client, "myapp", "aa", HELLO, NULL, &failure));
+    pthread_barrier_wait(&meeting);
+    pthread_barrier_wait(&meeting);
+    CHECK_OK(apnsd_notify(client, "myapp", "aa", HELLO, NULL, &failure));
+    apnsd_close(client);
+    stop(&server);
+    close(server.connections[0]);
+    close(server.connections[1]);
+    pthread_barrier_destroy(&meeting);
+}
+
 static void broken_answers_are_asked_for_twice(void)
 {
     check_answered("", 2, "ConnectionFailed", "broke twice");
@@ -343,6 +393,7 @@ const struct test http_tests[] = {
     {"a hostile answer is not parsed", hostile_answers_are_not_parsed},
     {"an answer is judged by its depth and its members", answers_have_bounds},
     {"headers without an end are told, and not asked for twice", answers_end},
+    {"an answer too many is not that of the next call", an_answer_belongs_to_its_call},
     {"an answer that breaks off is asked for twice", broken_answers_are_asked_for_twice},
     {"lists that are not what they should be are told", strange_lists_are_told},
 };
