@@ -192,7 +192,7 @@ static void explain(xmlrpc_env *env, const xmlrpc_client_transport *transport, C
     }
 }
 
-/* Whether the connection that is there has more to say than it was asked: an answer to be taken for that of this call. */
+/* Whether the connection that is there has said more than it was asked: it would be taken for this call's answer. */
 static int has_unread(const xmlrpc_client_transport *transport)
 {
     curl_socket_t connection = CURL_SOCKET_BAD;
