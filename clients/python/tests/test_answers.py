@@ -230,6 +230,16 @@ def test_a_call_without_an_answer_in_time_is_not_repeated(open_client: OpenClien
         assert len(stub.requests) == 1
 
 
+def test_a_deprovision_that_is_made_again_finds_its_work_done(open_client: OpenClient) -> None:
+    with Stub(CLOSE, fault(404, "unknown"), fault(404, "unknown")) as stub:
+        client = open_client(stub.url, apps=PEM)
+        client.deprovision("myapp")
+        with pytest.raises(apnsd.NotConfigured):
+            client.provision("myapp")
+        with pytest.raises(apnsd.UnknownAppID):
+            client.deprovision("myapp")
+
+
 def test_what_the_daemon_was_asked_to_wait_comes_on_top(open_client: OpenClient) -> None:
     asked = threading.Semaphore(0)
     with Stub(SILENCE) as stub:

@@ -42,6 +42,8 @@ class Exchange:
     wait: float = 0
     #: Whether it may be made again when the connection breaks.
     repeatable: bool = True
+    #: Whether an app that the daemon does not know is what was wanted, when it is made again: the first one did that.
+    removes: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Turn:
 
     app_id: str
     steps: Steps[Any]
+    #: Seconds that the daemon may be asked to wait in them.
+    wait: float = 0
 
 
 Steps = Generator[Union[Exchange, Turn], Any, T]
@@ -75,7 +79,7 @@ class Verbs:
         first: ApnsdError | None = None
         for app_id, app in given.items():
             try:
-                yield Turn(app_id, self._adopt(app_id, app))
+                yield self._turn(app_id, self._adopt(app_id, app))
             except ApnsdError as error:
                 first = first or error
         if first:
@@ -83,7 +87,7 @@ class Verbs:
 
     def provision(self, app_id: str, settings: Mapping[str, Any]) -> Steps[None]:
         given = any(value is not None for value in settings.values())
-        yield Turn(app_id, self._adopt(app_id, App.from_mapping(app_id, settings) if given else None))
+        yield self._turn(app_id, self._adopt(app_id, App.from_mapping(app_id, settings) if given else None))
 
     def notify(
         self, app_id: str, tokens: object, notifications: object, request_id: object, options: Mapping[str, object]
@@ -139,15 +143,14 @@ class Verbs:
         return (yield Exchange(method, params, repeatable=False))
 
     def deprovision(self, app_id: str) -> Steps[None]:
-        yield Turn(app_id, self._deprovision(app_id))
+        yield self._turn(app_id, self._deprovision(app_id))
 
     def _deprovision(self, app_id: str) -> Steps[None]:
         try:
-            yield Exchange("apnsd.deprovision", (app_id,))
-        except (ConnectionFailed, NotConfigured):
-            raise
-        except ApnsdError:
-            self._forget(app_id)
+            yield Exchange("apnsd.deprovision", (app_id,), removes=True)
+        except ApnsdError as error:
+            if error.code is not None:
+                self._forget(app_id)
             raise
         self._forget(app_id)
 
@@ -184,7 +187,10 @@ class Verbs:
         """A call that provisions its app before the first use, and again when the daemon does not know it."""
         failure = None
         if app_id not in self._provisioned and app_id in self._apps:
-            failure = yield Turn(app_id, self._first_use(app_id))
+            failure = yield self._turn(app_id, self._first_use(app_id))
+            if failure:
+                # Not before its turn is over: who hears of it may make a call.
+                log.warning("app %s could not be provisioned before its first use: %s", app_id, failure)
         seen = self._provisioned.get(app_id)
         try:
             return (yield call)
@@ -193,8 +199,13 @@ class Verbs:
                 raise failure from None
             if app_id not in self._apps:
                 raise self._without_settings(app_id, error) from None
-        yield Turn(app_id, self._again(app_id, seen))
+        if (yield self._turn(app_id, self._again(app_id, seen))):
+            log.info("app %s was not known to the daemon and was provisioned again", app_id)
         return (yield call)
+
+    def _turn(self, app_id: str, steps: Steps[Any]) -> Turn:
+        app = self._apps.get(app_id)
+        return Turn(app_id, steps, app.timeout if app else 0)
 
     def _without_settings(self, app_id: str, error: UnknownAppID) -> UnknownAppID:
         """The daemon's error, and what is to be done about it."""
@@ -215,17 +226,17 @@ class Verbs:
             # The call itself would fare no better, and its caller would wait twice.
             raise
         except ApnsdError as error:
-            log.warning("app %s could not be provisioned before its first use: %s", app_id, error)
             self._provisioned.setdefault(app_id, 0)
             return error
         return None
 
-    def _again(self, app_id: str, seen: int | None) -> Steps[None]:
+    def _again(self, app_id: str, seen: int | None) -> Steps[bool]:
         """Provisions an app that the daemon does not know, unless another did since it was `seen`."""
         app = self._apps.get(app_id)
-        if app is not None and self._provisioned.get(app_id) == seen:
-            yield from self._provision(app_id, app)
-            log.info("app %s was not known to the daemon and was provisioned again", app_id)
+        if app is None or self._provisioned.get(app_id) != seen:
+            return False
+        yield from self._provision(app_id, app)
+        return True
 
     def _adopt(self, app_id: str, given: App | None) -> Steps[None]:
         """Provisions an app with settings that are kept then; without any, with those that there are."""
