@@ -15,7 +15,15 @@ from typing import Any, TypeVar, Union
 
 from ._chunks import chunks
 from ._xmlrpc import not_apnsd
-from .errors import ApnsdError, ConnectionFailed, InvalidArguments, InvalidEnvironment, NotConfigured, UnknownAppID
+from .errors import (
+    ApnsdError,
+    ConnectionFailed,
+    InvalidArguments,
+    InvalidEnvironment,
+    NotConfigured,
+    ServerTimeout,
+    UnknownAppID,
+)
 from .results import Page, Rejection, Result
 from .settings import App, Apps, read_apps
 from .times import seconds
@@ -222,10 +230,11 @@ class Verbs:
             return None
         try:
             yield from self._provision(app_id, app)
-        except (ConnectionFailed, NotConfigured):
-            # The call itself would fare no better, and its caller would wait twice.
-            raise
         except ApnsdError as error:
+            is_refusal_for_now = isinstance(error, ServerTimeout) and error.code is None
+            if is_refusal_for_now or isinstance(error, (ConnectionFailed, NotConfigured)):
+                # The call itself would fare no better, and its caller would wait twice.
+                raise
             self._provisioned.setdefault(app_id, 0)
             return error
         return None

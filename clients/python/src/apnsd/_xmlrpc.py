@@ -10,13 +10,15 @@ from typing import Any
 
 from ._address import Address
 from ._http import Response, request
-from .errors import ConnectionFailed, InvalidArguments, NotConfigured, error_of_fault
+from .errors import ApnsdError, ConnectionFailed, InvalidArguments, NotConfigured, ServerTimeout, error_of_fault
 
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TEXT_MAX = 300
 _REFUSALS_OF_USERS = (401, 403)
-# What the daemon answers, or a proxy in front of it, when it does not take a call.
-_REFUSALS_OF_CALLS = (408, 413, 429, *range(500, 600))
+# The daemon, or a proxy in front of it, has too much to do.
+_REFUSALS_FOR_NOW = (429, 503)
+# Whoever answers these takes no call at all, or perhaps the next one.
+_NO_REFUSALS = (404, 405, 408)
 
 
 def encode_call(address: Address, method: str, params: Sequence[Any]) -> bytes:
@@ -48,13 +50,18 @@ def decode_answer(address: Address, response: Response) -> Any:
         raise not_apnsd(address, error) from error
 
 
-def _http_error(address: Address, response: Response) -> ConnectionFailed | NotConfigured:
+def _http_error(address: Address, response: Response) -> ApnsdError:
     words = " ".join(response.body[:_TEXT_MAX].decode("utf-8", "replace").split())
     answered = f"{response.status} {response.phrase}".strip()
     text = f"{address} answered {answered}{': ' + words if words else ''}"
     if response.status in _REFUSALS_OF_USERS:
         return NotConfigured(text)
-    return ConnectionFailed(text if response.status in _REFUSALS_OF_CALLS else f"{text}; {IS_IT_APNSD}")
+    if response.status in _REFUSALS_FOR_NOW:
+        return ServerTimeout(text)
+    if 400 <= response.status < 500 and response.status not in _NO_REFUSALS:
+        return InvalidArguments(text)
+    is_apnsds = response.status == 408 or response.status >= 500
+    return ConnectionFailed(text if is_apnsds else f"{text}; {IS_IT_APNSD}")
 
 
 #: The end of what is said of something that is no daemon.
