@@ -42,7 +42,7 @@ def test_notify_passes_json_text_and_names_itself(open_client: OpenClient) -> No
         assert first[:3] == ("myapp", ["aa"], '{"aps":{"alert":"Hello"}}')
         assert len(first[3].pop("request_id")) == 32
         assert first[3] == {"priority": 5}
-        notifications = ['{"aps":{"alert":"Hello"}}', '{"aps":{"alert":"\\u00e9"}}']
+        notifications = ['{"aps":{"alert":"Hello"}}', '{"aps":{"alert":"é"}}']
         assert second == ("myapp", ["aa", "bb"], notifications, {"request_id": "r"})
 
 
