@@ -136,6 +136,43 @@ def test_what_nobody_asked_for_closes_the_connection() -> None:
         assert stub.connections == 3
 
 
+def test_a_connection_that_was_closed_while_the_loop_was_busy_costs_no_call() -> None:
+    async def main() -> None:
+        async with apnsd.aio.Client(stub.url) as client:
+            await client.apps()
+            stub.hang_up()
+            assert stub.gone.acquire(timeout=PATIENCE)
+            assert await client.call("system.x") == []
+
+    with Stub(answer([])) as stub:
+        asyncio.run(main())
+        assert stub.connections == 2
+
+
+def test_two_event_loops_at_once_are_an_error(apps: dict[str, Any]) -> None:
+    async def hold(client: apnsd.aio.Client) -> None:
+        await client.apps()
+        held.set()
+        await asyncio.to_thread(over.wait, PATIENCE)
+
+    held, over = threading.Event(), threading.Event()
+    with Stub(answer([])) as stub:
+        client = apnsd.aio.Client(stub.url)
+
+        async def close() -> None:
+            await hold(client)
+            await client.close()
+
+        other = threading.Thread(target=lambda: asyncio.run(close()))
+        other.start()
+        assert held.wait(PATIENCE)
+        with pytest.raises(apnsd.InvalidArguments, match="in use in another event loop: make one for each"):
+            asyncio.run(client.apps())
+        over.set()
+        other.join()
+        asyncio.run(client.close())
+
+
 def test_a_client_may_outlive_its_event_loop(world: World, apps: dict[str, Any]) -> None:
     client = apnsd.aio.Client(world.url, apps=apps)
     arrived, tokens = len(world.arrived()), [token("aa"), token("aa")]

@@ -173,6 +173,12 @@ GARBAGE = {
     "not text": http(b"\xff\xfe\x00"),
     "cut off": http(xml([1])[:-20]),
     "a document type": http(xml([]).replace(b"<methodResponse>", b"<!DOCTYPE methodResponse><methodResponse>")),
+    "a document type in UTF-16": http(xml([]).decode().replace("<methodR", "<!DOCTYPE m><methodR").encode("utf-16")),
+    "deeper than 64": http(
+        xml([])
+        .replace(b"<array>", b"<array><data><value>" * 70 + b"<array>")
+        .replace(b"</array>", b"</array>" + b"</value></data></array>" * 70)
+    ),
     "deep": http(b"<methodResponse><params><param>" + DEEP + b"</param></params></methodResponse>"),
     "a number that is none": http(xml(1).replace(b"1<", b"x<")),
     "no value": http(b"<methodResponse><params></params></methodResponse>"),

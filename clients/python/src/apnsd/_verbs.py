@@ -7,6 +7,7 @@ has the error thrown into it, and returns what the caller gets.
 from __future__ import annotations
 
 import logging
+import re
 import uuid
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, fields
@@ -14,6 +15,7 @@ from datetime import datetime
 from typing import Any, TypeVar, Union
 
 from ._chunks import chunks
+from ._plain import text
 from ._xmlrpc import not_apnsd
 from .errors import (
     ApnsdError,
@@ -36,6 +38,8 @@ SEND_TOKENS_MAX = 1_000
 APPS_NAMED_MAX = 5
 #: The cursor before the first entry of a list.
 BEGINNING = "0"
+
+_METHOD = re.compile("[A-Za-z0-9_.:/-]+")
 
 T = TypeVar("T")
 
@@ -94,6 +98,7 @@ class Verbs:
             raise first
 
     def provision(self, app_id: str, settings: Mapping[str, Any]) -> Steps[None]:
+        app_id = text("app_id", app_id)
         given = any(value is not None for value in settings.values())
         yield self._turn(app_id, self._adopt(app_id, App.from_mapping(app_id, settings) if given else None))
 
@@ -118,6 +123,7 @@ class Verbs:
         return _read(lambda: [Result(**_known(Result, row)) for rows in answers for row in rows])
 
     def feedback(self, app_id: str, request_id: object) -> Steps[list[tuple[datetime, str]]]:
+        app_id = text("app_id", app_id)
         name = _name(request_id)
         try:
             answer = yield from self._for_app(app_id, Exchange("feedback", (app_id, {"request_id": name})))
@@ -127,12 +133,14 @@ class Verbs:
         return _read(lambda: [(_time(when), str(token)) for when, token in answer])
 
     def feedback_after(self, app_id: str, cursor: str | None) -> Steps[Page[tuple[datetime, str]]]:
+        app_id = text("app_id", app_id)
         answer = yield Exchange("apnsd.feedback", (app_id, cursor or BEGINNING))
         return _read(
             lambda: Page([(_time(row["timestamp"]), row["token"]) for row in answer["feedback"]], answer["cursor"]),
         )
 
     def rejections(self, app_id: str, cursor: str | None) -> Steps[Page[Rejection]]:
+        app_id = text("app_id", app_id)
         answer = yield Exchange("apnsd.rejections", (app_id, cursor or BEGINNING))
         return _read(
             lambda: Page([Rejection(**_known(Rejection, row)) for row in answer["rejections"]], answer["cursor"]),
@@ -143,14 +151,19 @@ class Verbs:
         return answer
 
     def status(self, app_id: str) -> Steps[dict[str, Any]]:
+        app_id = text("app_id", app_id)
         answer: dict[str, Any] = yield Exchange("apnsd.status", (app_id,))
         return answer
 
     def call(self, method: str, params: tuple[Any, ...]) -> Steps[Any]:
+        name = text("method", method)
+        if not _METHOD.fullmatch(name):
+            raise InvalidArguments(f"method: {name!r} is no name of a method")
         # Only the caller knows what a second time would do.
-        return (yield Exchange(method, params, repeatable=False))
+        return (yield Exchange(name, params, repeatable=False))
 
     def deprovision(self, app_id: str) -> Steps[None]:
+        app_id = text("app_id", app_id)
         yield self._turn(app_id, self._deprovision(app_id))
 
     def _deprovision(self, app_id: str) -> Steps[None]:
@@ -178,6 +191,7 @@ class Verbs:
         wait: float = 0,
     ) -> Steps[list[Any]]:
         """The daemon's answers, one for each chunk."""
+        app_id = text("app_id", app_id)
         name = _name(request_id)
         answers: list[Any] = []
         accepted = 0
@@ -217,11 +231,11 @@ class Verbs:
 
     def _without_settings(self, app_id: str, error: UnknownAppID) -> UnknownAppID:
         """The daemon's error, and what is to be done about it."""
-        text = f"{error} This client has no settings for `{app_id}`: give them as one of its apps, or provision it."
+        words = f"{error} This client has no settings for `{app_id}`: give them as one of its apps, or provision it."
         others = ", ".join(f"`{other}`" for other in list(self._apps))
         if 0 < len(self._apps) <= APPS_NAMED_MAX:
-            text += f" It has those of {others}."
-        return UnknownAppID(text, code=error.code)
+            words += f" It has those of {others}."
+        return UnknownAppID(words, code=error.code)
 
     def _first_use(self, app_id: str) -> Steps[ApnsdError | None]:
         """Provisions the app unless another did meanwhile. Returns why that failed."""
@@ -268,7 +282,9 @@ class Verbs:
 
 def _name(request_id: object) -> str:
     """The name of a call: the caller's, or a new one."""
-    return uuid.uuid4().hex if request_id is None else str(request_id)
+    if request_id is None:
+        return uuid.uuid4().hex
+    return str(request_id) if isinstance(request_id, uuid.UUID) else text("request_id", request_id)
 
 
 def _read(read: Callable[[], T]) -> T:

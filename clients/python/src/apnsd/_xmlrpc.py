@@ -10,10 +10,12 @@ from typing import Any
 
 from ._address import Address
 from ._http import Response, request
+from ._plain import plain
 from .errors import ApnsdError, ConnectionFailed, InvalidArguments, NotConfigured, ServerTimeout, error_of_fault
 
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TEXT_MAX = 300
+_DEPTH_MAX = 64
 _REFUSALS_OF_USERS = (401, 403)
 # The daemon, or a proxy in front of it, has too much to do.
 _REFUSALS_FOR_NOW = (429, 503)
@@ -24,8 +26,9 @@ _NO_REFUSALS = (404, 405, 408)
 def encode_call(address: Address, method: str, params: Sequence[Any]) -> bytes:
     """The request of a call. Raises InvalidArguments for what XML-RPC cannot carry."""
     try:
-        text = xmlrpc.client.dumps(tuple(params), method, allow_none=True)
-    except (TypeError, OverflowError, ValueError) as error:
+        values = tuple(plain(f"argument {index}", value) for index, value in enumerate(params))
+        text = xmlrpc.client.dumps(values, method, allow_none=True)
+    except (TypeError, OverflowError, ValueError, RecursionError) as error:
         raise InvalidArguments(f"{method}: {error}") from error
     if wrong := _NOT_IN_XML.search(text):
         raise InvalidArguments(f"{method}: the character U+{ord(wrong[0]):04X} cannot be sent")
@@ -38,8 +41,9 @@ def decode_answer(address: Address, response: Response) -> Any:
     if response.status != 200:
         raise _http_error(address, response)
     try:
-        if b"<!DOCTYPE" in response.body:
-            raise ValueError("it has a document type")
+        # It may have a document type in UTF-16 too.
+        if b"<!DOCTYPE" in response.body or b"\0" in response.body:
+            raise ValueError("it has a document type, or is no text")
         (value,), _ = xmlrpc.client.loads(response.body, use_builtin_types=True)
         return _aware(value)
     except xmlrpc.client.Fault as fault:
@@ -74,11 +78,13 @@ def not_apnsd(address: object, error: Exception) -> ConnectionFailed:
     return ConnectionFailed(f"what answers at {address} is not apnsd ({problem}): {IS_IT_APNSD}")
 
 
-def _aware(value: Any) -> Any:
+def _aware(value: Any, depth: int = 0) -> Any:
+    if depth > _DEPTH_MAX:
+        raise ValueError("it is too deep")
     if isinstance(value, datetime):
         return value.replace(tzinfo=timezone.utc)
     if isinstance(value, list):
-        return [_aware(item) for item in value]
+        return [_aware(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {name: _aware(item) for name, item in value.items()}
+        return {name: _aware(item, depth + 1) for name, item in value.items()}
     return value

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from time import monotonic
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, SupportsIndex, TypeVar, cast
 
 from ._address import Address
 from ._aio_connection import Connection
@@ -19,7 +19,7 @@ from ._turns import Attempts, Clock
 from ._verbs import Exchange, Steps, Turn, Verbs
 from ._xmlrpc import decode_answer, encode_call
 from .client import Expiration, delivery_options, no_answer, no_turn
-from .errors import ApnsdError, ConnectionFailed, UnknownAppID
+from .errors import ApnsdError, ConnectionFailed, InvalidArguments, UnknownAppID
 from .notification import AnyNotification
 from .results import Page, Rejection, Result
 from .settings import Apps
@@ -49,8 +49,12 @@ class Client:
         self._ssl = (ssl_context or ssl.create_default_context()) if self._address.tls else None
         # These belong to one event loop: what is left from another is not used.
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = os.getpid()
         self._idle: list[Connection] = []
         self._turns: dict[str, tuple[asyncio.Lock, Attempts]] = {}
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("a Client cannot be pickled or copied: make one in each process, where it is used")
 
     async def __aenter__(self) -> Client:
         return self
@@ -219,6 +223,7 @@ class Client:
             connection = self._idle.pop()
             if connection.is_open:
                 return connection
+            connection.close()
         return None
 
     async def _open(self) -> Connection:
@@ -226,8 +231,12 @@ class Client:
 
     def _in_this_loop(self) -> None:
         loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._loop, self._idle, self._turns = loop, [], {}
+        if self._loop is loop and self._process == os.getpid():
+            return
+        # What a fork copies of a loop seems to run.
+        if self._loop is not None and self._loop.is_running() and self._process == os.getpid():
+            raise InvalidArguments("this client is in use in another event loop: make one for each")
+        self._loop, self._process, self._idle, self._turns = loop, os.getpid(), [], {}
 
 
 async def _acquired(lock: asyncio.Lock, limit: float) -> bool:

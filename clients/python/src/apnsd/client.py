@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from time import monotonic
 from types import TracebackType
-from typing import Any, TypeVar, Union, cast
+from typing import Any, NoReturn, SupportsIndex, TypeVar, Union, cast
 
 from ._address import Address
 from ._chunks import Tokens
@@ -59,6 +59,9 @@ class Client:
         # copies is not used there.
         self._idle: dict[int, list[Connection]] = {}
         self._turns: dict[tuple[int, str], tuple[threading.Lock, Attempts]] = {}
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("a Client cannot be pickled or copied: make one in each process, where it is used")
 
     def __enter__(self) -> Client:
         return self
