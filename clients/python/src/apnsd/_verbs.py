@@ -147,13 +147,13 @@ class Verbs:
         )
 
     def apps(self) -> Steps[list[dict[str, Any]]]:
-        answer: list[dict[str, Any]] = yield Exchange("apnsd.apps", ())
-        return answer
+        answer = yield Exchange("apnsd.apps", ())
+        return _read(lambda: [_struct(row) for row in _list(answer)])
 
     def status(self, app_id: str) -> Steps[dict[str, Any]]:
         app_id = text("app_id", app_id)
-        answer: dict[str, Any] = yield Exchange("apnsd.status", (app_id,))
-        return answer
+        answer = yield Exchange("apnsd.status", (app_id,))
+        return _read(lambda: _struct(answer))
 
     def call(self, method: str, params: tuple[Any, ...]) -> Steps[Any]:
         name = text("method", method)
@@ -201,7 +201,8 @@ class Verbs:
                 answers.append((yield from self._for_app(app_id, call)))
                 accepted += len(chunk.tokens)
         except ApnsdError as error:
-            error.request_id, error.accepted = name, accepted
+            if error.request_id is None:  # Else it is that of another call, which an iterable of the caller's made.
+                error.request_id, error.accepted = name, accepted
             raise
         return answers
 
@@ -293,6 +294,18 @@ def _read(read: Callable[[], T]) -> T:
         return read()
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise not_apnsd("the URL", error) from error
+
+
+def _list(value: object) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    raise TypeError(f"{type(value).__name__} is not a list")
+
+
+def _struct(value: object) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    raise TypeError(f"{type(value).__name__} is not a struct")
 
 
 def _known(kind: type[Result] | type[Rejection], row: Mapping[str, Any]) -> dict[str, Any]:
