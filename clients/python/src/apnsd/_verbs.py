@@ -91,7 +91,7 @@ class Verbs:
         first: ApnsdError | None = None
         for app_id, app in given.items():
             try:
-                yield self._turn(app_id, self._adopt(app_id, app))
+                yield from self._settle(app_id, app)
             except ApnsdError as error:
                 first = first or error
         if first:
@@ -100,7 +100,7 @@ class Verbs:
     def provision(self, app_id: str, settings: Mapping[str, Any]) -> Steps[None]:
         app_id = text("app_id", app_id)
         given = any(value is not None for value in settings.values())
-        yield self._turn(app_id, self._adopt(app_id, App.from_mapping(app_id, settings) if given else None))
+        yield from self._settle(app_id, App.from_mapping(app_id, settings) if given else None)
 
     def notify(
         self, app_id: str, tokens: object, notifications: object, request_id: object, options: Mapping[str, object]
@@ -261,6 +261,14 @@ class Verbs:
             return False
         yield from self._provision(app_id, app)
         return True
+
+    def _settle(self, app_id: str, given: App | None) -> Steps[None]:
+        """Adopts settings when it is their turn. If that does not come in time they are kept all the same."""
+        try:
+            yield self._turn(app_id, self._adopt(app_id, given))
+        except ConnectionFailed:
+            self._apps.update({app_id: given} if given else {})
+            raise
 
     def _adopt(self, app_id: str, given: App | None) -> Steps[None]:
         """Provisions an app with settings that are kept then; without any, with those that there are."""
