@@ -90,6 +90,13 @@ def test_good_settings_pass_the_check(world: World) -> None:
             {"PYAPNS_CONFIG": {"HOST": "localhost", "INITIAL": [["a"]]}},
             "(apnsd.E005) PYAPNS_CONFIG: INITIAL[0]: (app_id, certificate, environment[, timeout]) is needed",
         ),
+        *(
+            (
+                {"PYAPNS_CONFIG": {"HOST": "localhost", "INITIAL": [entry]}},
+                "(apnsd.E005) PYAPNS_CONFIG: INITIAL[0]: (app_id, certificate, environment[, timeout]) is needed",
+            )
+            for entry in (5, [["a"], "b", "c"], [1, "b", "c"], {"app_id": "a"})
+        ),
     ],
 )
 def test_wrong_settings_fail_the_check(settings: dict[str, Any], told: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,8 +19,9 @@ from ..settings import App
 #: Seconds that a call may take where the settings do not say.
 TIMEOUT = 20
 
-_lock = threading.Lock()
-_client: Client | None = None
+#: The client, once there is one. No lock guards it, which a fork could copy while it is held: setdefault is one step.
+_clients: dict[str, Client] = {}
+_THE_CLIENT = "client"
 
 
 class Apnsd:
@@ -140,15 +140,14 @@ def client() -> Client:
 
     Raises ImproperlyConfigured where ``manage.py check`` finds errors.
     """
-    global _client
-    with _lock:
-        if _client is None:
-            errors = [problem.msg for problem in problems() if problem.is_serious()]
-            if errors:
-                raise ImproperlyConfigured("; ".join(errors))
-            source = _source()
-            _client = Client(source.url(), source.timeout(), source.apps())
-        return _client
+    present = _clients.get(_THE_CLIENT)
+    if present is not None:
+        return present
+    errors = [problem.msg for problem in problems() if problem.is_serious()]
+    if errors:
+        raise ImproperlyConfigured("; ".join(errors))
+    source = _source()
+    return _clients.setdefault(_THE_CLIENT, Client(source.url(), source.timeout(), source.apps()))
 
 
 def apps() -> dict[str, App]:
@@ -159,9 +158,7 @@ def apps() -> dict[str, App]:
 @receiver(setting_changed)
 def _forget_client(*, setting: str, **_: Any) -> None:
     """A test overrides a setting, or its override ends."""
-    global _client
     if setting in (Apnsd.name, PyapnsConfig.name):
-        with _lock:
-            if _client is not None:
-                _client.close()
-            _client = None
+        present = _clients.pop(_THE_CLIENT, None)
+        if present is not None:
+            present.close()
