@@ -195,6 +195,22 @@ def test_a_lost_answer_sends_nothing_twice(open_client: OpenClient, world: World
     assert [entry["token"] for entry in arrivals(world, [*tokens, last], before)] == [*tokens, last]
 
 
+def test_a_lost_answer_loses_no_feedback(open_client: OpenClient, world: World, apps: dict[str, Any]) -> None:
+    client = open_client(world.proxy_url, apps=apps)
+    client.feedback("myapp")
+    first, second = token("dead"), token("dead")
+    client.send("myapp", first, HELLO)
+    world.proxy.lose_answers(1)
+    assert [found for _, found in client.feedback("myapp")] == [first]
+    client.send("myapp", second, HELLO)
+    world.proxy.lose_answers(2)
+    with pytest.raises(apnsd.ConnectionFailed) as caught:
+        client.feedback("myapp")
+    assert caught.value.request_id
+    assert [found for _, found in client.feedback("myapp", request_id=caught.value.request_id)] == [second]
+    assert client.feedback("myapp") == []
+
+
 def test_a_long_list_arrives_whole_and_once(open_client: OpenClient, world: World, apps: dict[str, Any]) -> None:
     client = open_client(world.url, apps=apps)
     before, tokens = len(world.arrived()), [token("aa") for _ in range(2001)]

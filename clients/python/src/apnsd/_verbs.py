@@ -105,8 +105,13 @@ class Verbs:
         )
         return _read(lambda: [Result(**_known(Result, row)) for rows in answers for row in rows])
 
-    def feedback(self, app_id: str) -> Steps[list[tuple[datetime, str]]]:
-        answer = yield from self._for_app(app_id, Exchange("feedback", (app_id,)))
+    def feedback(self, app_id: str, request_id: object) -> Steps[list[tuple[datetime, str]]]:
+        name = _name(request_id)
+        try:
+            answer = yield from self._for_app(app_id, Exchange("feedback", (app_id, {"request_id": name})))
+        except ApnsdError as error:
+            error.request_id = name
+            raise
         return _read(lambda: [(_time(when), str(token)) for when, token in answer])
 
     def feedback_after(self, app_id: str, cursor: str | None) -> Steps[Page[tuple[datetime, str]]]:
@@ -162,7 +167,7 @@ class Verbs:
         wait: float = 0,
     ) -> Steps[list[Any]]:
         """The daemon's answers, one for each chunk."""
-        name = uuid.uuid4().hex if request_id is None else str(request_id)
+        name = _name(request_id)
         answers: list[Any] = []
         accepted = 0
         try:
@@ -239,6 +244,11 @@ class Verbs:
     def _provision(self, app_id: str, app: App) -> Steps[None]:
         yield Exchange("provision", app.provision_arguments(app_id), app.timeout)
         self._provisioned[app_id] = self._provisioned.get(app_id, 0) + 1
+
+
+def _name(request_id: object) -> str:
+    """The name of a call: the caller's, or a new one."""
+    return uuid.uuid4().hex if request_id is None else str(request_id)
 
 
 def _read(read: Callable[[], T]) -> T:

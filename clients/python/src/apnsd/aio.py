@@ -115,9 +115,9 @@ class Client:
         options = delivery_options(expiration, priority, collapse_id, push_type, topic)
         return await self._run(self._verbs.send(app_id, tokens, notifications, request_id, options, timeout))
 
-    async def feedback(self, app_id: str) -> list[tuple[datetime, str]]:
+    async def feedback(self, app_id: str, *, request_id: str | None = None) -> list[tuple[datetime, str]]:
         """See :meth:`apnsd.Client.feedback`."""
-        return await self._run(self._verbs.feedback(app_id))
+        return await self._run(self._verbs.feedback(app_id, request_id))
 
     async def feedback_after(self, app_id: str, cursor: str | None = None) -> Page[tuple[datetime, str]]:
         """See :meth:`apnsd.Client.feedback_after`."""

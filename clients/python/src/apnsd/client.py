@@ -139,13 +139,14 @@ class Client:
         options = delivery_options(expiration, priority, collapse_id, push_type, topic)
         return self._run(self._verbs.send(app_id, tokens, notifications, request_id, options, timeout))
 
-    def feedback(self, app_id: str) -> list[tuple[datetime, str]]:
+    def feedback(self, app_id: str, *, request_id: str | None = None) -> list[tuple[datetime, str]]:
         """Device tokens that are dead, in lowercase hex, and since when (UTC).
 
         Each is handed out once as long as the daemon lives: one that was handed out within a second or two before a
-        crash may come again. See feedback_after for those that the program lost.
+        crash may come again. A call repeated with the same ``request_id``, such as that of a ConnectionFailed, is given
+        the same, and what has come since. See feedback_after for those that the program lost.
         """
-        return self._run(self._verbs.feedback(app_id))
+        return self._run(self._verbs.feedback(app_id, request_id))
 
     def feedback_after(self, app_id: str, cursor: str | None = None) -> Page[tuple[datetime, str]]:
         """The same behind a cursor, whether handed out or not: keep the cursor with what you did, and lose nothing.

@@ -13,7 +13,8 @@ class ApnsdError(Exception):
     code: int | None
     #: What went wrong and what to do.
     text: str
-    #: The name under which a failed ``notify`` or ``send`` can be repeated without a second effect.
+    #: The name under which a failed ``notify`` or ``send`` can be repeated without a second effect, and a failed
+    #: ``feedback`` without losing what was handed out.
     request_id: str | None
     #: How many tokens of a ``notify`` or ``send`` were accepted before this failure. Positions that the daemon
     #: mentions in the text count from there.
