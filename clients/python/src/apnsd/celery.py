@@ -84,18 +84,19 @@ def broadcast(
 def collect_feedback(self: Task[..., list[list[str]]], app_id: str) -> list[list[str]]:
     """The devices that the provider called dead since the last time: a list of [time in UTC, token in hex].
 
+    The call's `request_id` is the task's id: an attempt after one whose answer was lost is given the same devices.
     Where `apnsd.django` is installed, its signal `device_expired` is sent for each; the task fails, after all of them,
     if a receiver did. If the signal has no receivers, and the task no `link`, it fails and collects nothing.
     """
     if not _django_is_used():
-        devices = client_of(self.app).feedback(app_id)
+        devices = client_of(self.app).feedback(app_id, request_id=self.request.id)
     else:
         from . import django
         from .django.feedback import NO_RECEIVERS, has_receivers
 
         if not has_receivers() and not self.request.callbacks:
             raise RuntimeError(NO_RECEIVERS)
-        collected = django.collect_feedback(app_id)
+        collected = django.collect_feedback(app_id, request_id=self.request.id)
         if collected.failures:
             receiver, token, error = collected.failures[0]
             text = f"device_expired: failures: {len(collected.failures)}, the first of {receiver!r} for {token[:8]}…"
