@@ -153,12 +153,15 @@ def test_the_request_id_is_the_tasks_id(world: World, app: Celery) -> None:
     assert arrived(world, "a7") == 1
 
 
+QUICK = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
 SHOP = """
 from celery import Celery
 
 app = Celery("shop", broker="filesystem://")
 app.conf.broker_transport_options = {{"data_folder_in": {queue!r}, "data_folder_out": {queue!r}}}
+app.conf.broker_transport_options["polling_interval"] = 0.1
 app.conf.imports = ["apnsd.celery"]
+app.conf.worker_lost_wait = 0.1  # seconds, 10
 app.conf.apnsd_url = {url!r}
 """
 
@@ -175,7 +178,7 @@ def test_a_task_whose_process_is_killed_is_done_again_under_the_same_name(task: 
         stub.before_answer = lambda _: asked.release()
         names["app"].tasks[task.name].apply_async(("myapp", token("a9"), HELLO)[: 3 if task is notify else 1])
         worker = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "killed_shop", "worker", "-c1", "-Pprefork"],
+            [sys.executable, "-m", "celery", "-A", "killed_shop", "worker", "-c1", "-Pprefork", *QUICK],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent / "src"), str(tmp_path)])},
             stdout=subprocess.DEVNULL,
