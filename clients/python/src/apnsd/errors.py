@@ -42,11 +42,14 @@ class InvalidEnvironment(ApnsdError):
 
 
 class ServerTimeout(ApnsdError):
-    """Nothing was accepted, and the same call may succeed later (500): the app is paused, the disk is full, …"""
+    """Nothing was accepted, and the same call may succeed later: the app is paused, the disk is full, … (500).
+
+    Also HTTP 429 and 503, without a code: the daemon's user is over its limits.
+    """
 
 
 class InvalidArguments(ApnsdError, ValueError):
-    """The call cannot work as it is: refused by the daemon (8002), or by the client (no code)."""
+    """The call cannot work as it is: refused by the daemon (8002), or by the client or HTTP (413, …; no code)."""
 
 
 class NotConfigured(ApnsdError):
