@@ -166,6 +166,14 @@ def test_an_http_error_before_the_end_of_the_request_is_told(open_client: OpenCl
         assert len(stub.requests) == 1
 
 
+def test_an_answer_of_another_shape_is_told(open_client: OpenClient) -> None:
+    for value in (7, [7], "text"):
+        with Stub(answer(value)) as stub, pytest.raises(apnsd.ConnectionFailed, match="is not apnsd"):
+            open_client(stub.url).apps()
+        with Stub(answer(value)) as stub, pytest.raises(apnsd.ConnectionFailed, match="is not apnsd"):
+            open_client(stub.url).status("myapp")
+
+
 GARBAGE = {
     "not HTTP": b"garbage\r\n\r\n",
     "nothing": http(b""),

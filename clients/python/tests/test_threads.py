@@ -133,6 +133,22 @@ def test_what_a_thread_waited_for_another_counts_against_its_own_call() -> None:
             other.result()
 
 
+def test_settings_whose_turn_does_not_come_are_kept() -> None:
+    asked = threading.Event()
+    apps = {"myapp": {"certificate": "old", "environment": "sandbox", "timeout": 0.1}}
+    with Stub(SILENCE, answer(None)) as stub, apnsd.Client(stub.url, timeout=0.4, apps=apps) as client:
+        stub.before_answer = lambda _: asked.set()
+        with ThreadPoolExecutor(1) as threads:
+            first = threads.submit(client.notify, "myapp", "aa", HELLO)
+            assert asked.wait(PATIENCE)
+            with pytest.raises(apnsd.ConnectionFailed):
+                client.provision("myapp", "new", "sandbox")
+            with pytest.raises(apnsd.ConnectionFailed):
+                first.result()
+        client.notify("myapp", "aa", HELLO)
+        assert [params[1] for method, params in stub.calls() if method == "provision"] == ["old", "new"]
+
+
 def test_a_thread_that_waited_for_a_refusal_goes_on(apps: dict[str, Any]) -> None:
     both_asked, asked = threading.Barrier(2), iter([True, True])
 

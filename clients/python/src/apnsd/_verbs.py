@@ -91,7 +91,7 @@ class Verbs:
         first: ApnsdError | None = None
         for app_id, app in given.items():
             try:
-                yield self._turn(app_id, self._adopt(app_id, app))
+                yield from self._settle(app_id, app)
             except ApnsdError as error:
                 first = first or error
         if first:
@@ -100,7 +100,7 @@ class Verbs:
     def provision(self, app_id: str, settings: Mapping[str, Any]) -> Steps[None]:
         app_id = text("app_id", app_id)
         given = any(value is not None for value in settings.values())
-        yield self._turn(app_id, self._adopt(app_id, App.from_mapping(app_id, settings) if given else None))
+        yield from self._settle(app_id, App.from_mapping(app_id, settings) if given else None)
 
     def notify(
         self, app_id: str, tokens: object, notifications: object, request_id: object, options: Mapping[str, object]
@@ -147,13 +147,13 @@ class Verbs:
         )
 
     def apps(self) -> Steps[list[dict[str, Any]]]:
-        answer: list[dict[str, Any]] = yield Exchange("apnsd.apps", ())
-        return answer
+        answer = yield Exchange("apnsd.apps", ())
+        return _read(lambda: [_struct(row) for row in _list(answer)])
 
     def status(self, app_id: str) -> Steps[dict[str, Any]]:
         app_id = text("app_id", app_id)
-        answer: dict[str, Any] = yield Exchange("apnsd.status", (app_id,))
-        return answer
+        answer = yield Exchange("apnsd.status", (app_id,))
+        return _read(lambda: _struct(answer))
 
     def call(self, method: str, params: tuple[Any, ...]) -> Steps[Any]:
         name = text("method", method)
@@ -201,7 +201,8 @@ class Verbs:
                 answers.append((yield from self._for_app(app_id, call)))
                 accepted += len(chunk.tokens)
         except ApnsdError as error:
-            error.request_id, error.accepted = name, accepted
+            if error.request_id is None:  # Else it is that of another call, which an iterable of the caller's made.
+                error.request_id, error.accepted = name, accepted
             raise
         return answers
 
@@ -261,6 +262,14 @@ class Verbs:
         yield from self._provision(app_id, app)
         return True
 
+    def _settle(self, app_id: str, given: App | None) -> Steps[None]:
+        """Adopts settings when it is their turn. If that does not come in time they are kept all the same."""
+        try:
+            yield self._turn(app_id, self._adopt(app_id, given))
+        except ConnectionFailed:
+            self._apps.update({app_id: given} if given else {})
+            raise
+
     def _adopt(self, app_id: str, given: App | None) -> Steps[None]:
         """Provisions an app with settings that are kept then; without any, with those that there are."""
         before = self._apps.get(app_id)
@@ -293,6 +302,18 @@ def _read(read: Callable[[], T]) -> T:
         return read()
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise not_apnsd("the URL", error) from error
+
+
+def _list(value: object) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    raise TypeError(f"{type(value).__name__} is not a list")
+
+
+def _struct(value: object) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    raise TypeError(f"{type(value).__name__} is not a struct")
 
 
 def _known(kind: type[Result] | type[Rejection], row: Mapping[str, Any]) -> dict[str, Any]:
