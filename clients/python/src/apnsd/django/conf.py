@@ -14,7 +14,8 @@ from django.dispatch import receiver
 from ..client import Client
 from ..errors import InvalidArguments
 from ..pyapns import apps_of_initial, url_of_host
-from ..settings import App
+from ..settings import App, read_apps
+from ..times import seconds
 
 #: Seconds that a call may take where the settings do not say.
 TIMEOUT = 20
@@ -47,10 +48,7 @@ class Apnsd:
 
     def timeout(self) -> float:
         """Seconds that a call may take."""
-        seconds = self._values.get("TIMEOUT", TIMEOUT)
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds <= 0:
-            raise InvalidArguments(f"TIMEOUT: a number of seconds above 0 is needed, not {seconds!r}")
-        return float(seconds)
+        return float(seconds("TIMEOUT", self._values.get("TIMEOUT", TIMEOUT)))
 
     def apps(self) -> dict[str, App]:
         """The apps by id."""
@@ -60,9 +58,7 @@ class Apnsd:
         apps, wrong = {}, []
         for app_id, app in given.items():
             try:
-                if not isinstance(app, (App, Mapping)):
-                    raise InvalidArguments(f"app {app_id}: a dict is needed, not {type(app).__name__}")
-                apps[app_id] = app if isinstance(app, App) else App.from_mapping(app_id, app)
+                apps.update(read_apps({app_id: app}))
             except InvalidArguments as error:
                 wrong.append(str(error))
         if wrong:
