@@ -179,6 +179,16 @@ def test_socket_errors_have_their_number_and_timeouts_their_class() -> None:
     assert late.value.request_id
 
 
+def test_who_waits_for_the_call_of_another_thread_has_a_timeout_too() -> None:
+    with Stub(SILENCE) as stub:
+        initial = [("myapp", "certificate", "sandbox", 0.1)]
+        pyapns.OPTIONS.update(HOST=stub.url, TIMEOUT=0.3, INITIAL=initial)
+        endings = [Ending(), Ending()]
+        for ending in endings:
+            pyapns.feedback("myapp", async_=True, errback=ending)
+        assert [isinstance(ending.wait(), socket.timeout) for ending in endings] == [True, True]
+
+
 def test_the_result_goes_through_the_callback(world: World, initial: list[tuple[Any, ...]]) -> None:
     pyapns.configure({"HOST": world.url, "INITIAL": initial})
     assert pyapns.feedback("myapp", callback=len) == 0

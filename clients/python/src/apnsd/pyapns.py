@@ -49,6 +49,9 @@ client = sys.modules[__name__]
 
 log = logging.getLogger("apnsd")
 
+#: Stands in the error of every call whose time was up, also of one that waited for another's.
+NO_ANSWER = " gave no answer within "
+
 Callback = Optional[Callable[[Any], Any]]
 
 
@@ -345,7 +348,7 @@ def _faults() -> Iterator[None]:
     except UnknownAppID:
         raise
     except ConnectionFailed as error:
-        if isinstance(error.__cause__, (TimeoutError, socket.timeout)):
+        if NO_ANSWER in error.text:
             raise TimedOut(error.text, request_id=error.request_id, accepted=error.accepted) from error
         error.errno = _errno(error)
         raise
