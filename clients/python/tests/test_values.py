@@ -6,6 +6,7 @@ import enum
 import math
 import os
 import pickle
+import resource
 import socket
 import uuid
 from collections.abc import Callable
@@ -201,6 +202,8 @@ def test_a_connection_is_looked_after_without_a_file_descriptor_more(open_client
         client = open_client(stub.url)
         client.apps()
         hogs = []
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 200), hard))
         try:
             while True:
                 hogs.append(os.dup(0))
@@ -209,6 +212,7 @@ def test_a_connection_is_looked_after_without_a_file_descriptor_more(open_client
         try:
             assert client.apps() == []
         finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             for hog in hogs:
                 os.close(hog)
         assert stub.connections == 1
