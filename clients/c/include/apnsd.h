@@ -2,7 +2,8 @@
  * libapnsd: the client of apnsd, a push-notification daemon.
  *
  * Every function that calls the daemon returns APNSD_OK or an error, and says more in the struct apnsd_failure that its
- * last argument points to (which may be NULL). Texts are UTF-8, times are Unix time, durations are in seconds.
+ * last argument points to (which may be NULL). Texts are UTF-8, times are Unix time, durations are in seconds. Structs
+ * of which the library returns arrays stay as they are until the soname changes.
  *
  * A client may be used by several threads at once; their calls go out one after another, over one connection. Threads
  * that should not wait for each other take a client each. After a fork, the child opens one of its own.
@@ -26,12 +27,14 @@ enum apnsd_error {
     APNSD_OK = 0,
     APNSD_UNKNOWN_APP,         /* 404: no such app, and the client has no settings for it */
     APNSD_INVALID_ENVIRONMENT, /* 401: no such environment */
-    APNSD_SERVER_TIMEOUT,      /* 500: not accepted, try later: the app is paused, the disk is full, ... */
-    APNSD_INVALID_ARGUMENTS,   /* 8002, or no code where the library refuses: the call cannot work as it is */
+    APNSD_SERVER_TIMEOUT,      /* 500, or no code for HTTP 429 and 503: not accepted, try later: the app is paused, the
+                                  disk is full, ... */
+    APNSD_INVALID_ARGUMENTS,   /* 8002, or no code where the library refuses and for HTTP 413 and its like: the call
+                                  cannot work as it is */
     APNSD_NOT_CONFIGURED,      /* apnsd_provision without settings, for an app that never had any; or the daemon does
                                   not serve the user of the URL */
     APNSD_CONNECTION_FAILED,   /* no answer: nobody listens, the connection broke twice, the time was up, or what
-                                  answers is no XML-RPC server */
+                                  answers is no XML-RPC server, or hostile */
     APNSD_OUT_OF_MEMORY,
     APNSD_ERROR                /* any other fault */
 };
@@ -45,9 +48,10 @@ struct apnsd_failure {
     int code;             /* of the daemon's fault; 0 if it did not answer with one */
     size_t accepted;      /* of apnsd_notify_many and apnsd_send: how many tokens, from the first on, were accepted
                              nevertheless. Indexes in the text count from the first one that was not. */
-    char request_id[256]; /* of a notify or send: with this as its option, the same call can be made again, and what was
-                             accepted is not sent twice. Empty otherwise. */
+    char request_id[256]; /* of a notify, send or feedback: with it the same call can be made again; what was accepted
+                             is not sent twice, and feedback gives the same tokens. Empty otherwise. */
     char text[1024];      /* what is wrong and what to do; empty after success */
+    size_t reserved[16];  /* 0: room for what later versions say */
 };
 
 /* A connection to a daemon, and the settings of the apps that were provisioned through it. */
@@ -59,7 +63,8 @@ typedef struct apnsd_client apnsd_client;
  * url: http://host:port/ or https://..., with user:password@ where the daemon wants it, or unix:/path of its socket.
  * NULL: the environment variable APNSD_URL, or http://127.0.0.1:7077/ where that is not set, or empty. The certificate
  * of https is verified by the system's authorities, or those of SSL_CERT_FILE and SSL_CERT_DIR in the environment.
- * timeout: how long a call may take, at most 86400; 0 for 20 seconds. The timeouts of send and provision come on top.
+ * timeout: how long a call may take, at most 86400; 0 for 20 seconds. The timeouts of send and provision come on top,
+ * and so does the wait for other threads' calls of this client. Lists that go out in several calls have it for each.
  *
  * Returns NULL on failure: APNSD_INVALID_ARGUMENTS, APNSD_OUT_OF_MEMORY, APNSD_ERROR.
  */
@@ -88,7 +93,7 @@ struct apnsd_settings {
 };
 
 #define APNSD_SETTINGS_INIT \
-    { sizeof(struct apnsd_settings), NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, 0, 0, (time_t)-1, 0, NULL, NULL }
+    { sizeof(struct apnsd_settings), NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, 0, 0, -1, 0, NULL, NULL }
 
 /*
  * Provisions an app, and remembers its settings (copied): when the daemon does not know the app in a later notify, send
@@ -115,7 +120,7 @@ struct apnsd_options {
     double timeout;          /* apnsd_send: how long the daemon waits for outcomes, at most 60; 10 if not given */
 };
 
-#define APNSD_OPTIONS_INIT { sizeof(struct apnsd_options), (time_t)-1, 0, NULL, NULL, NULL, NULL, 0 }
+#define APNSD_OPTIONS_INIT { sizeof(struct apnsd_options), -1, 0, NULL, NULL, NULL, NULL, 0 }
 
 /*
  * Hands over a notification for one token (hex or base64). The payload is JSON text: {"aps":{"alert":"Hello"}}. Once
@@ -127,7 +132,7 @@ enum apnsd_error apnsd_notify(apnsd_client *client, const char *app, const char 
 
 /*
  * Hands over notifications for any number of tokens. payload_count is 1, for the same payload to all, or count.
- * Tokens go out in calls of 10,000, each of which is accepted as a whole or not at all.
+ * Tokens go out in calls of at most 10,000 and about 16 MiB, each of which is accepted as a whole or not at all.
  */
 enum apnsd_error apnsd_notify_many(apnsd_client *client, const char *app, const char *const *tokens, size_t count,
                                    const char *const *payloads, size_t payload_count,
@@ -149,7 +154,7 @@ struct apnsd_result {
 
 /*
  * apnsd_notify_many that waits for the outcomes: *results is an array of count entries in the order of the tokens, to
- * be freed with apnsd_free; NULL on failure. Tokens go out in calls of 1,000, one after another.
+ * be freed with apnsd_free; NULL on failure. Tokens go out in calls of at most 1,000, one after another.
  */
 enum apnsd_error apnsd_send(apnsd_client *client, const char *app, const char *const *tokens, size_t count,
                             const char *const *payloads, size_t payload_count, const struct apnsd_options *options,
@@ -165,9 +170,12 @@ struct apnsd_dead_token {
  * The tokens that the provider reported dead and that were not handed out before: an array of *count entries, to be
  * freed with apnsd_free. Each is handed out once as long as the daemon lives; what was handed out within a second or
  * two before a crash may come again. Forget those that did not register again after their timestamp.
+ *
+ * request_id: names the call: made again with the same id, because its answer was lost, it is given the same tokens and
+ * those that are new. NULL: one is made up, which failure has.
  */
-enum apnsd_error apnsd_feedback(apnsd_client *client, const char *app, struct apnsd_dead_token **tokens, size_t *count,
-                                struct apnsd_failure *failure);
+enum apnsd_error apnsd_feedback(apnsd_client *client, const char *app, const char *request_id,
+                                struct apnsd_dead_token **tokens, size_t *count, struct apnsd_failure *failure);
 
 /* A notification that will not be delivered. */
 struct apnsd_rejection {

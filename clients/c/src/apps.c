@@ -263,6 +263,7 @@ enum apnsd_error apnsd_provision(apnsd_client *client, const char *app, const st
     enum apnsd_error error = settings == NULL ? APNSD_OK : make_app(app, settings, &made, failure);
     if (error == APNSD_OK) {
         pthread_mutex_lock(&client->mutex);
+        apnsd_call_begin(client);
         error = made == NULL ? provision_again(client, app, failure) : adopt(client, made, failure);
         pthread_mutex_unlock(&client->mutex);
     }
@@ -277,12 +278,17 @@ enum apnsd_error apnsd_deprovision(apnsd_client *client, const char *app, struct
         return apnsd_fail(failure, APNSD_INVALID_ARGUMENTS, 0, "client and app are needed, not NULL");
     }
     pthread_mutex_lock(&client->mutex);
+    apnsd_call_begin(client);
     forget(client, app);
     xmlrpc_env env;
     xmlrpc_env_init(&env);
     xmlrpc_value *params = apnsd_array_value(&env);
     apnsd_append(&env, params, apnsd_text_value(&env, "app", APNSD_NO_INDEX, app));
     enum apnsd_error error = apnsd_call(client, "apnsd.deprovision", &env, params, 0, NULL, failure);
+    if (error == APNSD_UNKNOWN_APP && apnsd_transport_repeated(client->transport)) {
+        apnsd_failure_begin(failure, &own); /* the call whose answer was lost removed it */
+        error = APNSD_OK;
+    }
     xmlrpc_env_clean(&env);
     pthread_mutex_unlock(&client->mutex);
     return error;

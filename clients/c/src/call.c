@@ -48,16 +48,18 @@ static enum apnsd_error fail_call(struct apnsd_failure *failure, const xmlrpc_en
     if (strncmp(text, PREFIX, sizeof PREFIX - 1) == 0) {
         return apnsd_fail(failure, error_of_code(code), code, "%s", text + sizeof PREFIX - 1);
     }
-    if (code == XMLRPC_NETWORK_ERROR) {
-        return apnsd_fail(failure, APNSD_CONNECTION_FAILED, 0, "%s", text);
-    }
-    if (code == APNSD_NOT_SERVED) {
-        return apnsd_fail(failure, APNSD_NOT_CONFIGURED, 0, "%s", text);
+    if (code <= APNSD_TRANSPORT_FAULT(APNSD_OK)) {
+        return apnsd_fail(failure, APNSD_TRANSPORT_ERROR(code), 0, "%s", text);
     }
     if (code == XMLRPC_INTERNAL_ERROR) {
         return apnsd_fail(failure, APNSD_OUT_OF_MEMORY, 0, "%s", text);
     }
     return apnsd_fail_answer(failure, env);
+}
+
+void apnsd_call_begin(apnsd_client *client)
+{
+    client->deadline = apnsd_now() + client->timeout;
 }
 
 static enum apnsd_error call(apnsd_client *client, const char *method, xmlrpc_value *params, double wait,
@@ -67,7 +69,8 @@ static enum apnsd_error call(apnsd_client *client, const char *method, xmlrpc_va
     xmlrpc_env_init(&env);
     xmlrpc_value *answer = NULL;
     enum apnsd_error error = APNSD_OK;
-    apnsd_transport_set_timeout(client->transport, client->timeout + wait);
+    client->deadline += wait;
+    apnsd_transport_set_deadline(client->transport, client->deadline);
     xmlrpc_client_call2(&env, client->rpc, client->server, method, params, &answer);
     if (env.fault_occurred) {
         error = fail_call(failure, &env);
@@ -93,6 +96,7 @@ enum apnsd_error apnsd_call_for_app(apnsd_client *client, const char *app, const
                                     xmlrpc_value *params, double wait, xmlrpc_value **result,
                                     struct apnsd_failure *failure)
 {
+    apnsd_call_begin(client);
     enum apnsd_error error = env->fault_occurred ? apnsd_fail_build(failure, env)
                                                  : call(client, method, params, wait, result, failure);
     if (error == APNSD_UNKNOWN_APP) {

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "internal.h"
 
@@ -35,6 +36,41 @@ struct apnsd_failure *apnsd_failure_begin(struct apnsd_failure *given, struct ap
     struct apnsd_failure *failure = given != NULL ? given : own;
     memset(failure, 0, sizeof *failure);
     return failure;
+}
+
+struct apnsd_failure *apnsd_failure_begin_named(struct apnsd_failure *given, struct apnsd_failure *own,
+                                                const char *request_id)
+{
+    char copy[sizeof own->request_id] = "";
+    if (request_id != NULL && strlen(request_id) < sizeof copy) {
+        strcpy(copy, request_id);
+    }
+    struct apnsd_failure *failure = apnsd_failure_begin(given, own);
+    memcpy(failure->request_id, copy, sizeof copy);
+    return failure;
+}
+
+/* Makes up a name for a call that nobody else has. */
+static enum apnsd_error make_request_id(struct apnsd_failure *failure)
+{
+    unsigned char random[16];
+    if (getentropy(random, sizeof random) != 0) {
+        return apnsd_fail(failure, APNSD_ERROR, 0, "the system has no random numbers: give a request_id");
+    }
+    for (size_t i = 0; i < sizeof random; i++) {
+        snprintf(failure->request_id + 2 * i, 3, "%02x", random[i]);
+    }
+    return APNSD_OK;
+}
+
+enum apnsd_error apnsd_failure_name(struct apnsd_failure *failure, const char *request_id)
+{
+    if (request_id == NULL) {
+        return make_request_id(failure);
+    }
+    return failure->request_id[0] != '\0'
+               ? APNSD_OK
+               : apnsd_fail(failure, APNSD_INVALID_ARGUMENTS, 0, "request_id: 1 to 255 bytes are needed");
 }
 
 /* Takes away the beginning of a character whose rest did not fit. */

@@ -3,7 +3,6 @@
  * connection that broke from one that was never made, or from time that was up, has one timeout for all calls, takes
  * proxies from the environment, and does not show what a server says beside an HTTP status.
  */
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,25 +15,40 @@
 
 #include "internal.h"
 
-/* As much of a server's text as a failure shows. */
-#define SHOWN_BYTES_MAX 300
+/* Most bytes of headers in an answer. */
+#define HEADERS_MAX ((size_t)64 * 1024)
 #define UNIX_SCHEME "unix:"
 
 struct xmlrpc_client_transport {
     CURL *curl;
     struct curl_slist *headers;
-    char *where; /* the URL without user and password, for messages */
-    double timeout;
+    char *where; /* the URL without user, password and query, for messages */
+    double deadline; /* for the next call, by apnsd_now() */
     char problem[CURL_ERROR_SIZE];
     /* Of the call under way: */
     const char *body;
     size_t body_size, body_sent;
+    int is_repeated; /* it was made again on another connection */
     xmlrpc_mem_block *answer;
+    size_t headers_size; /* of the answer so far */
+    int too_large;       /* is the answer */
 };
 
-void apnsd_transport_set_timeout(xmlrpc_client_transport *transport, double timeout)
+double apnsd_now(void)
 {
-    transport->timeout = timeout;
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+void apnsd_transport_set_deadline(xmlrpc_client_transport *transport, double deadline)
+{
+    transport->deadline = deadline;
+}
+
+int apnsd_transport_repeated(const xmlrpc_client_transport *transport)
+{
+    return transport->is_repeated;
 }
 
 /*
@@ -48,11 +62,7 @@ static curl_socket_t open_socket(void *context, curlsocktype purpose, struct cur
     if (transport->body_sent > 0) {
         return CURL_SOCKET_BAD;
     }
-    int opened = socket(address->family, address->socktype, address->protocol);
-    if (opened >= 0) {
-        fcntl(opened, F_SETFD, FD_CLOEXEC);
-    }
-    return opened;
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
 static int begin_again(void *context, curl_off_t offset, int origin)
@@ -78,12 +88,23 @@ static size_t take(char *from, size_t size, size_t count, void *context)
     xmlrpc_env_init(&env);
     size_t given = size * count;
     if (xmlrpc_mem_block_size(transport->answer) + given > APNSD_ANSWER_MAX) {
+        transport->too_large = 1;
         return 0;
     }
     xmlrpc_mem_block_append(&env, transport->answer, from, given);
     size_t taken = env.fault_occurred ? 0 : given;
     xmlrpc_env_clean(&env);
     return taken;
+}
+
+/* Headers are of no interest, but that they end. */
+static size_t take_header(char *from, size_t size, size_t count, void *context)
+{
+    xmlrpc_client_transport *transport = context;
+    (void)from;
+    transport->headers_size += size * count;
+    transport->too_large = transport->headers_size > HEADERS_MAX;
+    return transport->too_large ? 0 : size * count;
 }
 
 /*
@@ -101,26 +122,21 @@ static CURLcode perform(CURL *curl)
     CURLcode outcome = curl_easy_perform(curl);
     sigpending(&pending);
     if (!was_pending && sigismember(&pending, SIGPIPE)) {
-        int number;
-        sigwait(&pipe, &number);
+        const struct timespec at_once = {0, 0}; /* another thread may have taken it */
+        sigtimedwait(&pipe, NULL, &at_once);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return outcome;
 }
 
-static double now(void)
+/* One attempt; `fresh`: not over the connection that is there. */
+static CURLcode attempt(xmlrpc_client_transport *transport, int fresh)
 {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
-
-/* One attempt, until `deadline`; `fresh`: not over the connection that is there. */
-static CURLcode attempt(xmlrpc_client_transport *transport, double deadline, int fresh)
-{
-    long rest_ms = (long)((deadline - now()) * 1000);
+    long rest_ms = (long)((transport->deadline - apnsd_now()) * 1000);
     transport->body_sent = 0;
     transport->problem[0] = '\0';
+    transport->headers_size = 0;
+    transport->too_large = 0;
     xmlrpc_env env;
     xmlrpc_env_init(&env);
     xmlrpc_mem_block_resize(&env, transport->answer, 0);
@@ -143,64 +159,46 @@ static int broke(const xmlrpc_client_transport *transport, CURLcode outcome)
            outcome == CURLE_SEND_FAIL_REWIND;
 }
 
-/* Whether something else than the daemon is behind it: no HTTP, or no TLS, or not the one that is meant. */
-static int is_strange(CURLcode outcome)
+/* Whether something else than the daemon is behind it: no TLS, or not the one that is meant, or no HTTP. */
+static int is_strange(const xmlrpc_client_transport *transport, CURLcode outcome)
 {
+    curl_off_t first_byte = 0;
+    curl_easy_getinfo(transport->curl, CURLINFO_STARTTRANSFER_TIME_T, &first_byte);
     return outcome == CURLE_SSL_CONNECT_ERROR || outcome == CURLE_PEER_FAILED_VERIFICATION ||
-           outcome == CURLE_WEIRD_SERVER_REPLY || outcome == CURLE_UNSUPPORTED_PROTOCOL;
+           outcome == CURLE_WEIRD_SERVER_REPLY || outcome == CURLE_UNSUPPORTED_PROTOCOL || first_byte > 0;
 }
 
 static void explain(xmlrpc_env *env, const xmlrpc_client_transport *transport, CURLcode outcome)
 {
     const char *problem = transport->problem[0] != '\0' ? transport->problem : curl_easy_strerror(outcome);
-    if (outcome == CURLE_OUT_OF_MEMORY) {
-        xmlrpc_env_set_fault(env, XMLRPC_INTERNAL_ERROR, problem);
+    int strange = is_strange(transport, outcome);
+    if (transport->too_large) {
+        apnsd_transport_fail(env, APNSD_CONNECTION_FAILED, "the answer of %s is too large; " APNSD_URL_QUESTION,
+                             transport->where);
+    } else if (outcome == CURLE_WRITE_ERROR || (outcome == CURLE_OUT_OF_MEMORY && !strange)) {
+        apnsd_transport_fail(env, APNSD_OUT_OF_MEMORY, "no memory for a call of %s", transport->where);
+    } else if (outcome == CURLE_OUT_OF_MEMORY) { /* libcurl's word for a line without an end */
+        apnsd_transport_fail(env, APNSD_CONNECTION_FAILED,
+                             "%s answers with too long a line, or memory is missing; " APNSD_URL_QUESTION,
+                             transport->where);
     } else if (outcome == CURLE_OPERATION_TIMEDOUT) {
-        xmlrpc_env_set_fault_formatted(env, XMLRPC_NETWORK_ERROR, "%s did not answer in time: %s",
-                                       transport->where, problem);
-    } else if (outcome == CURLE_WRITE_ERROR) {
-        xmlrpc_env_set_fault_formatted(env, XMLRPC_INTERNAL_ERROR, "no memory for the answer of %s: 128 MiB at most",
-                                       transport->where);
+        apnsd_transport_fail(env, APNSD_CONNECTION_FAILED, "%s did not answer in time: %s", transport->where, problem);
     } else if (broke(transport, outcome)) {
-        xmlrpc_env_set_fault_formatted(env, XMLRPC_NETWORK_ERROR, "the connection to %s broke twice: %s",
-                                       transport->where, problem);
+        apnsd_transport_fail(env, APNSD_CONNECTION_FAILED, "the connection to %s broke twice: %s", transport->where,
+                             problem);
     } else {
-        xmlrpc_env_set_fault_formatted(env, XMLRPC_NETWORK_ERROR, "%s cannot be reached: %s; %s", transport->where,
-                                       problem, is_strange(outcome) ? APNSD_URL_QUESTION : "is apnsd running there?");
+        apnsd_transport_fail(env, APNSD_CONNECTION_FAILED, "%s cannot be reached: %s; %s", transport->where, problem,
+                             strange ? APNSD_URL_QUESTION : "is apnsd running there?");
     }
 }
 
-/* Whether apnsd, or what stands before it, answers so to a call that it cannot take as it is, or not now. */
-static int is_of_daemon(long status)
+/* Whether the connection that is there has said more than it was asked: it would be taken for this call's answer. */
+static int has_unread(const xmlrpc_client_transport *transport)
 {
-    return status == 408 || status == 413 || status == 429 || status >= 500;
-}
-
-/* An answer that is no answer to XML-RPC: its status, and the beginning of its text on one line. */
-static void explain_status(xmlrpc_env *env, const xmlrpc_client_transport *transport)
-{
-    long status = 0;
-    curl_easy_getinfo(transport->curl, CURLINFO_RESPONSE_CODE, &status);
-    if (status == 200) {
-        return;
-    }
-    char shown[SHOWN_BYTES_MAX + 1];
-    size_t size = xmlrpc_mem_block_size(transport->answer);
-    size = size < SHOWN_BYTES_MAX ? size : SHOWN_BYTES_MAX;
-    memcpy(shown, xmlrpc_mem_block_contents(transport->answer), size);
-    for (size_t i = 0; i < size; i++) {
-        if (shown[i] < 0x20 || shown[i] > 0x7E) {
-            shown[i] = ' ';
-        }
-    }
-    while (size > 0 && shown[size - 1] == ' ') {
-        size--;
-    }
-    shown[size] = '\0';
-    int not_served = status == 401 || status == 403;
-    xmlrpc_env_set_fault_formatted(env, not_served ? APNSD_NOT_SERVED : XMLRPC_NETWORK_ERROR,
-                                   "%s answered HTTP %ld%s%s%s", transport->where, status, size > 0 ? ": " : "", shown,
-                                   not_served || is_of_daemon(status) ? "" : "; " APNSD_URL_QUESTION);
+    curl_socket_t connection = CURL_SOCKET_BAD;
+    char byte;
+    return curl_easy_getinfo(transport->curl, CURLINFO_ACTIVESOCKET, &connection) == CURLE_OK &&
+           connection != CURL_SOCKET_BAD && recv(connection, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 static void call(xmlrpc_env *const env, xmlrpc_client_transport *const transport,
@@ -213,15 +211,17 @@ static void call(xmlrpc_env *const env, xmlrpc_client_transport *const transport
     }
     transport->body = xmlrpc_mem_block_contents(body);
     transport->body_size = xmlrpc_mem_block_size(body);
-    double deadline = now() + transport->timeout;
-    CURLcode outcome = attempt(transport, deadline, 0);
-    if (broke(transport, outcome)) {
-        outcome = attempt(transport, deadline, 1);
+    CURLcode outcome = attempt(transport, has_unread(transport));
+    transport->is_repeated = broke(transport, outcome);
+    if (transport->is_repeated) {
+        outcome = attempt(transport, 1);
     }
     if (outcome != CURLE_OK) {
         explain(env, transport, outcome);
     } else {
-        explain_status(env, transport);
+        long status = 0;
+        curl_easy_getinfo(transport->curl, CURLINFO_RESPONSE_CODE, &status);
+        apnsd_answer_judge(env, transport->where, status, transport->answer);
     }
     if (env->fault_occurred) {
         xmlrpc_mem_block_free(transport->answer);
@@ -268,6 +268,8 @@ static enum apnsd_error read_url(xmlrpc_client_transport *transport, const char 
     if (problem == CURLUE_OK) {
         curl_url_set(parts, CURLUPART_USER, NULL, 0);
         curl_url_set(parts, CURLUPART_PASSWORD, NULL, 0);
+        curl_url_set(parts, CURLUPART_QUERY, NULL, 0);
+        curl_url_set(parts, CURLUPART_FRAGMENT, NULL, 0);
         problem = curl_url_get(parts, CURLUPART_URL, &shown, 0);
     }
     if (problem == CURLUE_OK) {
@@ -307,6 +309,8 @@ static CURLcode set_options(xmlrpc_client_transport *transport, const char *url)
     SET(CURLOPT_READDATA, transport);
     SET(CURLOPT_WRITEFUNCTION, take);
     SET(CURLOPT_WRITEDATA, transport);
+    SET(CURLOPT_HEADERFUNCTION, take_header);
+    SET(CURLOPT_HEADERDATA, transport);
     /* As programs on OpenSSL do; libcurl by itself does not look at them. */
     const char *file = getenv("SSL_CERT_FILE"), *directory = getenv("SSL_CERT_DIR");
     if (file != NULL) {

@@ -22,7 +22,8 @@ struct apnsd_client {
     xmlrpc_client *rpc;
     xmlrpc_server_info *server;
     struct apnsd_app *apps;
-    double timeout; /* how long a call may take, in seconds */
+    double timeout;  /* how long a call may take, in seconds */
+    double deadline; /* when the present one has to be over, by apnsd_now() */
 };
 
 /* Seconds that the daemon waits where the caller does not say. */
@@ -30,13 +31,21 @@ struct apnsd_client {
 #define APNSD_PROVISION_TIMEOUT 15.0
 /* Longest duration that can be given, in seconds: a day. */
 #define APNSD_TIMEOUT_MAX 86400.0
-/* Longest answer, in bytes: what a memory block of xmlrpc-c can hold. */
-#define APNSD_ANSWER_MAX ((size_t)128 * 1024 * 1024)
+/* Longest answer, in bytes. */
+#define APNSD_ANSWER_MAX ((size_t)64 * 1024 * 1024)
 
 /* failure.c */
 
 /* Empties the caller's failure; where there is none, `own` is it. */
 struct apnsd_failure *apnsd_failure_begin(struct apnsd_failure *given, struct apnsd_failure *own);
+/*
+ * The same for a call with a name. `request_id`, which may stand in the caller's failure, is kept there; NULL: there is
+ * none yet.
+ */
+struct apnsd_failure *apnsd_failure_begin_named(struct apnsd_failure *given, struct apnsd_failure *own,
+                                                const char *request_id);
+/* Makes up a name where `request_id` was NULL, and refuses one that was not kept. */
+enum apnsd_error apnsd_failure_name(struct apnsd_failure *failure, const char *request_id);
 /* Fills in what is wrong, and returns the error. */
 enum apnsd_error apnsd_fail(struct apnsd_failure *failure, enum apnsd_error error, int code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
@@ -75,23 +84,40 @@ int apnsd_copy_sized(void *copy, size_t size, const void *given);
 /* http.c: the transport below libxmlrpc_client. */
 
 extern const struct xmlrpc_client_transport_ops apnsd_transport_ops;
-/* The fault of a transport whose user the daemon does not serve. */
-#define APNSD_NOT_SERVED XMLRPC_REQUEST_REFUSED_ERROR
 /* NULL on failure. */
 xmlrpc_client_transport *apnsd_transport_new(const char *url, struct apnsd_failure *failure);
 void apnsd_transport_free(xmlrpc_client_transport *transport);
-/* How long the next call may take, in seconds. */
-void apnsd_transport_set_timeout(xmlrpc_client_transport *transport, double timeout);
+/* Seconds of a clock that nobody sets. */
+double apnsd_now(void);
+/* When the next call has to be over, by that clock. */
+void apnsd_transport_set_deadline(xmlrpc_client_transport *transport, double deadline);
+/* Whether the last call was made again, because its connection broke. */
+int apnsd_transport_repeated(const xmlrpc_client_transport *transport);
+
+/* answer.c */
+
+/* The code of a transport's fault, and what it comes to for the caller; xmlrpc-c's own codes are all above. */
+#define APNSD_TRANSPORT_FAULT(error) (-10000 - (int)(error))
+#define APNSD_TRANSPORT_ERROR(code) ((enum apnsd_error)(-10000 - (code)))
+/* Sets a fault with this code. */
+void apnsd_transport_fail(xmlrpc_env *env, enum apnsd_error error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Sets a fault where an answer from `where` is not one to be parsed. */
+void apnsd_answer_judge(xmlrpc_env *env, const char *where, long status, const xmlrpc_mem_block *answer);
+/* What is wrong with the XML of an answer, so that it is not to be parsed; NULL if nothing is. */
+const char *apnsd_answer_problem(const char *xml, size_t size);
 
 /* call.c */
 
+/* Begins what has to be over in time: one call, or several where an app is provisioned again. The client is locked. */
+void apnsd_call_begin(apnsd_client *client);
 /*
- * Calls the daemon, which may wait for `wait` seconds before it answers. `result` may be NULL. The client is locked,
- * and `env` tells whether making `params`, which this takes over, went well.
+ * Calls the daemon, which may wait for `wait` seconds before it answers: that comes on top. `result` may be NULL. The
+ * client is locked, and `env` tells whether making `params`, which this takes over, went well.
  */
 enum apnsd_error apnsd_call(apnsd_client *client, const char *method, const xmlrpc_env *env, xmlrpc_value *params,
                             double wait, xmlrpc_value **result, struct apnsd_failure *failure);
-/* The same for a verb that provisions its app again, once, where the daemon does not know it. */
+/* The same, from its beginning, for a verb that provisions its app again, once, where the daemon does not know it. */
 enum apnsd_error apnsd_call_for_app(apnsd_client *client, const char *app, const char *method, const xmlrpc_env *env,
                                     xmlrpc_value *params, double wait, xmlrpc_value **result,
                                     struct apnsd_failure *failure);
@@ -116,6 +142,8 @@ struct apnsd_texts {
 typedef void apnsd_read_row(struct apnsd_texts *texts, xmlrpc_value *value, void *row);
 /* A text, number or time of a struct; NULL or 0 where it has no such member. */
 const char *apnsd_row_text(struct apnsd_texts *texts, xmlrpc_value *row, const char *name);
+/* A text that every row has: its absence is a fault. */
+const char *apnsd_row_needed_text(struct apnsd_texts *texts, xmlrpc_value *row, const char *name);
 int apnsd_row_number(struct apnsd_texts *texts, xmlrpc_value *row, const char *name);
 time_t apnsd_row_time(struct apnsd_texts *texts, xmlrpc_value *row, const char *name);
 /* Copies the text of a value. */

@@ -47,6 +47,16 @@ const char *apnsd_row_text(struct apnsd_texts *texts, xmlrpc_value *row, const c
     return text;
 }
 
+const char *apnsd_row_needed_text(struct apnsd_texts *texts, xmlrpc_value *row, const char *name)
+{
+    size_t before = texts->used;
+    const char *text = apnsd_row_text(texts, row, name);
+    if (!texts->env->fault_occurred && texts->used == before) {
+        xmlrpc_env_set_fault_formatted(texts->env, XMLRPC_PARSE_ERROR, "%s is missing", name);
+    }
+    return text;
+}
+
 int apnsd_row_number(struct apnsd_texts *texts, xmlrpc_value *row, const char *name)
 {
     int number = 0;
@@ -141,20 +151,25 @@ static void read_dead_token(struct apnsd_texts *texts, xmlrpc_value *value, void
     }
 }
 
-enum apnsd_error apnsd_feedback(apnsd_client *client, const char *app, struct apnsd_dead_token **tokens, size_t *count,
-                                struct apnsd_failure *failure)
+enum apnsd_error apnsd_feedback(apnsd_client *client, const char *app, const char *request_id,
+                                struct apnsd_dead_token **tokens, size_t *count, struct apnsd_failure *failure)
 {
     struct apnsd_failure own;
-    failure = apnsd_failure_begin(failure, &own);
+    failure = apnsd_failure_begin_named(failure, &own, request_id);
     if (client == NULL || app == NULL || tokens == NULL || count == NULL) {
         return apnsd_fail(failure, APNSD_INVALID_ARGUMENTS, 0, "client, app, tokens and count are needed, not NULL");
     }
     *tokens = NULL;
     *count = 0;
+    if (apnsd_failure_name(failure, request_id) != APNSD_OK) {
+        return failure->error;
+    }
     xmlrpc_env env;
     xmlrpc_env_init(&env);
-    xmlrpc_value *params = apnsd_array_value(&env), *answer = NULL;
+    xmlrpc_value *params = apnsd_array_value(&env), *options = apnsd_struct_value(&env), *answer = NULL;
     apnsd_append(&env, params, apnsd_text_value(&env, "app", APNSD_NO_INDEX, app));
+    apnsd_set_text(&env, options, "request_id", failure->request_id);
+    apnsd_append(&env, params, options);
     pthread_mutex_lock(&client->mutex);
     enum apnsd_error error = apnsd_call_for_app(client, app, "feedback", &env, params, 0, &answer, failure);
     pthread_mutex_unlock(&client->mutex);
@@ -172,10 +187,10 @@ static void read_rejection(struct apnsd_texts *texts, xmlrpc_value *value, void 
 {
     struct apnsd_rejection *rejection = row;
     rejection->timestamp = apnsd_row_time(texts, value, "timestamp");
-    rejection->token = apnsd_row_text(texts, value, "token");
-    rejection->reason = apnsd_row_text(texts, value, "reason");
+    rejection->token = apnsd_row_needed_text(texts, value, "token");
+    rejection->reason = apnsd_row_needed_text(texts, value, "reason");
     rejection->status = apnsd_row_number(texts, value, "status");
-    rejection->text = apnsd_row_text(texts, value, "text");
+    rejection->text = apnsd_row_needed_text(texts, value, "text");
 }
 
 /* Takes the rejections and the next cursor out of an answer. */
@@ -226,6 +241,7 @@ enum apnsd_error apnsd_rejections(apnsd_client *client, const char *app, char cu
     apnsd_append(&env, params, apnsd_text_value(&env, "app", APNSD_NO_INDEX, app));
     apnsd_append(&env, params, apnsd_text_value(&env, "cursor", APNSD_NO_INDEX, cursor[0] != '\0' ? cursor : "0"));
     pthread_mutex_lock(&client->mutex);
+    apnsd_call_begin(client);
     enum apnsd_error error = apnsd_call(client, "apnsd.rejections", &env, params, 0, &answer, failure);
     pthread_mutex_unlock(&client->mutex);
     if (error == APNSD_OK) {

@@ -1,14 +1,17 @@
 /* Handing over notifications: notify, and send, which waits for outcomes. */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "internal.h"
 
 /* Most tokens in one call of the daemon. */
 #define NOTIFY_TOKENS_MAX 10000
 #define SEND_TOKENS_MAX 1000
-#define REQUEST_ID_RANDOM_BYTES 16
+/* Most bytes of XML in one call, about. */
+#define XML_MAX ((size_t)16 * 1024 * 1024)
+/* At least what XML has around one text, and around all of them. */
+#define XML_OF_TEXT 48
+#define XML_OF_CALL 8192
 
 /* A notify or send under way. */
 struct delivery {
@@ -57,12 +60,54 @@ static xmlrpc_value *options_value(xmlrpc_env *env, const struct delivery *deliv
     return options;
 }
 
+/* How many bytes of XML a text comes to, at most; NULL is refused later. */
+static size_t xml_size(const char *text)
+{
+    size_t size = XML_OF_TEXT;
+    for (; text != NULL && *text != '\0'; text++) {
+        /* "&amp;" or what is like it, or the JSON escapes of a character beyond U+FFFD */
+        size += strchr("&<>\r", *text) != NULL ? 6 : (unsigned char)*text >= 0xEF ? 9 : 1;
+    }
+    return size;
+}
+
+/* How many of the tokens go out in the next call: one at least. */
+static size_t chunk_size(const struct delivery *delivery)
+{
+    size_t count = 0, size = XML_OF_CALL + (delivery->payload_for_each ? 0 : xml_size(delivery->payloads[0]));
+    while (count < delivery->count && count < delivery->tokens_max) {
+        size += xml_size(delivery->tokens[count]);
+        size += delivery->payload_for_each ? xml_size(delivery->payloads[count]) : 0;
+        if (size > XML_MAX && count > 0) {
+            break;
+        }
+        count++;
+    }
+    return count;
+}
+
+/* Refuses what cannot be sent of later calls, before the first one. */
+static enum apnsd_error judge_texts(struct delivery *delivery)
+{
+    xmlrpc_env env;
+    xmlrpc_env_init(&env);
+    for (size_t i = 0; i < delivery->count && !env.fault_occurred; i++) {
+        apnsd_release(apnsd_text_value(&env, "token", i, delivery->tokens[i]));
+        if (delivery->payload_for_each) {
+            apnsd_release(apnsd_json_value(&env, "payload", i, delivery->payloads[i]));
+        }
+    }
+    enum apnsd_error error = env.fault_occurred ? apnsd_fail_build(delivery->failure, &env) : APNSD_OK;
+    xmlrpc_env_clean(&env);
+    return error;
+}
+
 /* One call of the daemon, with so many of the tokens. */
-static enum apnsd_error deliver_chunk(struct delivery *delivery, size_t count, int is_only, xmlrpc_value **result)
+static enum apnsd_error deliver_chunk(struct delivery *delivery, size_t count, xmlrpc_value **result)
 {
     char request_id[sizeof delivery->failure->request_id + 24];
     const char *name = delivery->failure->request_id;
-    if (!is_only) {
+    if (delivery->chunk > 0) {
         snprintf(request_id, sizeof request_id, "%s-%lu", name, (unsigned long)delivery->chunk);
         name = request_id;
     }
@@ -108,11 +153,16 @@ static enum apnsd_error collect(xmlrpc_value *all, xmlrpc_value *rows, size_t co
 /* All calls; what they answered goes into `results`, if that is wanted. */
 static enum apnsd_error deliver(struct delivery *delivery, xmlrpc_value *results)
 {
-    int is_only = delivery->count <= delivery->tokens_max;
     while (delivery->count > 0) {
-        size_t count = delivery->count < delivery->tokens_max ? delivery->count : delivery->tokens_max;
+        size_t count = chunk_size(delivery);
         xmlrpc_value *answer = NULL;
-        enum apnsd_error error = deliver_chunk(delivery, count, is_only, &answer);
+        enum apnsd_error error = APNSD_OK;
+        if (delivery->chunk == 0 && count < delivery->count) {
+            error = judge_texts(delivery);
+        }
+        if (error == APNSD_OK) {
+            error = deliver_chunk(delivery, count, &answer);
+        }
         if (error != APNSD_OK) {
             return error;
         }
@@ -126,19 +176,6 @@ static enum apnsd_error deliver(struct delivery *delivery, xmlrpc_value *results
         delivery->payloads += delivery->payload_for_each ? count : 0;
         delivery->count -= count;
         delivery->chunk++;
-    }
-    return APNSD_OK;
-}
-
-/* Makes up a name for the call that nobody else has. */
-static enum apnsd_error make_request_id(struct apnsd_failure *failure)
-{
-    unsigned char random[REQUEST_ID_RANDOM_BYTES];
-    if (getentropy(random, sizeof random) != 0) {
-        return apnsd_fail(failure, APNSD_ERROR, 0, "the system has no random numbers: give a request_id");
-    }
-    for (size_t i = 0; i < sizeof random; i++) {
-        snprintf(failure->request_id + 2 * i, 3, "%02x", random[i]);
     }
     return APNSD_OK;
 }
@@ -166,16 +203,10 @@ static enum apnsd_error prepare(struct delivery *delivery, size_t payload_count,
                                 struct apnsd_failure *given, struct apnsd_failure *own)
 {
     static const struct apnsd_options NONE = APNSD_OPTIONS_INIT;
-    char request_id[sizeof own->request_id];
     int is_sized = apnsd_copy_sized(&delivery->options, sizeof delivery->options, options != NULL ? options : &NONE);
-    int is_named = is_sized && delivery->options.request_id != NULL;
-    size_t length = is_named ? strlen(delivery->options.request_id) : 0;
-    int fits = length > 0 && length < sizeof request_id;
-    if (fits) {
-        memcpy(request_id, delivery->options.request_id, length + 1);
-    }
+    const char *request_id = is_sized ? delivery->options.request_id : NULL;
     delivery->payload_for_each = payload_count != 1;
-    delivery->failure = apnsd_failure_begin(given, own);
+    delivery->failure = apnsd_failure_begin_named(given, own, request_id);
     if (judge(delivery, payload_count) != APNSD_OK) {
         return delivery->failure->error;
     }
@@ -183,15 +214,7 @@ static enum apnsd_error prepare(struct delivery *delivery, size_t payload_count,
         return apnsd_fail(delivery->failure, APNSD_INVALID_ARGUMENTS, 0,
                           "options: begin with APNSD_OPTIONS_INIT, of a header no newer than the library");
     }
-    if (!is_named) {
-        return make_request_id(delivery->failure);
-    }
-    if (!fits) {
-        return apnsd_fail(delivery->failure, APNSD_INVALID_ARGUMENTS, 0,
-                          "options.request_id: 1 to 255 bytes are needed, this text has %lu", (unsigned long)length);
-    }
-    memcpy(delivery->failure->request_id, request_id, length + 1);
-    return APNSD_OK;
+    return apnsd_failure_name(delivery->failure, request_id);
 }
 
 static enum apnsd_error notify(struct delivery *delivery, size_t payload_count, const struct apnsd_options *options,
@@ -228,9 +251,9 @@ enum apnsd_error apnsd_notify_many(apnsd_client *client, const char *app, const 
 static void read_result(struct apnsd_texts *texts, xmlrpc_value *value, void *row)
 {
     struct apnsd_result *result = row;
-    result->token = apnsd_row_text(texts, value, "token");
+    result->token = apnsd_row_needed_text(texts, value, "token");
     result->id = apnsd_row_text(texts, value, "id");
-    result->outcome = apnsd_row_text(texts, value, "outcome");
+    result->outcome = apnsd_row_needed_text(texts, value, "outcome");
     result->status = apnsd_row_number(texts, value, "status");
     result->reason = apnsd_row_text(texts, value, "reason");
     result->timestamp = apnsd_row_time(texts, value, "timestamp");

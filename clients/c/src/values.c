@@ -94,6 +94,9 @@ static void escape(const char *json, char *to)
             to = write_escape(to, 0xFF00U | (from[2] == 0xBE ? 0xFE : 0xFF));
             from += 3;
         } else {
+            if (from[0] == '\\' && from[1] != '\0') { /* an escape of the caller; what follows is its own */
+                *to++ = (char)*from++;
+            }
             *to++ = (char)*from++;
         }
     }

@@ -95,7 +95,7 @@ static void feedback_and_rejections_are_listed(void)
     apnsd_client *client = open_with_app("url", "lists");
     CHECK_OK(apnsd_send(client, "lists", tokens, 1, &payload, 1, NULL, &results, &failure));
     apnsd_free(results);
-    CHECK_OK(apnsd_feedback(client, "lists", &dead, &count, &failure));
+    CHECK_OK(apnsd_feedback(client, "lists", NULL, &dead, &count, &failure));
     size_t found = count;
     for (size_t i = 0; i < count; i++) { /* apps on the same certificate see each other's */
         if (strcmp(dead[i].token, token) == 0 && labs((long)(dead[i].timestamp - time(NULL))) < 3600) {
@@ -104,7 +104,7 @@ static void feedback_and_rejections_are_listed(void)
     }
     CHECK(found < count);
     apnsd_free(dead);
-    CHECK_OK(apnsd_feedback(client, "lists", &dead, &count, &failure));
+    CHECK_OK(apnsd_feedback(client, "lists", NULL, &dead, &count, &failure));
     CHECK(dead == NULL && count == 0);
 
     CHECK_OK(apnsd_rejections(client, "lists", cursor, &rejections, &count, &failure));
@@ -191,6 +191,13 @@ static void a_deprovisioned_app_is_forgotten(void)
     CHECK_ERROR(apnsd_notify(client, "gone", "aa", HELLO, NULL, &failure), APNSD_UNKNOWN_APP);
     CHECK_ERROR(apnsd_deprovision(client, "gone", &failure), APNSD_UNKNOWN_APP);
     CHECK_ERROR(apnsd_provision(client, "gone", NULL, &failure), APNSD_NOT_CONFIGURED);
+    apnsd_close(client);
+
+    client = open_with_app("proxy_url", "gone");
+    world_do("lose_answers 1");
+    CHECK_OK(apnsd_deprovision(client, "gone", &failure));
+    CHECK(failure.code == 0 && failure.text[0] == '\0');
+    CHECK_ERROR(apnsd_deprovision(client, "gone", &failure), APNSD_UNKNOWN_APP);
     apnsd_close(client);
 }
 
@@ -279,6 +286,32 @@ static void lost_answers_send_nothing_twice(void)
     apnsd_close(client);
 }
 
+static void lost_feedback_is_given_again(void)
+{
+    struct apnsd_failure failure;
+    struct apnsd_result *results;
+    struct apnsd_dead_token *dead;
+    char token[TOKEN_SIZE];
+    const char *const tokens[] = {make_token(token, "dead", 5)}, *const payload = HELLO;
+    size_t count;
+    apnsd_client *client = open_with_app("proxy_url", "again");
+    CHECK_OK(apnsd_feedback(client, "again", NULL, &dead, &count, &failure));
+    CHECK(strlen(failure.request_id) == 32);
+    apnsd_free(dead);
+    CHECK_OK(apnsd_send(client, "again", tokens, 1, &payload, 1, NULL, &results, &failure));
+    apnsd_free(results);
+    world_do("lose_answers 2");
+    CHECK_ERROR(apnsd_feedback(client, "again", NULL, &dead, &count, &failure), APNSD_CONNECTION_FAILED);
+    CHECK_OK(apnsd_feedback(client, "again", failure.request_id, &dead, &count, &failure));
+    CHECK(count == 1 && strlen(failure.request_id) == 32);
+    CHECK_TEXT(dead[0].token, token);
+    apnsd_free(dead);
+    CHECK_OK(apnsd_feedback(client, "again", NULL, &dead, &count, &failure));
+    CHECK(count == 0);
+    CHECK_ERROR(apnsd_feedback(client, "again", "", &dead, &count, &failure), APNSD_INVALID_ARGUMENTS);
+    apnsd_close(client);
+}
+
 static void a_daemon_may_be_down(void)
 {
     struct apnsd_failure failure;
@@ -326,7 +359,7 @@ static void a_daemon_may_forget(void)
     apnsd_client *client = open_with_app("url", "forgotten");
     check_arrives(client, "forgotten", "cc");
     world_do("restart");
-    CHECK_OK(apnsd_feedback(client, "forgotten", &dead, &count, &failure));
+    CHECK_OK(apnsd_feedback(client, "forgotten", NULL, &dead, &count, &failure));
     apnsd_free(dead);
     world_do("kill");
     world_do("forget");
@@ -352,6 +385,7 @@ const struct test world_tests[] = {
     {"settings that are refused replace none that work", refused_settings_replace_none_that_work},
     {"an app without settings is told, with those that have some", an_app_without_settings_is_told},
     {"lost answers send nothing twice", lost_answers_send_nothing_twice},
+    {"feedback whose answer is lost is given again", lost_feedback_is_given_again},
     {"a daemon that was down is found when it is up", a_daemon_may_be_down},
     {"a daemon that is slow is told, and the call can be made again", a_daemon_may_be_slow},
     {"a daemon that forgot its apps is given them again", a_daemon_may_forget},

@@ -5,6 +5,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -100,14 +101,15 @@ class TheLibrary(unittest.TestCase):
         self.assertIn("[libapnsd.so.0]", run("readelf", "-d", "build/libapnsd.so.0"))
 
     def test_the_header_is_for_c_and_cxx(self):
-        strict = ("-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-Iinclude")
+        strict = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-fsyntax-only", "-Iinclude")
         settings = "struct apnsd_settings settings = APNSD_SETTINGS_INIT;"
         options = "struct apnsd_options options = APNSD_OPTIONS_INIT;"
         with tempfile.TemporaryDirectory() as directory:
             for compiler, standard, name in (("cc", "c99", "use.c"), ("c++", "c++11", "use.cc")):
                 path = Path(directory, name)
                 path.write_text(f"#include <apnsd.h>\n{settings}\n{options}\n")
-                run(compiler, f"-std={standard}", *strict, str(path))
+                own = ("-Wold-style-cast",) if compiler == "c++" else ()
+                run(compiler, f"-std={standard}", *strict, *own, str(path))
 
     def test_the_man_page_is_clean_and_names_every_function(self):
         self.assertEqual(run("mandoc", "-T", "lint", "man/apnsd.3"), "")
@@ -124,17 +126,17 @@ class TheLibrary(unittest.TestCase):
 class AnInstallation(unittest.TestCase):
     def test_programs_are_built_with_it_and_nothing_of_it_stays(self):
         with tempfile.TemporaryDirectory() as root, World() as world:
-            place = (f"DESTDIR={root}", "PREFIX=/opt/apnsd")
+            place = (f"DESTDIR={root}/of all", "PREFIX=/opt/a & b|c")
             make("install", *place)
-            prefix = Path(root, "opt/apnsd")
+            prefix = Path(root, "of all/opt/a & b|c")
             self.assertEqual(files(prefix), INSTALLED)
             page = run("mandoc", "-T", "ascii", f"{prefix}/share/man/man3/apnsd_notify.3")
             self.assertTrue(page.startswith("APNSD(3)"))
 
-            search = {"PKG_CONFIG_PATH": f"{prefix}/lib/pkgconfig", "PKG_CONFIG_SYSROOT_DIR": root}
+            search = {"PKG_CONFIG_PATH": f"{prefix}/lib/pkgconfig", "PKG_CONFIG_SYSROOT_DIR": f"{root}/of all"}
             self.assertEqual(run("pkg-config", "--modversion", "apnsd", **search).strip(), "0.1.0")
-            shared = run("pkg-config", "--cflags", "--libs", "apnsd", **search).split()
-            static = run("pkg-config", "--static", "--cflags", "--libs", "apnsd", **search).split()
+            shared = shlex.split(run("pkg-config", "--cflags", "--libs", "apnsd", **search))
+            static = shlex.split(run("pkg-config", "--static", "--cflags", "--libs", "apnsd", **search))
             static[static.index("-lapnsd")] = "-l:libapnsd.a"
             for number, flags in enumerate((shared, static)):
                 program = f"{root}/push-{number}"

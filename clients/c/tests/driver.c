@@ -185,7 +185,8 @@ static json_t *feedback(const json_t *command)
     struct apnsd_failure failure;
     struct apnsd_dead_token *tokens;
     size_t count;
-    if (apnsd_feedback(client, text(command, "app"), &tokens, &count, &failure) != APNSD_OK) {
+    if (apnsd_feedback(client, text(command, "app"), text(json_object_get(command, "options"), "request_id"),
+                       &tokens, &count, &failure) != APNSD_OK) {
         return raised(&failure);
     }
     json_t *rows = json_array();

@@ -95,7 +95,7 @@ static void long_lists_are_read(void)
         CHECK_TEXT(results[i].reason, "Unregistered");
     }
     apnsd_free(results);
-    CHECK_OK(apnsd_feedback(client, "long", &dead, &count, &failure));
+    CHECK_OK(apnsd_feedback(client, "long", NULL, &dead, &count, &failure));
     CHECK(count >= many);
     apnsd_free(dead);
     do {

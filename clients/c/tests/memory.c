@@ -68,7 +68,7 @@ static void use_everything(void)
         ended_well(apnsd_notify(client, "memory", tokens[0], payloads[0], NULL, &failure), &failure) &&
         ended_well(apnsd_send(client, "memory", tokens, 1, payloads, 1, NULL, &results, &failure), &failure) &&
         ended_well(apnsd_rejections(client, "memory", cursor, &rejections, &count, &failure), &failure)) {
-        ended_well(apnsd_feedback(client, "memory", &dead, &count, &failure), &failure);
+        ended_well(apnsd_feedback(client, "memory", NULL, &dead, &count, &failure), &failure);
     }
     apnsd_free(results);
     apnsd_free(rejections);

@@ -23,6 +23,7 @@ static void json_is_escaped(void)
     check_json("\"\xF0\x90\x80\x80\"", "\"\\ud800\\udc00\"");
     check_json("\"\xF4\x8F\xBF\xBF\"", "\"\\udbff\\udfff\"");
     check_json("\"\xEF\xBF\xBE\xEF\xBF\xBF\xEF\xBF\xBD\"", "\"\\ufffe\\uffff\xEF\xBF\xBD\"");
+    check_json("\"\\\\\xF0\x9F\x8E\x89\"", "\"\\\\\\ud83c\\udf89\"");
     check_json("{\r\n\t}", "{\r\n\t}");
 }
 
@@ -46,6 +47,8 @@ static void what_xml_cannot_carry_is_refused(void)
     check_refused("\xED\xA0\x80", not_utf8);
     check_refused("\xF0\x9F\x8E", not_utf8);
     check_refused("\xF0\x80\x80\x80", not_utf8);
+    check_refused("\"\\\xEF\xBF\xBE\"", not_utf8);
+    check_refused("\"\\\\\\\xF0\x9F\x8E\x89\"", not_utf8);
     check_refused("\xF4\x90\x80\x80", not_utf8);
 }
 
@@ -117,8 +120,8 @@ static void null_is_refused(void)
     CHECK_ERROR(apnsd_send(client, "a", texts, 1, texts, 1, NULL, NULL, &failure), APNSD_INVALID_ARGUMENTS);
     CHECK_ERROR(apnsd_send(NULL, "a", texts, 1, texts, 1, NULL, &results, &failure), APNSD_INVALID_ARGUMENTS);
     CHECK(results == NULL);
-    CHECK_ERROR(apnsd_feedback(client, NULL, &tokens, &count, &failure), APNSD_INVALID_ARGUMENTS);
-    CHECK_ERROR(apnsd_feedback(client, "a", NULL, &count, &failure), APNSD_INVALID_ARGUMENTS);
+    CHECK_ERROR(apnsd_feedback(client, NULL, NULL, &tokens, &count, &failure), APNSD_INVALID_ARGUMENTS);
+    CHECK_ERROR(apnsd_feedback(client, "a", NULL, NULL, &count, &failure), APNSD_INVALID_ARGUMENTS);
     CHECK_ERROR(apnsd_rejections(client, "a", NULL, &rejections, &count, &failure), APNSD_INVALID_ARGUMENTS);
     CHECK_ERROR(apnsd_rejections(client, NULL, cursor, &rejections, &count, &failure), APNSD_INVALID_ARGUMENTS);
     CHECK(apnsd_notify(client, "a", "b", NULL, NULL, NULL) == APNSD_INVALID_ARGUMENTS);
@@ -161,7 +164,7 @@ static void bad_arguments_are_named(void)
     options.size = sizeof options;
     options.request_id = "";
     CHECK_ERROR(apnsd_notify(client, "a", "b", HELLO, &options, &failure), APNSD_INVALID_ARGUMENTS);
-    CHECK_HAS(failure.text, "options.request_id: 1 to 255 bytes");
+    CHECK_HAS(failure.text, "request_id: 1 to 255 bytes");
     CHECK_ERROR(apnsd_notify_many(client, "a", tokens, 3, payloads, 2, NULL, &failure), APNSD_INVALID_ARGUMENTS);
     CHECK_TEXT(failure.text, "one payload or as many as tokens are needed: there are 2 for 3 tokens");
     CHECK_OK(apnsd_notify_many(client, "a", NULL, 0, NULL, 0, NULL, &failure));

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -78,6 +79,47 @@ def test_a_task_that_is_cancelled_while_it_provisions_leaves_that_to_the_next(ap
         assert [method for method, _ in stub.calls()] == ["provision", "provision", "notify"]
 
 
+def test_tasks_that_wait_for_a_silent_daemon_are_told_when_the_first_is() -> None:
+    apps = {"myapp": {"certificate": "PEM", "environment": "sandbox", "timeout": 0.1}}
+
+    async def main() -> None:
+        async with apnsd.aio.Client(stub.url, timeout=0.4, apps=apps) as client:
+            begun = monotonic()
+            calls = [client.notify("myapp", "aa", HELLO) for _ in range(6)]
+            errors = await asyncio.gather(*calls, return_exceptions=True)
+            assert monotonic() - begun < 1.5
+            assert all(str(error).startswith(f"{stub.url} gave no answer within 0.5 seconds") for error in errors)
+
+    with Stub(SILENCE) as stub:
+        asyncio.run(main())
+        assert len(stub.requests) == 1
+
+
+def test_what_a_task_waited_for_another_counts_against_its_own_call() -> None:
+    apps = {"myapp": {"certificate": "PEM", "environment": "sandbox", "timeout": 0.2}}
+
+    async def main() -> None:
+        async with apnsd.aio.Client(stub.url, timeout=1.5, apps=apps) as client:
+            other = asyncio.create_task(client.provision("myapp"))
+            assert await asyncio.to_thread(asked.wait, PATIENCE)
+            begun = monotonic()
+            with pytest.raises(apnsd.ConnectionFailed, match=r"1\.5 seconds, of which 0\.[78] were spent waiting"):
+                await client.notify("myapp", "aa", HELLO)
+            assert monotonic() - begun < 2.2
+            await other
+
+    asked = threading.Event()
+
+    def wait_for_the_other(body: bytes) -> None:
+        if b"provision" in body:
+            asked.set()
+            sleep(1)
+
+    with Stub(answer(None), SILENCE) as stub:
+        stub.before_answer = wait_for_the_other
+        asyncio.run(main())
+
+
 def test_what_nobody_asked_for_closes_the_connection() -> None:
     async def main() -> None:
         async with apnsd.aio.Client(stub.url) as client:
@@ -92,6 +134,43 @@ def test_what_nobody_asked_for_closes_the_connection() -> None:
     with Stub(answer(1) + answer("not asked for"), answer(2)) as stub:
         asyncio.run(main())
         assert stub.connections == 3
+
+
+def test_a_connection_that_was_closed_while_the_loop_was_busy_costs_no_call() -> None:
+    async def main() -> None:
+        async with apnsd.aio.Client(stub.url) as client:
+            await client.apps()
+            stub.hang_up()
+            assert stub.gone.acquire(timeout=PATIENCE)
+            assert await client.call("system.x") == []
+
+    with Stub(answer([])) as stub:
+        asyncio.run(main())
+        assert stub.connections == 2
+
+
+def test_two_event_loops_at_once_are_an_error(apps: dict[str, Any]) -> None:
+    async def hold(client: apnsd.aio.Client) -> None:
+        await client.apps()
+        held.set()
+        await asyncio.to_thread(over.wait, PATIENCE)
+
+    held, over = threading.Event(), threading.Event()
+    with Stub(answer([])) as stub:
+        client = apnsd.aio.Client(stub.url)
+
+        async def close() -> None:
+            await hold(client)
+            await client.close()
+
+        other = threading.Thread(target=lambda: asyncio.run(close()))
+        other.start()
+        assert held.wait(PATIENCE)
+        with pytest.raises(apnsd.InvalidArguments, match="in use in another event loop: make one for each"):
+            asyncio.run(client.apps())
+        over.set()
+        other.join()
+        asyncio.run(client.close())
 
 
 def test_a_client_may_outlive_its_event_loop(world: World, apps: dict[str, Any]) -> None:

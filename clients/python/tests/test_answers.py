@@ -42,7 +42,7 @@ def test_notify_passes_json_text_and_names_itself(open_client: OpenClient) -> No
         assert first[:3] == ("myapp", ["aa"], '{"aps":{"alert":"Hello"}}')
         assert len(first[3].pop("request_id")) == 32
         assert first[3] == {"priority": 5}
-        notifications = ['{"aps":{"alert":"Hello"}}', '{"aps":{"alert":"\\u00e9"}}']
+        notifications = ['{"aps":{"alert":"Hello"}}', '{"aps":{"alert":"é"}}']
         assert second == ("myapp", ["aa", "bb"], notifications, {"request_id": "r"})
 
 
@@ -90,7 +90,7 @@ def test_an_http_error_is_told_with_what_it_says(open_client: OpenClient, close_
     refusal = http(b"The body is over the limit.\n", "413 Payload Too Large", "Connection: close\r\n" * close_early)
     with Stub(refusal) as stub:
         client = open_client(stub.url.replace("//", "//me:secret@"))
-        with pytest.raises(apnsd.ConnectionFailed) as caught:
+        with pytest.raises(apnsd.InvalidArguments) as caught:
             client.notify("myapp", "aa", HELLO)
         assert str(caught.value) == f"{stub.url} answered 413 Payload Too Large: The body is over the limit."
         assert caught.value.code is None
@@ -118,25 +118,41 @@ def test_a_user_whom_the_daemon_refuses_is_a_matter_of_settings(open_client: Ope
 
 
 @pytest.mark.parametrize(
-    ("status", "is_apnsds"),
+    ("status", "kind", "is_apnsds"),
     [
-        ("302 Found", False),
-        ("404 Not Found", False),
-        ("405 Method Not Allowed", False),
-        ("408 Request Timeout", True),
-        ("429 Too Many Requests", True),
-        ("500 Internal Server Error", True),
-        ("503 Service Unavailable", True),
+        ("302 Found", apnsd.ConnectionFailed, False),
+        ("400 Bad Request", apnsd.InvalidArguments, True),
+        ("404 Not Found", apnsd.ConnectionFailed, False),
+        ("405 Method Not Allowed", apnsd.ConnectionFailed, False),
+        ("408 Request Timeout", apnsd.ConnectionFailed, True),
+        ("415 Unsupported Media Type", apnsd.InvalidArguments, True),
+        ("429 Too Many Requests", apnsd.ServerTimeout, True),
+        ("500 Internal Server Error", apnsd.ConnectionFailed, True),
+        ("502 Bad Gateway", apnsd.ConnectionFailed, True),
+        ("503 Service Unavailable", apnsd.ServerTimeout, True),
     ],
 )
-def test_an_http_error_that_the_daemon_has_not_asks_for_the_url(
-    open_client: OpenClient, status: str, is_apnsds: bool
+def test_an_http_error_is_of_the_kind_that_says_whether_to_try_again(
+    open_client: OpenClient, status: str, kind: type[apnsd.ApnsdError], is_apnsds: bool
 ) -> None:
     with Stub(http(b"", status)) as stub:
-        with pytest.raises(apnsd.ConnectionFailed) as caught:
+        with pytest.raises(apnsd.ApnsdError) as caught:
             open_client(stub.url).apps()
+        assert (type(caught.value), caught.value.code) == (kind, None)
         end = "" if is_apnsds else "; is this the URL of apnsd?"
         assert str(caught.value) == f"{stub.url} answered {status}{end}"
+
+
+def test_a_user_over_its_limits_costs_no_settings_and_no_provision(open_client: OpenClient) -> None:
+    busy = http(b"Over the limit.", "429 Too Many Requests")
+    with Stub(busy, busy, answer(None)) as stub:
+        client = open_client(stub.url, apps=PEM)
+        with pytest.raises(apnsd.ServerTimeout):
+            client.notify("myapp", "aa", HELLO)
+        with pytest.raises(apnsd.ServerTimeout):
+            client.deprovision("myapp")
+        client.notify("myapp", "aa", HELLO)
+        assert [method for method, _ in stub.calls()] == ["provision", "apnsd.deprovision", "provision", "notify"]
 
 
 DEEP = b"<value><array><data>" * 100_000 + b"</data></array></value>" * 100_000
@@ -145,9 +161,17 @@ DEEP = b"<value><array><data>" * 100_000 + b"</data></array></value>" * 100_000
 def test_an_http_error_before_the_end_of_the_request_is_told(open_client: OpenClient) -> None:
     with Stub(http(b"Too large.", "413 Payload Too Large", "Connection: close\r\n")) as stub:
         stub.is_hasty = True
-        with pytest.raises(apnsd.ConnectionFailed, match="answered 413 Payload Too Large: Too large"):
+        with pytest.raises(apnsd.InvalidArguments, match="answered 413 Payload Too Large: Too large"):
             open_client(stub.url).call("system.x", "x" * 20_000_000)
         assert len(stub.requests) == 1
+
+
+def test_an_answer_of_another_shape_is_told(open_client: OpenClient) -> None:
+    for value in (7, [7], "text"):
+        with Stub(answer(value)) as stub, pytest.raises(apnsd.ConnectionFailed, match="is not apnsd"):
+            open_client(stub.url).apps()
+        with Stub(answer(value)) as stub, pytest.raises(apnsd.ConnectionFailed, match="is not apnsd"):
+            open_client(stub.url).status("myapp")
 
 
 GARBAGE = {
@@ -157,6 +181,12 @@ GARBAGE = {
     "not text": http(b"\xff\xfe\x00"),
     "cut off": http(xml([1])[:-20]),
     "a document type": http(xml([]).replace(b"<methodResponse>", b"<!DOCTYPE methodResponse><methodResponse>")),
+    "a document type in UTF-16": http(xml([]).decode().replace("<methodR", "<!DOCTYPE m><methodR").encode("utf-16")),
+    "deeper than 64": http(
+        xml([])
+        .replace(b"<array>", b"<array><data><value>" * 70 + b"<array>")
+        .replace(b"</array>", b"</array>" + b"</value></data></array>" * 70)
+    ),
     "deep": http(b"<methodResponse><params><param>" + DEEP + b"</param></params></methodResponse>"),
     "a number that is none": http(xml(1).replace(b"1<", b"x<")),
     "no value": http(b"<methodResponse><params></params></methodResponse>"),
@@ -228,6 +258,16 @@ def test_a_call_without_an_answer_in_time_is_not_repeated(open_client: OpenClien
         assert caught.value.request_id == "r"
         assert asked.acquire(timeout=PATIENCE)
         assert len(stub.requests) == 1
+
+
+def test_a_deprovision_that_is_made_again_finds_its_work_done(open_client: OpenClient) -> None:
+    with Stub(CLOSE, fault(404, "unknown"), fault(404, "unknown")) as stub:
+        client = open_client(stub.url, apps=PEM)
+        client.deprovision("myapp")
+        with pytest.raises(apnsd.NotConfigured):
+            client.provision("myapp")
+        with pytest.raises(apnsd.UnknownAppID):
+            client.deprovision("myapp")
 
 
 def test_what_the_daemon_was_asked_to_wait_comes_on_top(open_client: OpenClient) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
+import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,7 +19,7 @@ import pytest
 from celery import Celery, signals
 from celery.contrib.testing.worker import start_worker  # type: ignore[import-untyped]
 from celery.result import AsyncResult
-from stub import Stub, http
+from stub import SILENCE, Stub, answer, http
 from world import PATIENCE, World
 
 import apnsd
@@ -150,6 +153,49 @@ def test_the_request_id_is_the_tasks_id(world: World, app: Celery) -> None:
     assert arrived(world, "a7") == 1
 
 
+QUICK = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+SHOP = """
+from celery import Celery
+
+app = Celery("shop", broker="filesystem://")
+app.conf.broker_transport_options = {{"data_folder_in": {queue!r}, "data_folder_out": {queue!r}}}
+app.conf.broker_transport_options["polling_interval"] = 0.1
+app.conf.imports = ["apnsd.celery"]
+app.conf.worker_lost_wait = 0.1  # seconds, 10
+app.conf.apnsd_url = {url!r}
+"""
+
+
+@pytest.mark.parametrize("task", [notify, collect_feedback], ids=["notify", "collect_feedback"])
+def test_a_task_whose_process_is_killed_is_done_again_under_the_same_name(task: Any, tmp_path: Path) -> None:
+    (tmp_path / "queue").mkdir()
+    with Stub(SILENCE, answer([])) as stub:
+        shop = SHOP.format(queue=str(tmp_path / "queue"), url=stub.url)
+        (tmp_path / "killed_shop.py").write_text(shop)
+        names: dict[str, Any] = {}
+        exec(shop.replace('Celery("shop"', 'Celery("shop", set_as_current=False'), names)
+        asked = threading.Semaphore(0)
+        stub.before_answer = lambda _: asked.release()
+        names["app"].tasks[task.name].apply_async(("myapp", token("a9"), HELLO)[: 3 if task is notify else 1])
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", "killed_shop", "worker", "-c1", "-Pprefork", *QUICK],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent / "src"), str(tmp_path)])},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            assert asked.acquire(timeout=2 * PATIENCE)
+            (process,) = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+            os.kill(int(process), signal.SIGKILL)
+            assert asked.acquire(timeout=2 * PATIENCE)
+        finally:
+            worker.terminate()
+            worker.wait(PATIENCE)
+        first, second = (params[-1]["request_id"] for _, params in stub.calls())
+        assert first == second
+
+
 # --- broadcast
 
 
@@ -229,6 +275,18 @@ def test_feedback_is_returned_as_json_can_say_it(world: World, app: Celery) -> N
     assert outcome(collect_feedback.delay("myapp")) == [
         [dead.timestamp.strftime("%Y-%m-%dT%H:%M:%SZ"), token("dead01")]
     ]
+
+
+def test_feedback_whose_answers_are_lost_is_collected_again(world: World, app: Celery) -> None:
+    client = client_of(app)
+    client.feedback("myapp")
+    client.send("myapp", token("dead03"), HELLO)
+    world.proxy.lose_answers(2)  # the client's own second attempt too
+    with awaited(signals.task_retry) as retried:
+        ((_, dead),) = outcome(collect_feedback.delay("myapp"))
+    assert retried.is_set()
+    assert dead == token("dead03")
+    assert outcome(collect_feedback.delay("myapp")) == []
 
 
 def test_no_token_is_logged(world: World, app: Celery, log: Path) -> None:

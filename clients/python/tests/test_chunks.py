@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 import apnsd
-from apnsd._chunks import Chunk, chunks
+from apnsd._address import Address
+from apnsd._chunks import WEIGHT_MAX, Chunk, chunks
+from apnsd._xmlrpc import encode_call
 from apnsd.times import unix_time
 
 HELLO: dict[str, Any] = {"aps": {}}
@@ -28,11 +30,32 @@ def test_the_only_chunk_has_the_plain_request_id() -> None:
     assert cut(["aa", "bb"]) == [(["aa", "bb"], JSON, {"request_id": "r"})]
 
 
-def test_several_chunks_are_numbered() -> None:
-    assert cut(["aa", "bb", "cc"]) == [
-        (["aa", "bb"], JSON, {"request_id": "r-0"}),
-        (["cc"], JSON, {"request_id": "r-1"}),
+def test_the_first_chunk_has_the_plain_request_id_and_the_others_are_numbered() -> None:
+    assert cut(["aa", "bb", "cc", "dd", "ee"]) == [
+        (["aa", "bb"], JSON, {"request_id": "r"}),
+        (["cc", "dd"], JSON, {"request_id": "r-1"}),
+        (["ee"], JSON, {"request_id": "r-2"}),
     ]
+
+
+@pytest.mark.parametrize("alert", ["漢" * 1300, "&" * 4000, "a" * 4000, "<>\r" * 1300])
+def test_a_chunk_is_no_more_than_a_call_can_carry(alert: str) -> None:
+    tokens = [f"{number:064x}" for number in range(10_000)]
+    sent: list[str] = []
+    for chunk in chunks(
+        iter(tokens), ({"aps": {"alert": alert}} for _ in tokens), {"priority": [5] * 10_000}, "r", 10_000
+    ):
+        size = len(encode_call(Address.of("http://x/"), "notify", chunk.params("myapp")))
+        assert size <= 16 * 1024 * 1024
+        if len(sent) + len(chunk.tokens) < len(tokens):
+            assert size > 15 * 1024 * 1024
+        sent += chunk.tokens
+    assert sent == tokens
+
+
+def test_what_is_larger_than_a_call_goes_out_by_itself() -> None:
+    large = {"a": "x" * WEIGHT_MAX}
+    assert [len(chunk.tokens) for chunk in chunks(["aa"] * 3, [HELLO, large, HELLO], {}, "r", 10)] == [1, 1, 1]
 
 
 def test_no_tokens_are_no_chunk() -> None:
@@ -45,6 +68,10 @@ def test_bytes_are_a_token_in_hex() -> None:
     assert cut([bytearray(b"\x01"), memoryview(b"\x02")])[0][0] == ["01", "02"]
 
 
+def test_bytes_of_hex_are_that_hex() -> None:
+    assert cut([b"aB" * 32, memoryview(b"01"), b"abc"], size=3)[0][0] == ["aB" * 32, "01", "616263"]
+
+
 def test_options_and_notifications_are_cut_along_with_the_tokens() -> None:
     cuts = cut(
         (token for token in ("aa", "bb", "cc")),
@@ -54,7 +81,7 @@ def test_options_and_notifications_are_cut_along_with_the_tokens() -> None:
         push_type=None,
     )
     assert cuts == [
-        (["aa", "bb"], ['{"n":0}', '{"n":1}'], {"request_id": "r-0", "priority": [10, 5], "topic": "t"}),
+        (["aa", "bb"], ['{"n":0}', '{"n":1}'], {"request_id": "r", "priority": [10, 5], "topic": "t"}),
         (["cc"], ['{"n":2}'], {"request_id": "r-1", "priority": [1], "topic": "t"}),
     ]
 

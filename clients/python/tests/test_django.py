@@ -80,15 +80,27 @@ def test_good_settings_pass_the_check(world: World) -> None:
         ({"APNSD": {"HOST": ""}}, "(apnsd.E002) APNSD has an unknown key HOST; there are URL, TIMEOUT, APPS"),
         ({"APNSD": {"URL": 7077}}, "(apnsd.E003) APNSD: URL: a string is needed, not int"),
         ({"APNSD": {"URL": "localhost:7077"}}, "(apnsd.E003) APNSD: URL: the daemon's URL: write http://host:port/"),
-        ({"APNSD": {"TIMEOUT": "9"}}, "(apnsd.E004) APNSD: TIMEOUT: a number of seconds above 0 is needed, not '9'"),
+        (
+            {"APNSD": {"TIMEOUT": "9"}},
+            "(apnsd.E004) APNSD: TIMEOUT: a number of seconds more than 0 is needed, not '9'",
+        ),
+        ({"APNSD": {"TIMEOUT": 1e12}}, "(apnsd.E004) APNSD: TIMEOUT: at most 1000000 seconds are possible"),
         ({"APNSD": {"APPS": []}}, "(apnsd.E005) APNSD: APPS: a dict of apps is needed, not list"),
-        ({"APNSD": {"APPS": {"a": "x"}}}, "(apnsd.E005) APNSD: APPS: app a: a dict is needed, not str"),
+        ({"APNSD": {"APPS": {"a": "x"}}}, "(apnsd.E005) APNSD: APPS: app a: a dict of settings is needed, not str"),
+        ({"APNSD": {"APPS": {"a": {"certificate": 5, "environment": "b"}}}}, "APPS: app a: certificate: text or bytes"),
         ({"APNSD": {"APPS": {"a": {"cert": "x"}, "b": {}}}}, "(apnsd.E005) APNSD: APPS: app a: unknown settings cert"),
         ({"APNSD": {"APPS": {"a": {"cert": "x"}, "b": {}}}}, "; app b: one of `certificate` and `certificate_file`"),
         ({"PYAPNS_CONFIG": {}}, "(apnsd.E003) PYAPNS_CONFIG: HOST is missing"),
         (
             {"PYAPNS_CONFIG": {"HOST": "localhost", "INITIAL": [["a"]]}},
             "(apnsd.E005) PYAPNS_CONFIG: INITIAL[0]: (app_id, certificate, environment[, timeout]) is needed",
+        ),
+        *(
+            (
+                {"PYAPNS_CONFIG": {"HOST": "localhost", "INITIAL": [entry]}},
+                "(apnsd.E005) PYAPNS_CONFIG: INITIAL[0]: (app_id, certificate, environment[, timeout]) is needed",
+            )
+            for entry in (5, [["a"], "b", "c"], [1, "b", "c"], {"app_id": "a"})
         ),
     ],
 )

@@ -62,6 +62,7 @@ def test_a_connection_that_the_server_closes_is_not_used_again(head: str) -> Non
     ("data", "problem"),
     [
         (b"SSH-2.0-OpenSSH_9.2\r\n", "it does not speak HTTP/1.1 .it answered 'SSH-2.0-OpenSSH_9.2'"),
+        (b"HTTP/1.1 \xb2\xb3\xb9 OK\r\n\r\n", "it does not speak HTTP/1.1"),
         (b"\x16\x03\x01" * 10_000, "a header has no end"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "a length is '-1'"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", "its answer is larger than 64 MiB"),

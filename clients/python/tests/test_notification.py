@@ -44,9 +44,9 @@ def test_aps_does_not_come_twice() -> None:
 
 
 def test_a_dict_becomes_compact_json_that_any_xml_can_carry() -> None:
-    payload = {"a": "\x00\ufffe\ud800ü", "n": None, "big": 2**70, "x": 1.5}
+    payload = {"a": "\x00\x1f\ufffeü漢🎉", "n": None, "big": 2**70, "x": 1.5}
     text = json_text(payload)
-    assert text == '{"a":"\\u0000\\ufffe\\ud800\\u00fc","n":null,"big":1180591620717411303424,"x":1.5}'
+    assert text == '{"a":"\\u0000\\u001f\\ufffeü漢🎉","n":null,"big":1180591620717411303424,"x":1.5}'
     assert json_text(MappingProxyType({"a": MappingProxyType({"b": 1})})) == '{"a":{"b":1}}'
 
 
@@ -63,6 +63,8 @@ def test_json_text_is_passed_as_it_is() -> None:
         ("[1]", "the text of a JSON object is needed"),
         ('{"a": NaN}', "NaN is not a number in JSON"),
         ({"a": float("nan")}, "not JSON"),
+        ({"a": "\ud800"}, r"not JSON: half a character, U\+D800"),
+        ('{"a": "\udfff"}', r"not JSON: half a character, U\+DFFF"),
         ({"a": b"bytes"}, "bytes has no form in JSON"),
         (None, "a Notification, a dict or the text of a JSON object is needed, not NoneType"),
         (b"{}", "not bytes"),

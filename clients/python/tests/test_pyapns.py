@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import pickle
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stub import SILENCE, Stub, answer, fault
 from world import PATIENCE, World, free_port
 
 import apnsd
@@ -37,7 +40,9 @@ def options() -> Iterator[dict[str, Any]]:
     pyapns.OPTIONS.update(CONFIGURED=False, TIMEOUT=20)
     yield pyapns.OPTIONS
     if pyapns._present is not None:
-        pyapns._present.close()
+        pyapns._present.client.close()
+    pyapns._present = None
+    pyapns._provisioned.clear()
 
 
 @pytest.fixture
@@ -161,6 +166,29 @@ def test_socket_errors_are_socket_errors() -> None:
         pyapns.notify("myapp", token("a1"), HELLO, errback=pytest.fail)
 
 
+def test_socket_errors_have_their_number_and_timeouts_their_class() -> None:
+    pyapns.configure({"HOST": f"http://127.0.0.1:{free_port()}/"})
+    with pytest.raises(OSError, match="is the daemon running") as refused:
+        pyapns.feedback("myapp")
+    assert refused.value.errno == errno.ECONNREFUSED
+    with Stub(SILENCE) as stub:
+        pyapns.OPTIONS.update(HOST=stub.url, TIMEOUT=0.1)
+        with pytest.raises(socket.timeout, match="gave no answer") as late:
+            pyapns.notify("myapp", token("a1"), HELLO)
+    assert isinstance(late.value, apnsd.ConnectionFailed)
+    assert late.value.request_id
+
+
+def test_who_waits_for_the_call_of_another_thread_has_a_timeout_too() -> None:
+    with Stub(SILENCE) as stub:
+        initial = [("myapp", "certificate", "sandbox", 0.1)]
+        pyapns.OPTIONS.update(HOST=stub.url, TIMEOUT=0.3, INITIAL=initial)
+        endings = [Ending(), Ending()]
+        for ending in endings:
+            pyapns.feedback("myapp", async_=True, errback=ending)
+        assert [isinstance(ending.wait(), socket.timeout) for ending in endings] == [True, True]
+
+
 def test_the_result_goes_through_the_callback(world: World, initial: list[tuple[Any, ...]]) -> None:
     pyapns.configure({"HOST": world.url, "INITIAL": initial})
     assert pyapns.feedback("myapp", callback=len) == 0
@@ -206,6 +234,26 @@ def test_the_recovery_idiom_goes_by_initial_whatever_was_refused_meanwhile(
     with apnsd.Client(world.url) as client:
         (app,) = client.apps()
     assert (app["app_id"], app["subject"]) == ("myapp", "Apple Push Services: com.example.app")
+
+
+def test_changed_options_do_not_take_away_what_provision_was_given() -> None:
+    with Stub(answer(None), answer(None), fault(404, "unknown"), answer(None), answer(None)) as stub:
+        pyapns.configure({"HOST": stub.url})
+        pyapns.provision("late", "certificate", "sandbox")
+        pyapns.OPTIONS["TIMEOUT"] = 5
+        pyapns.notify("late", token("a8"), HELLO)
+        assert [method for method, _ in stub.calls()] == ["provision", "provision", "notify", "provision", "notify"]
+
+
+def test_a_changed_initial_comes_before_what_provision_was_given() -> None:
+    with Stub(answer(None)) as stub:
+        pyapns.configure({"HOST": stub.url})
+        pyapns.provision("myapp", "given", "sandbox")
+        pyapns.OPTIONS["INITIAL"] = iter([["myapp", "initial", "sandbox"]])
+        for _ in range(2):
+            pyapns.notify("myapp", token("a8"), HELLO)
+        certificates = [params[1] for method, params in stub.calls() if method == "provision"]
+        assert certificates == ["given", "initial"]
 
 
 # --- What pyapns did wrong
@@ -389,6 +437,33 @@ pyapns.configure({"HOST": "http://second.example/"})
 print(pyapns.OPTIONS["HOST"])
 """
     assert run(code) == "http://second.example/\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "host"),
+    [
+        ("", "http://settings.example/"),
+        ("PYAPNS_CONFIG = {'HOST': 'http://django.example/'}", "http://django.example/"),
+    ],
+)
+def test_settings_of_django_may_call_configure_themselves(lines: str, host: str, tmp_path: Path) -> None:
+    settings = "import apnsd.pyapns\napnsd.pyapns.configure({'HOST': 'http://settings.example/'})\n"
+    (tmp_path / "shop_settings.py").write_text(settings + lines)
+    code = f"""
+import sys
+sys.path.append({str(tmp_path)!r})
+from apnsd import pyapns
+print(pyapns.configure({{"HOST": "http://dict.example/"}}), pyapns.OPTIONS["HOST"])
+"""
+    assert run(code, DJANGO_SETTINGS_MODULE="shop_settings") == f"True {host}\n"
+
+
+def test_settings_of_django_that_cannot_be_read_leave_the_dict() -> None:
+    code = """
+from apnsd import pyapns
+print(pyapns.configure({"HOST": "http://dict.example/"}), pyapns.OPTIONS["HOST"])
+"""
+    assert run(code, DJANGO_SETTINGS_MODULE="nosuch.module") == "True http://dict.example/\n"
 
 
 def test_the_example_of_the_page_runs(world: World) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
-from stub import Stub, answer, fault
+from stub import SILENCE, Stub, answer, fault
 from test_world import HELLO, arrivals, token
 from world import PATIENCE, World
 
@@ -93,6 +95,97 @@ def test_an_app_that_stays_unknown_is_told_after_one_more_try(apps: dict[str, An
         with apnsd.Client(stub.url, apps=apps) as client, pytest.raises(apnsd.UnknownAppID, match="still unknown"):
             client.notify("myapp", "aa", HELLO)
         assert [method for method, _ in stub.calls()] == ["provision", "notify", "provision", "notify"]
+
+
+def test_threads_that_wait_for_a_silent_daemon_are_told_when_the_first_is() -> None:
+    apps = {"myapp": {"certificate": "PEM", "environment": "sandbox", "timeout": 0.1}}
+    with Stub(SILENCE) as stub, apnsd.Client(stub.url, timeout=0.4, apps=apps) as client:
+
+        def notify(_: int) -> float:
+            begun = monotonic()
+            with pytest.raises(apnsd.ConnectionFailed, match=r"gave no answer within 0\.5 seconds"):
+                client.notify("myapp", "aa", HELLO)
+            return monotonic() - begun
+
+        with ThreadPoolExecutor(6) as threads:
+            assert max(threads.map(notify, range(6))) < 1.5
+        assert len(stub.requests) == 1
+
+
+def test_what_a_thread_waited_for_another_counts_against_its_own_call() -> None:
+    asked = threading.Event()
+
+    def wait_for_the_other(body: bytes) -> None:
+        if b"provision" in body:
+            asked.set()
+            sleep(1)
+
+    apps = {"myapp": {"certificate": "PEM", "environment": "sandbox", "timeout": 0.2}}
+    with Stub(answer(None), SILENCE) as stub, apnsd.Client(stub.url, timeout=1.5, apps=apps) as client:
+        stub.before_answer = wait_for_the_other
+        with ThreadPoolExecutor(1) as threads:
+            other = threads.submit(client.provision, "myapp")
+            assert asked.wait(PATIENCE)
+            begun = monotonic()
+            with pytest.raises(apnsd.ConnectionFailed, match=r"1\.5 seconds, of which 0\.[78] were spent waiting"):
+                client.notify("myapp", "aa", HELLO)
+            assert monotonic() - begun < 2.2
+            other.result()
+
+
+def test_settings_whose_turn_does_not_come_are_kept() -> None:
+    asked = threading.Event()
+    apps = {"myapp": {"certificate": "old", "environment": "sandbox", "timeout": 0.1}}
+    with Stub(SILENCE, answer(None)) as stub, apnsd.Client(stub.url, timeout=0.4, apps=apps) as client:
+        stub.before_answer = lambda _: asked.set()
+        with ThreadPoolExecutor(1) as threads:
+            first = threads.submit(client.notify, "myapp", "aa", HELLO)
+            assert asked.wait(PATIENCE)
+            with pytest.raises(apnsd.ConnectionFailed):
+                client.provision("myapp", "new", "sandbox")
+            with pytest.raises(apnsd.ConnectionFailed):
+                first.result()
+        client.notify("myapp", "aa", HELLO)
+        assert [params[1] for method, params in stub.calls() if method == "provision"] == ["old", "new"]
+
+
+def test_a_thread_that_waited_for_a_refusal_goes_on(apps: dict[str, Any]) -> None:
+    both_asked, asked = threading.Barrier(2), iter([True, True])
+
+    def hold_up_until_both_asked(body: bytes) -> None:
+        if b"<methodName>notify" in body and next(asked, False):
+            both_asked.wait(PATIENCE)
+
+    unknown, later = fault(404, "unknown"), fault(500, "later")
+    answers = [answer(None), unknown, unknown, later, answer(None)]
+    with Stub(*answers) as stub, apnsd.Client(stub.url, apps=apps) as client:
+        stub.before_answer = hold_up_until_both_asked
+
+        def notify(_: int) -> bool:
+            try:
+                client.notify("myapp", "aa", HELLO)
+            except apnsd.ServerTimeout:
+                return False
+            return True
+
+        with ThreadPoolExecutor(2) as threads:
+            assert sorted(threads.map(notify, range(2))) == [False, True]
+
+
+def test_a_logging_handler_may_notify_too(apps: dict[str, Any]) -> None:
+    class Alarm(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            client.notify("myapp", "bb", HELLO)
+
+    alarm = Alarm()
+    logging.getLogger("apnsd").addHandler(alarm)
+    try:
+        with Stub(fault(8002, "expired"), answer(None)) as stub, apnsd.Client(stub.url, apps=apps) as client:
+            with ThreadPoolExecutor(1) as threads:
+                threads.submit(client.notify, "myapp", "aa", HELLO).result(PATIENCE)
+            assert [params[1] for method, params in stub.calls() if method == "notify"] == [["bb"], ["aa"]]
+    finally:
+        logging.getLogger("apnsd").removeHandler(alarm)
 
 
 def test_what_nobody_asked_for_is_nobodys_answer() -> None:

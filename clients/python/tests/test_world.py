@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from itertools import count
 from pathlib import Path
@@ -195,6 +196,22 @@ def test_a_lost_answer_sends_nothing_twice(open_client: OpenClient, world: World
     assert [entry["token"] for entry in arrivals(world, [*tokens, last], before)] == [*tokens, last]
 
 
+def test_a_lost_answer_loses_no_feedback(open_client: OpenClient, world: World, apps: dict[str, Any]) -> None:
+    client = open_client(world.proxy_url, apps=apps)
+    client.feedback("myapp")
+    first, second = token("dead"), token("dead")
+    client.send("myapp", first, HELLO)
+    world.proxy.lose_answers(1)
+    assert [found for _, found in client.feedback("myapp")] == [first]
+    client.send("myapp", second, HELLO)
+    world.proxy.lose_answers(2)
+    with pytest.raises(apnsd.ConnectionFailed) as caught:
+        client.feedback("myapp")
+    assert caught.value.request_id
+    assert [found for _, found in client.feedback("myapp", request_id=caught.value.request_id)] == [second]
+    assert client.feedback("myapp") == []
+
+
 def test_a_long_list_arrives_whole_and_once(open_client: OpenClient, world: World, apps: dict[str, Any]) -> None:
     client = open_client(world.url, apps=apps)
     before, tokens = len(world.arrived()), [token("aa") for _ in range(2001)]
@@ -203,6 +220,37 @@ def test_a_long_list_arrives_whole_and_once(open_client: OpenClient, world: Worl
     again = client.send("myapp", tokens, HELLO, request_id=tokens[0])
     assert {result.outcome for result in again} == {"repeated"}
     assert [entry["token"] for entry in arrivals(world, tokens, before)] == tokens
+
+
+def test_a_call_whose_tokens_end_in_an_error_can_be_made_again(
+    open_client: OpenClient, world: World, apps: dict[str, Any]
+) -> None:
+    client = open_client(world.url, apps=apps)
+    before, tokens = len(world.arrived()), [token("aa") for _ in range(1500)]
+
+    def broken() -> Iterator[str]:
+        yield from tokens[:1200]
+        raise LookupError("the database is gone")
+
+    with pytest.raises(LookupError, match=r"^the database is gone$"):
+        client.send("myapp", broken(), HELLO, request_id=tokens[0])
+    outcomes = [result.outcome for result in client.send("myapp", iter(tokens), HELLO, request_id=tokens[0])]
+    assert outcomes == ["repeated"] * 1000 + ["accepted"] * 500
+    assert [entry["token"] for entry in arrivals(world, tokens, before)] == tokens
+
+
+def test_the_error_of_a_call_that_an_iterable_makes_is_its_own(
+    open_client: OpenClient, world: World, apps: dict[str, Any]
+) -> None:
+    inner = apnsd.Client(world.url)
+
+    def tokens() -> Iterator[str]:
+        inner.notify("nosuch", token("aa"), HELLO, request_id="inner")
+        yield token("aa")
+
+    with inner, pytest.raises(apnsd.UnknownAppID) as caught:
+        open_client(world.url, apps=apps).notify("myapp", tokens(), HELLO, request_id="outer")
+    assert caught.value.request_id == "inner"
 
 
 def test_a_failure_far_down_a_long_list_tells_how_many_were_accepted(

@@ -7,7 +7,7 @@ import ssl
 from typing import cast
 
 from ._address import Address
-from ._connection import Broken, no_tls
+from ._connection import Broken, is_quiet, no_tls
 from ._http import Response
 from ._xmlrpc import not_apnsd
 from .errors import ConnectionFailed
@@ -36,14 +36,17 @@ class Connection(asyncio.Protocol):
                 )
         except ssl.SSLError as error:
             raise no_tls(address, error) from error
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise ConnectionFailed(f"no connection to {address}: {error}; is the daemon running?") from error
         return connection
 
     @property
     def is_open(self) -> bool:
-        """Whether it can take a request."""
-        return self._transport is not None
+        """Whether it can take a request: it may be over though its event loop had no time to hear of it."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return False
+        return is_quiet(transport.get_extra_info("socket").fileno())
 
     def close(self) -> None:
         """Closes it at once."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import selectors
+import select
 import socket
 import ssl
 from time import monotonic
+from typing import Any
 
 from ._address import Address
 from ._http import Response
@@ -31,10 +32,10 @@ class Connection:
     def __init__(self, address: Address, context: ssl.SSLContext | None, deadline: float) -> None:
         self._address = address
         try:
-            self._socket = _connect(address, _remaining(deadline))
+            self._socket = _connect(address, deadline)
         except _TIMEOUTS as error:
             raise TimeoutError from error
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise ConnectionFailed(f"no connection to {address}: {error}; is the daemon running?") from error
         if context is None:
             return
@@ -54,9 +55,7 @@ class Connection:
 
     def is_quiet(self) -> bool:
         """Whether nothing arrived since the last answer: neither bytes that nobody asked for nor the end."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._socket, selectors.EVENT_READ)
-            return not selector.select(0)
+        return is_quiet(self._socket.fileno())
 
     def exchange(self, request: bytes, deadline: float) -> Response:
         """Sends a request and reads the response. Raises Broken."""
@@ -90,19 +89,39 @@ class Connection:
         return None
 
 
-def _connect(address: Address, timeout: float) -> socket.socket:
+def _connect(address: Address, deadline: float) -> socket.socket:
     if address.unix is not None:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        return _connect_to(address.unix, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), _remaining(deadline))
+    places = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    failure: OSError = OSError("the host has no address")
+    for tried, (family, kind, protocol, _, place) in enumerate(places):
         try:
-            connection.settimeout(timeout)
-            connection.connect(address.unix)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-    connection = socket.create_connection((address.host, address.port), timeout)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # The first may keep silent, and the others should have their time too.
+            return _connect_to(
+                place, socket.socket(family, kind, protocol), _remaining(deadline) / (len(places) - tried)
+            )
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _connect_to(place: Any, connection: socket.socket, timeout: float) -> socket.socket:
+    try:
+        connection.settimeout(timeout)
+        connection.connect(place)
+        if connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def is_quiet(file: int) -> bool:
+    """Whether nothing arrived on a socket. (Without a file descriptor of its own: there may be no more.)"""
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    return not poll.poll(0)
 
 
 def no_tls(address: Address, error: OSError) -> ConnectionFailed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 
 from ._address import Address
@@ -86,7 +87,7 @@ class Response:
         first = yield from self._line()
         version, _, rest = first.partition(" ")
         number, _, self.phrase = rest.partition(" ")
-        if not version.startswith("HTTP/1.") or len(number) != 3 or not number.isdigit():
+        if not version.startswith("HTTP/1.") or not re.fullmatch("[0-9]{3}", number):
             raise ConnectionFailed(f"it does not speak HTTP/1.1 (it answered {first[:60]!r})")
         self.status = int(number)
         headers: dict[str, str] = {}

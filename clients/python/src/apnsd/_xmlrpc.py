@@ -10,20 +10,25 @@ from typing import Any
 
 from ._address import Address
 from ._http import Response, request
-from .errors import ConnectionFailed, InvalidArguments, NotConfigured, error_of_fault
+from ._plain import plain
+from .errors import ApnsdError, ConnectionFailed, InvalidArguments, NotConfigured, ServerTimeout, error_of_fault
 
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TEXT_MAX = 300
+_DEPTH_MAX = 64
 _REFUSALS_OF_USERS = (401, 403)
-# What the daemon answers, or a proxy in front of it, when it does not take a call.
-_REFUSALS_OF_CALLS = (408, 413, 429, *range(500, 600))
+# The daemon, or a proxy in front of it, has too much to do.
+_REFUSALS_FOR_NOW = (429, 503)
+# Whoever answers these takes no call at all, or perhaps the next one.
+_NO_REFUSALS = (404, 405, 408)
 
 
 def encode_call(address: Address, method: str, params: Sequence[Any]) -> bytes:
     """The request of a call. Raises InvalidArguments for what XML-RPC cannot carry."""
     try:
-        text = xmlrpc.client.dumps(tuple(params), method, allow_none=True)
-    except (TypeError, OverflowError, ValueError) as error:
+        values = tuple(plain(f"argument {index}", value) for index, value in enumerate(params))
+        text = xmlrpc.client.dumps(values, method, allow_none=True)
+    except (TypeError, OverflowError, ValueError, RecursionError) as error:
         raise InvalidArguments(f"{method}: {error}") from error
     if wrong := _NOT_IN_XML.search(text):
         raise InvalidArguments(f"{method}: the character U+{ord(wrong[0]):04X} cannot be sent")
@@ -36,8 +41,9 @@ def decode_answer(address: Address, response: Response) -> Any:
     if response.status != 200:
         raise _http_error(address, response)
     try:
-        if b"<!DOCTYPE" in response.body:
-            raise ValueError("it has a document type")
+        # It may have a document type in UTF-16 too.
+        if b"<!DOCTYPE" in response.body or b"\0" in response.body:
+            raise ValueError("it has a document type, or is no text")
         (value,), _ = xmlrpc.client.loads(response.body, use_builtin_types=True)
         return _aware(value)
     except xmlrpc.client.Fault as fault:
@@ -48,13 +54,18 @@ def decode_answer(address: Address, response: Response) -> Any:
         raise not_apnsd(address, error) from error
 
 
-def _http_error(address: Address, response: Response) -> ConnectionFailed | NotConfigured:
+def _http_error(address: Address, response: Response) -> ApnsdError:
     words = " ".join(response.body[:_TEXT_MAX].decode("utf-8", "replace").split())
     answered = f"{response.status} {response.phrase}".strip()
     text = f"{address} answered {answered}{': ' + words if words else ''}"
     if response.status in _REFUSALS_OF_USERS:
         return NotConfigured(text)
-    return ConnectionFailed(text if response.status in _REFUSALS_OF_CALLS else f"{text}; {IS_IT_APNSD}")
+    if response.status in _REFUSALS_FOR_NOW:
+        return ServerTimeout(text)
+    if 400 <= response.status < 500 and response.status not in _NO_REFUSALS:
+        return InvalidArguments(text)
+    is_apnsds = response.status == 408 or response.status >= 500
+    return ConnectionFailed(text if is_apnsds else f"{text}; {IS_IT_APNSD}")
 
 
 #: The end of what is said of something that is no daemon.
@@ -67,11 +78,13 @@ def not_apnsd(address: object, error: Exception) -> ConnectionFailed:
     return ConnectionFailed(f"what answers at {address} is not apnsd ({problem}): {IS_IT_APNSD}")
 
 
-def _aware(value: Any) -> Any:
+def _aware(value: Any, depth: int = 0) -> Any:
+    if depth > _DEPTH_MAX:
+        raise ValueError("it is too deep")
     if isinstance(value, datetime):
         return value.replace(tzinfo=timezone.utc)
     if isinstance(value, list):
-        return [_aware(item) for item in value]
+        return [_aware(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {name: _aware(item) for name, item in value.items()}
+        return {name: _aware(item, depth + 1) for name, item in value.items()}
     return value

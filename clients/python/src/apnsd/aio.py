@@ -7,17 +7,19 @@ import os
 import ssl
 from collections.abc import Iterable
 from datetime import datetime
+from time import monotonic
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, SupportsIndex, TypeVar, cast
 
 from ._address import Address
 from ._aio_connection import Connection
 from ._chunks import Tokens
 from ._connection import Broken
+from ._turns import Attempts, Clock
 from ._verbs import Exchange, Steps, Turn, Verbs
 from ._xmlrpc import decode_answer, encode_call
-from .client import Expiration, delivery_options
-from .errors import ApnsdError, ConnectionFailed
+from .client import Expiration, delivery_options, no_answer, no_turn
+from .errors import ApnsdError, ConnectionFailed, InvalidArguments, UnknownAppID
 from .notification import AnyNotification
 from .results import Page, Rejection, Result
 from .settings import Apps
@@ -47,8 +49,12 @@ class Client:
         self._ssl = (ssl_context or ssl.create_default_context()) if self._address.tls else None
         # These belong to one event loop: what is left from another is not used.
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = os.getpid()
         self._idle: list[Connection] = []
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns: dict[str, tuple[asyncio.Lock, Attempts]] = {}
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("a Client cannot be pickled or copied: make one in each process, where it is used")
 
     async def __aenter__(self) -> Client:
         return self
@@ -115,9 +121,9 @@ class Client:
         options = delivery_options(expiration, priority, collapse_id, push_type, topic)
         return await self._run(self._verbs.send(app_id, tokens, notifications, request_id, options, timeout))
 
-    async def feedback(self, app_id: str) -> list[tuple[datetime, str]]:
+    async def feedback(self, app_id: str, *, request_id: str | None = None) -> list[tuple[datetime, str]]:
         """See :meth:`apnsd.Client.feedback`."""
-        return await self._run(self._verbs.feedback(app_id))
+        return await self._run(self._verbs.feedback(app_id, request_id))
 
     async def feedback_after(self, app_id: str, cursor: str | None = None) -> Page[tuple[datetime, str]]:
         """See :meth:`apnsd.Client.feedback_after`."""
@@ -143,13 +149,14 @@ class Client:
         """See :meth:`apnsd.Client.call`."""
         return await self._run(self._verbs.call(method, params))
 
-    async def _run(self, steps: Steps[T]) -> T:
+    async def _run(self, steps: Steps[T], clock: Clock | None = None) -> T:
         """Takes the steps of a verb."""
+        clock = clock or Clock(self._timeout)
         try:
             wanted = next(steps)
             while True:
                 try:
-                    outcome = await self._do(wanted)
+                    outcome = await self._do(wanted, clock)
                 except ApnsdError as error:
                     wanted = steps.throw(error)
                 else:
@@ -159,32 +166,45 @@ class Client:
         finally:
             steps.close()
 
-    async def _do(self, wanted: Exchange | Turn) -> Any:
+    async def _do(self, wanted: Exchange | Turn, clock: Clock) -> Any:
         self._in_this_loop()
         if isinstance(wanted, Exchange):
-            return await self._exchange(wanted)
-        async with self._turns.setdefault(wanted.app_id, asyncio.Lock()):
-            return await self._run(wanted.steps)
-
-    async def _exchange(self, wanted: Exchange) -> Any:
-        request = encode_call(self._address, wanted.method, wanted.params)
-        limit = self._timeout + wanted.wait
+            limit = clock.limit(wanted.wait)
+            clock.called()
+            return await self._exchange(wanted, limit)
+        lock, attempts = self._turns.setdefault(wanted.app_id, (asyncio.Lock(), Attempts()))
+        awaited, begun, limit = attempts.awaited(), monotonic(), clock.limit(wanted.wait)
+        if not await _acquired(lock, limit):
+            raise no_turn(self._address, wanted.app_id, limit)
         try:
-            return await asyncio.wait_for(self._attempts(request, wanted.repeatable), limit)
+            with attempts.attempt(awaited):
+                return await self._run(wanted.steps, clock.waited(monotonic() - begun, wanted.wait))
+        finally:
+            lock.release()
+
+    async def _exchange(self, wanted: Exchange, limit: float) -> Any:
+        request = encode_call(self._address, wanted.method, wanted.params)
+        try:
+            return await asyncio.wait_for(self._attempts(request, wanted), limit)
         except asyncio.TimeoutError as error:
-            raise ConnectionFailed(f"{self._address} gave no answer within {limit:g} seconds") from error
+            raise no_answer(self._address, self._timeout + wanted.wait, limit) from error
         except Broken as error:
             raise ConnectionFailed(f"the connection to {self._address} broke: {error}") from error
 
-    async def _attempts(self, request: bytes, repeatable: bool) -> Any:
+    async def _attempts(self, request: bytes, wanted: Exchange) -> Any:
         connection = self._idle_one() or await self._open()
         try:
             return await self._attempt(connection, request)
         except Broken:
-            if not repeatable:
+            if not wanted.repeatable:
                 raise
             # Not one of those at hand: what broke one has perhaps broken all.
-            return await self._attempt(await self._open(), request)
+            try:
+                return await self._attempt(await self._open(), request)
+            except UnknownAppID:
+                if wanted.removes:
+                    return None
+                raise
 
     async def _attempt(self, connection: Connection, request: bytes) -> Any:
         try:
@@ -203,6 +223,7 @@ class Client:
             connection = self._idle.pop()
             if connection.is_open:
                 return connection
+            connection.close()
         return None
 
     async def _open(self) -> Connection:
@@ -210,5 +231,26 @@ class Client:
 
     def _in_this_loop(self) -> None:
         loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._loop, self._idle, self._turns = loop, [], {}
+        if self._loop is loop and self._process == os.getpid():
+            return
+        # What a fork copies of a loop seems to run.
+        if self._loop is not None and self._loop.is_running() and self._process == os.getpid():
+            raise InvalidArguments("this client is in use in another event loop: make one for each")
+        self._loop, self._process, self._idle, self._turns = loop, os.getpid(), [], {}
+
+
+async def _acquired(lock: asyncio.Lock, limit: float) -> bool:
+    """Waits for a lock, at most so many seconds. (Before Python 3.12 `wait_for` may lose one that it got.)"""
+    acquiring = asyncio.ensure_future(lock.acquire())
+    try:
+        await asyncio.wait({acquiring}, timeout=limit)
+    except asyncio.CancelledError:
+        if acquiring.done():
+            lock.release()
+        else:
+            acquiring.cancel()
+        raise
+    if not acquiring.done():
+        acquiring.cancel()
+        return False
+    return True

@@ -7,7 +7,6 @@ The client is made from the Celery configuration: ``apnsd_url``, ``apnsd_timeout
 from __future__ import annotations
 
 import sys
-import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timezone
@@ -26,9 +25,13 @@ from .notification import Notification
 
 __all__ = ["broadcast", "client_of", "collect_feedback", "notify"]
 
-#: When nothing was accepted, or it is not known: eight more attempts, after up to 1, 2, 4, … 120 seconds. Even if each
-#: takes as long as it may, all are made within the 15 minutes for which the daemon remembers the task's id.
+#: The broker keeps a task until it is done, and hands it out again when the process that does it dies. That does no
+#: harm: the task's id is the name of its call.
+KEPT: dict[str, Any] = {"acks_late": True, "reject_on_worker_lost": True}
+#: When nothing was accepted, or it is not known: eight more attempts, after up to 1, 2, 4, … 120 seconds. The daemon
+#: remembers the task's id for 15 minutes: longer than that takes, where a worker is free for each attempt.
 RETRYING: dict[str, Any] = {
+    **KEPT,
     "autoretry_for": (ServerTimeout, ConnectionFailed),
     "retry_backoff": True,
     "retry_backoff_max": 120,
@@ -36,11 +39,11 @@ RETRYING: dict[str, Any] = {
     "max_retries": 8,
 }
 
-_lock = threading.Lock()
+#: No lock guards it, which a fork could copy while it is held: setdefault is one step.
 _clients: WeakKeyDictionary[Celery, Client] = WeakKeyDictionary()
 
 
-@shared_task(bind=True, name="apnsd.notify", acks_late=True, **RETRYING)
+@shared_task(bind=True, name="apnsd.notify", **RETRYING)
 def notify(self: Task[..., None], app_id: str, tokens: str | list[str], notification: Any, **options: Any) -> None:
     """`Client.notify` in a worker, again while the daemon cannot be reached or cannot accept.
 
@@ -51,7 +54,7 @@ def notify(self: Task[..., None], app_id: str, tokens: str | list[str], notifica
     client_of(self.app).notify(app_id, tokens, notification, **options)
 
 
-@shared_task(bind=True, name="apnsd.broadcast")
+@shared_task(bind=True, name="apnsd.broadcast", **KEPT)
 def broadcast(
     self: Task[..., list[str]],
     app_id: str,
@@ -81,18 +84,19 @@ def broadcast(
 def collect_feedback(self: Task[..., list[list[str]]], app_id: str) -> list[list[str]]:
     """The devices that the provider called dead since the last time: a list of [time in UTC, token in hex].
 
+    The call's `request_id` is the task's id: an attempt after one whose answer was lost is given the same devices.
     Where `apnsd.django` is installed, its signal `device_expired` is sent for each; the task fails, after all of them,
     if a receiver did. If the signal has no receivers, and the task no `link`, it fails and collects nothing.
     """
     if not _django_is_used():
-        devices = client_of(self.app).feedback(app_id)
+        devices = client_of(self.app).feedback(app_id, request_id=self.request.id)
     else:
         from . import django
         from .django.feedback import NO_RECEIVERS, has_receivers
 
         if not has_receivers() and not self.request.callbacks:
             raise RuntimeError(NO_RECEIVERS)
-        collected = django.collect_feedback(app_id)
+        collected = django.collect_feedback(app_id, request_id=self.request.id)
         if collected.failures:
             receiver, token, error = collected.failures[0]
             text = f"device_expired: failures: {len(collected.failures)}, the first of {receiver!r} for {token[:8]}…"
@@ -110,10 +114,7 @@ def client_of(app: Celery) -> Client:
         from . import django
 
         return django.client()
-    with _lock:
-        if app not in _clients:
-            _clients[app] = Client(**given)
-        return _clients[app]
+    return _clients.get(app) or _clients.setdefault(app, Client(**given))
 
 
 def _django_is_used() -> bool:

@@ -10,14 +10,15 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from time import monotonic
 from types import TracebackType
-from typing import Any, TypeVar, Union, cast
+from typing import Any, NoReturn, SupportsIndex, TypeVar, Union, cast
 
 from ._address import Address
 from ._chunks import Tokens
 from ._connection import Broken, Connection
+from ._turns import Attempts, Clock
 from ._verbs import Exchange, Steps, Turn, Verbs
 from ._xmlrpc import decode_answer, encode_call
-from .errors import ApnsdError, ConnectionFailed
+from .errors import ApnsdError, ConnectionFailed, UnknownAppID
 from .notification import AnyNotification
 from .results import Page, Rejection, Result
 from .settings import Apps
@@ -57,7 +58,10 @@ class Client:
         # Connections that no thread uses now, and the locks behind Turn. Both belong to one process: what a fork
         # copies is not used there.
         self._idle: dict[int, list[Connection]] = {}
-        self._turns: dict[tuple[int, str], threading.Lock] = {}
+        self._turns: dict[tuple[int, str], tuple[threading.Lock, Attempts]] = {}
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("a Client cannot be pickled or copied: make one in each process, where it is used")
 
     def __enter__(self) -> Client:
         return self
@@ -139,13 +143,14 @@ class Client:
         options = delivery_options(expiration, priority, collapse_id, push_type, topic)
         return self._run(self._verbs.send(app_id, tokens, notifications, request_id, options, timeout))
 
-    def feedback(self, app_id: str) -> list[tuple[datetime, str]]:
+    def feedback(self, app_id: str, *, request_id: str | None = None) -> list[tuple[datetime, str]]:
         """Device tokens that are dead, in lowercase hex, and since when (UTC).
 
         Each is handed out once as long as the daemon lives: one that was handed out within a second or two before a
-        crash may come again. See feedback_after for those that the program lost.
+        crash may come again. A call repeated with the same ``request_id``, such as that of a ConnectionFailed, is given
+        the same, and what has come since. See feedback_after for those that the program lost.
         """
-        return self._run(self._verbs.feedback(app_id))
+        return self._run(self._verbs.feedback(app_id, request_id))
 
     def feedback_after(self, app_id: str, cursor: str | None = None) -> Page[tuple[datetime, str]]:
         """The same behind a cursor, whether handed out or not: keep the cursor with what you did, and lose nothing.
@@ -180,13 +185,14 @@ class Client:
         """
         return self._run(self._verbs.call(method, params))
 
-    def _run(self, steps: Steps[T]) -> T:
+    def _run(self, steps: Steps[T], clock: Clock | None = None) -> T:
         """Takes the steps of a verb."""
+        clock = clock or Clock(self._timeout)
         try:
             wanted = next(steps)
             while True:
                 try:
-                    outcome = self._do(wanted)
+                    outcome = self._do(wanted, clock)
                 except ApnsdError as error:
                     wanted = steps.throw(error)
                 else:
@@ -196,15 +202,23 @@ class Client:
         finally:
             steps.close()
 
-    def _do(self, wanted: Exchange | Turn) -> Any:
+    def _do(self, wanted: Exchange | Turn, clock: Clock) -> Any:
         if isinstance(wanted, Exchange):
-            return self._exchange(wanted)
-        with self._turns.setdefault((os.getpid(), wanted.app_id), threading.Lock()):
-            return self._run(wanted.steps)
+            limit = clock.limit(wanted.wait)
+            clock.called()
+            return self._exchange(wanted, limit)
+        lock, attempts = self._turns.setdefault((os.getpid(), wanted.app_id), (threading.Lock(), Attempts()))
+        awaited, begun, limit = attempts.awaited(), monotonic(), clock.limit(wanted.wait)
+        if not lock.acquire(timeout=limit):
+            raise no_turn(self._address, wanted.app_id, limit)
+        try:
+            with attempts.attempt(awaited):
+                return self._run(wanted.steps, clock.waited(monotonic() - begun, wanted.wait))
+        finally:
+            lock.release()
 
-    def _exchange(self, wanted: Exchange) -> Any:
+    def _exchange(self, wanted: Exchange, limit: float) -> Any:
         request = encode_call(self._address, wanted.method, wanted.params)
-        limit = self._timeout + wanted.wait
         deadline = monotonic() + limit
         try:
             try:
@@ -213,9 +227,14 @@ class Client:
                 if not wanted.repeatable:
                     raise
                 # Not one of those at hand: what broke one has perhaps broken all.
-                return self._attempt(self._open(deadline), request, deadline)
+                try:
+                    return self._attempt(self._open(deadline), request, deadline)
+                except UnknownAppID:
+                    if wanted.removes:
+                        return None
+                    raise
         except TimeoutError as error:
-            raise ConnectionFailed(f"{self._address} gave no answer within {limit:g} seconds") from error
+            raise no_answer(self._address, self._timeout + wanted.wait, limit) from error
         except Broken as error:
             raise ConnectionFailed(f"the connection to {self._address} broke: {error}") from error
 
@@ -253,6 +272,21 @@ class Client:
         with suppress(IndexError):  # Other threads may take some meanwhile.
             while True:
                 idle.pop().close()
+
+
+def no_turn(address: Address, app_id: str, limit: float) -> ConnectionFailed:
+    """The error of a call that waited in vain for another that provisions the app."""
+    return ConnectionFailed(
+        f"{address} gave no answer within {limit:.3g} seconds to another call, which provisions {app_id}"
+    )
+
+
+def no_answer(address: Address, allowed: float, limit: float) -> ConnectionFailed:
+    """The error of a call that had so many seconds of those allowed, and got no answer in them."""
+    text = f"{address} gave no answer within {allowed:g} seconds"
+    if allowed - limit >= 0.05:
+        text += f", of which {allowed - limit:.1f} were spent waiting for another call that provisions the app"
+    return ConnectionFailed(text)
 
 
 def delivery_options(

@@ -13,7 +13,8 @@ class ApnsdError(Exception):
     code: int | None
     #: What went wrong and what to do.
     text: str
-    #: The name under which a failed ``notify`` or ``send`` can be repeated without a second effect.
+    #: The name under which a failed ``notify`` or ``send`` can be repeated without a second effect, and a failed
+    #: ``feedback`` without losing what was handed out.
     request_id: str | None
     #: How many tokens of a ``notify`` or ``send`` were accepted before this failure. Positions that the daemon
     #: mentions in the text count from there.
@@ -41,11 +42,14 @@ class InvalidEnvironment(ApnsdError):
 
 
 class ServerTimeout(ApnsdError):
-    """Nothing was accepted, and the same call may succeed later (500): the app is paused, the disk is full, …"""
+    """Nothing was accepted, and the same call may succeed later: the app is paused, the disk is full, … (500).
+
+    Also HTTP 429 and 503, without a code: the daemon's user is over its limits.
+    """
 
 
 class InvalidArguments(ApnsdError, ValueError):
-    """The call cannot work as it is: refused by the daemon (8002), or by the client (no code)."""
+    """The call cannot work as it is: refused by the daemon (8002), or by the client or HTTP (413, …; no code)."""
 
 
 class NotConfigured(ApnsdError):

@@ -55,7 +55,8 @@ class Notification:
 AnyNotification = Union[Notification, Mapping[str, Any], str]
 
 # XML cannot carry these. In JSON they can only stand in strings, where an escape means the same.
-_NOT_IN_XML = re.compile("[\ud800-\udfff\ufffe\uffff]")
+_NOT_IN_XML = re.compile("[\ufffe\uffff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def json_text(notification: object) -> str:
@@ -67,17 +68,25 @@ def json_text(notification: object) -> str:
                     'the text of a JSON object is needed; for a text to show write apnsd.Notification("Hello")'
                 )
             json.loads(notification, parse_constant=_refuse_constant)
-            return _NOT_IN_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", notification)
+            return _for_xml(notification)
         if isinstance(notification, Notification):
             notification = notification.payload()
         if isinstance(notification, Mapping):
-            return json.dumps(notification, default=_plain, allow_nan=False, separators=(",", ":"))
+            return _for_xml(
+                json.dumps(notification, default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            )
     except InvalidArguments:
         raise
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArguments(f"not JSON: {error}") from error
     kind = type(notification).__name__
     raise InvalidArguments(f"a Notification, a dict or the text of a JSON object is needed, not {kind}")
+
+
+def _for_xml(text: str) -> str:
+    if surrogate := _SURROGATE.search(text):
+        raise InvalidArguments(f"not JSON: half a character, U+{ord(surrogate[0]):04X}")
+    return _NOT_IN_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _plain(value: object) -> object:

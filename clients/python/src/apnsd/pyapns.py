@@ -9,17 +9,20 @@ cannot be changed::
 
 from __future__ import annotations
 
+import logging
 import os
+import socket
 import sys
 import threading
 import xmlrpc.client
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timezone, tzinfo
 from typing import Any, Optional
 
 from .client import Client
-from .errors import ApnsdError, InvalidArguments, NotConfigured, UnknownAppID
+from .errors import ApnsdError, ConnectionFailed, InvalidArguments, InvalidEnvironment, NotConfigured, UnknownAppID
 from .settings import App
 
 __all__ = [
@@ -27,6 +30,7 @@ __all__ = [
     "APNSNotConfigured",
     "DateTime",
     "Fault",
+    "TimedOut",
     "UnknownAppID",
     "configure",
     "feedback",
@@ -42,6 +46,11 @@ APNSNotConfigured = NotConfigured
 
 #: What `import pyapns.client` finds where this module stands for pyapns.
 client = sys.modules[__name__]
+
+log = logging.getLogger("apnsd")
+
+#: Stands in the error of every call whose time was up, also of one that waited for another's.
+NO_ANSWER = " gave no answer within "
 
 Callback = Optional[Callable[[Any], Any]]
 
@@ -61,6 +70,10 @@ class Fault(xmlrpc.client.Fault, ApnsdError):
 
     def __str__(self) -> str:
         return repr(self)
+
+
+class TimedOut(ConnectionFailed, socket.timeout):
+    """There was no answer in time: a `socket.timeout`, as pyapns raised it, and an `apnsd.ConnectionFailed`."""
 
 
 class DateTime(datetime):
@@ -113,7 +126,10 @@ def configure(opts: Mapping[str, Any] | None) -> bool:
     """
     if _load(opts) and OPTIONS.get("INITIAL"):
         with _faults():
-            _client().configure(apps_of_initial(OPTIONS["INITIAL"]))
+            client = _client()
+            apps = apps_of_initial(OPTIONS["INITIAL"])
+            _forget_provisioned(apps)
+            client.configure(apps)
     return bool(OPTIONS["CONFIGURED"])
 
 
@@ -135,7 +151,17 @@ def provision(
     """
 
     def call() -> None:
-        _client().provision(app_id, path_to_cert, environment, timeout)
+        try:
+            _client().provision(app_id, path_to_cert, environment, timeout)
+        except (InvalidArguments, InvalidEnvironment, NotConfigured):
+            raise
+        except ApnsdError:
+            _provisioned[app_id] = app()
+            raise
+        _provisioned[app_id] = app()
+
+    def app() -> App:
+        return App(path_to_cert, environment=environment, timeout=15 if timeout is None else timeout)
 
     return _run(call, async_, callback, errback, keywords)
 
@@ -178,10 +204,10 @@ def apps_of_initial(initial: Sequence[Sequence[Any]]) -> dict[str, App]:
     """The apps that an INITIAL lists as (app_id, certificate, environment[, timeout])."""
     apps = {}
     for index, entry in enumerate(initial):
-        if isinstance(entry, str) or len(entry) not in (3, 4):
+        if not isinstance(entry, (list, tuple)) or len(entry) not in (3, 4) or not isinstance(entry[0], str):
             raise InvalidArguments(f"INITIAL[{index}]: (app_id, certificate, environment[, timeout]) is needed")
-        settings = zip(("certificate", "environment", "timeout"), entry[1:])
-        apps[entry[0]] = App.from_mapping(entry[0], {name: value for name, value in settings if value is not None})
+        settings = dict(zip(("certificate", "environment", "timeout"), entry[1:]))
+        apps[entry[0]] = App.from_mapping(entry[0], settings)
     return apps
 
 
@@ -190,21 +216,44 @@ def url_of_host(host: str) -> str:
     return host if "://" in host or host.startswith("unix:") else f"http://{host}"
 
 
-#: Guards OPTIONS while they are loaded, and the two below.
+@dataclass(frozen=True)
+class _Present:
+    """A client, and what of OPTIONS it was made from."""
+
+    client: Client
+    host: str
+    seconds: float
+    initial: list[tuple[Any, ...]]
+
+
+_present: _Present | None = None
+#: Guards the exchange of the present client for the next, and nothing that takes time: a fork in another thread, or
+#: settings of Django that call `configure` when they are imported, would find it held.
 _lock = threading.Lock()
-_present: Client | None = None
-#: The HOST, TIMEOUT and INITIAL that the present client was made from.
-_made_from: tuple[Any, ...] = ()
+#: What `provision` was given, for the next client when OPTIONS change.
+_provisioned: dict[str, App] = {}
+
+
+def _renew_lock() -> None:
+    """In a new process: a thread that held the lock is not there to let go of it."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _load(opts: Mapping[str, Any] | None) -> bool:
     """Fills OPTIONS; false when that was done before."""
-    with _lock:
-        if OPTIONS["CONFIGURED"]:
-            return False
-        OPTIONS.update(_django_config() or opts or {})
-        OPTIONS["CONFIGURED"] = True
-        return True
+    if OPTIONS["CONFIGURED"]:
+        return False
+    config = _django_config()
+    if OPTIONS["CONFIGURED"] and not config:
+        return False  # The settings of Django called `configure` themselves, when they were imported for this one.
+    OPTIONS.update(config or opts or {})
+    OPTIONS["CONFIGURED"] = True
+    return True
 
 
 def _django_config() -> Mapping[str, Any] | None:
@@ -215,28 +264,52 @@ def _django_config() -> Mapping[str, Any] | None:
         return None
     if not (settings.configured or "DJANGO_SETTINGS_MODULE" in os.environ):
         return None
-    config: Mapping[str, Any] | None = getattr(settings, "PYAPNS_CONFIG", None)
+    try:
+        config: Mapping[str, Any] | None = getattr(settings, "PYAPNS_CONFIG", None)
+    except Exception as error:  # The module is anybody's, and may raise anything.
+        log.warning(
+            "Django's settings cannot be read, and no PYAPNS_CONFIG in them: %s: %s", type(error).__name__, error
+        )
+        return None
     return config
 
 
 def _client() -> Client:
     """The client for what OPTIONS say now."""
-    global _present, _made_from
+    global _present
     _load({})
+    host, seconds, initial = (OPTIONS.get(name) for name in ("HOST", "TIMEOUT", "INITIAL"))
+    if not host:
+        OPTIONS["CONFIGURED"] = False  # So that the configure that is called for is not ignored.
+        raise APNSNotConfigured(
+            'nothing says where the daemon is: call configure({"HOST": "http://127.0.0.1:7077/"}) first'
+        )
+    if not isinstance(initial, (list, tuple, type(None))):
+        OPTIONS["INITIAL"] = initial = list(initial)  # An iterator gives its entries once.
+    present, wanted = _present, (host, 20 if seconds is None else seconds, _rows(initial or ()))
+    if present is not None and (present.host, present.seconds, present.initial) == wanted:
+        return present.client
+    apps = apps_of_initial(initial or ())
+    if present is not None and present.initial != wanted[2]:
+        _forget_provisioned(apps)
+    client = Client(url_of_host(host), wanted[1], {**apps, **_provisioned})
     with _lock:
-        host, seconds, initial = (OPTIONS.get(name) for name in ("HOST", "TIMEOUT", "INITIAL"))
-        if not host:
-            OPTIONS["CONFIGURED"] = False  # So that the configure that is called for is not ignored.
-            raise APNSNotConfigured(
-                'nothing says where the daemon is: call configure({"HOST": "http://127.0.0.1:7077/"}) first'
-            )
-        made_from = (host, seconds, [tuple(entry) for entry in initial or ()])
-        if _present is None or made_from != _made_from:
-            if _present is not None:
-                _present.close()
-            _present = Client(url_of_host(host), 20 if seconds is None else seconds, apps_of_initial(initial or ()))
-            _made_from = made_from
-        return _present
+        is_next = _present is present
+        if is_next:
+            _present = _Present(client, *wanted)
+    if present is not None and is_next:
+        present.client.close()
+    return client if is_next else _client()
+
+
+def _rows(initial: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """A copy of INITIAL, which its owner may change."""
+    return [tuple(entry) if isinstance(entry, (list, tuple)) else (entry,) for entry in initial]
+
+
+def _forget_provisioned(app_ids: Iterable[str]) -> None:
+    for app_id in app_ids:
+        _provisioned.pop(app_id, None)
 
 
 def _run(
@@ -269,13 +342,29 @@ def _finish(call: Callable[[], Any], callback: Callback, errback: Callback, told
 
 @contextmanager
 def _faults() -> Iterator[None]:
-    """Raises what the daemon answered as `Fault`."""
+    """Raises what the daemon answered as `Fault`, and gives socket errors their class and number."""
     try:
         yield
     except UnknownAppID:
+        raise
+    except ConnectionFailed as error:
+        if NO_ANSWER in error.text:
+            raise TimedOut(error.text, request_id=error.request_id, accepted=error.accepted) from error
+        error.errno = _errno(error)
         raise
     except ApnsdError as error:
         if error.code is None:
             raise
         fault = Fault(error.text, code=error.code, request_id=error.request_id, accepted=error.accepted)
         raise fault from error
+
+
+def _errno(error: BaseException) -> int | None:
+    """The number of the socket error that another error comes from."""
+    cause = error.__cause__
+    while cause is not None:
+        number: int | None = getattr(cause, "errno", None)
+        if number is not None:
+            return number
+        cause = cause.__cause__
+    return None

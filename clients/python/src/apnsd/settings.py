@@ -6,12 +6,34 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any, Union
 
+from ._plain import text
 from .errors import InvalidArguments
 from .times import seconds, unix_time
 
 _OPTIONS = ("topic", "key_id", "team_id", "passphrase", "connections", "force", "priority", "collapse_id", "push_type")
+
+_WORDS: Mapping[type, str] = {
+    str: "text",
+    bytes: "bytes",
+    bytearray: "a bytearray",
+    os.PathLike: "a path",
+    int: "a whole number",
+    bool: "True or False",
+}
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "certificate": (str, bytes, bytearray, os.PathLike),
+    "certificate_file": (str, os.PathLike),
+    "connections": (int,),
+    "force": (bool,),
+    "priority": (int,),
+    **dict.fromkeys(
+        ("environment", "topic", "key_id", "team_id", "passphrase", "collapse_id", "push_type"),
+        (str,),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -23,7 +45,7 @@ class App:
 
     #: Passed to the daemon as it is: PEM or ``.p8`` text, base64, or a path on the daemon's machine; or the bytes of a
     #: file. A ``pathlib.Path`` is a file on this machine, as ``certificate_file``.
-    certificate: str | bytes | os.PathLike[str] | None = field(default=None, repr=False)
+    certificate: str | bytes | bytearray | os.PathLike[str] | None = field(default=None, repr=False)
     #: A file on this machine (PEM, ``.p8``, ``.p12``), read each time the app is provisioned.
     certificate_file: str | os.PathLike[str] | None = None
     #: ``production``, ``sandbox``, or another that the daemon's configuration names.
@@ -59,6 +81,16 @@ class App:
         if not self.environment:
             raise InvalidArguments("`environment` is needed: production, sandbox, or one that the daemon knows")
         seconds("timeout", self.timeout)
+        for name, kinds in _KINDS.items():
+            value = getattr(self, name)
+            if isinstance(value, Enum):
+                value = value.value
+            is_odd = isinstance(value, bool) and bool not in kinds
+            if value is not None and (is_odd or not isinstance(value, kinds)):
+                needed = " or ".join(_WORDS[kind] for kind in kinds)
+                raise InvalidArguments(f"{name}: {needed} is needed, not {type(value).__name__}")
+        if self.expiration is not None:
+            unix_time(self.expiration)
 
     @classmethod
     def from_mapping(cls, name: str, mapping: Mapping[str, Any]) -> App:
@@ -73,7 +105,7 @@ class App:
         if unknown:
             raise InvalidArguments(f"app {name}: unknown settings {unknown}; there are {', '.join(known)}")
         try:
-            return cls(**{setting: value for setting, value in mapping.items() if value is not None})
+            return cls(**{str(setting): value for setting, value in mapping.items() if value is not None})
         except InvalidArguments as error:
             raise InvalidArguments(f"app {name}: {error}") from None
 
@@ -85,15 +117,15 @@ class App:
         given = {name: value for name, value in options.items() if value is not None}
         return (app_id, self._credentials(app_id), self.environment, self.timeout, given)
 
-    def _credentials(self, app_id: str) -> str | bytes:
-        if isinstance(self.certificate, (str, bytes)):
+    def _credentials(self, app_id: str) -> str | bytes | bytearray:
+        if isinstance(self.certificate, (str, bytes, bytearray)):
             return self.certificate
         path = self.certificate_file if self.certificate is None else self.certificate
         assert path is not None  # __post_init__
         try:
             with open(path, "rb") as file:
                 return file.read()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: no file can have such a name.
             raise InvalidArguments(f"app {app_id}: the certificate file cannot be read: {error}") from error
 
 
@@ -106,5 +138,6 @@ def read_apps(apps: Apps) -> dict[str, App]:
     if not isinstance(apps, Mapping):
         raise InvalidArguments(f"apps: a dict with settings by app id is needed, not {type(apps).__name__}")
     return {
-        app_id: given if isinstance(given, App) else App.from_mapping(app_id, given) for app_id, given in apps.items()
+        text("the id of an app", app_id): given if isinstance(given, App) else App.from_mapping(app_id, given)
+        for app_id, given in apps.items()
     }

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta, timezone
+from typing import cast
 
 from .errors import InvalidArguments
 
 _INT_MAX = 2**31 - 1
+#: Eleven days. Two of these are what a socket can wait for.
+SECONDS_MAX = 1_000_000
 
 
 def unix_time(expiration: object) -> int | datetime:
@@ -36,6 +39,9 @@ def unix_time(expiration: object) -> int | datetime:
 
 def seconds(name: str, value: object) -> float:
     """A duration in seconds, more than none. Raises InvalidArguments, naming it, for anything else."""
-    if isinstance(value, (int, float)) and value > 0:
-        return value
-    raise InvalidArguments(f"{name}: a number of seconds more than 0 is needed, not {value!r}")
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not cast("float", value) > 0:
+        raise InvalidArguments(f"{name}: a number of seconds more than 0 is needed, not {value!r}")
+    if cast("float", value) > SECONDS_MAX:
+        raise InvalidArguments(f"{name}: at most {SECONDS_MAX} seconds are possible, not {value!r}")
+    return float(value) if isinstance(value, float) else int(cast("int", value))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,13 +14,15 @@ from django.dispatch import receiver
 from ..client import Client
 from ..errors import InvalidArguments
 from ..pyapns import apps_of_initial, url_of_host
-from ..settings import App
+from ..settings import App, read_apps
+from ..times import seconds
 
 #: Seconds that a call may take where the settings do not say.
 TIMEOUT = 20
 
-_lock = threading.Lock()
-_client: Client | None = None
+#: The client, once there is one. No lock guards it, which a fork could copy while it is held: setdefault is one step.
+_clients: dict[str, Client] = {}
+_THE_CLIENT = "client"
 
 
 class Apnsd:
@@ -47,10 +48,7 @@ class Apnsd:
 
     def timeout(self) -> float:
         """Seconds that a call may take."""
-        seconds = self._values.get("TIMEOUT", TIMEOUT)
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds <= 0:
-            raise InvalidArguments(f"TIMEOUT: a number of seconds above 0 is needed, not {seconds!r}")
-        return float(seconds)
+        return float(seconds("TIMEOUT", self._values.get("TIMEOUT", TIMEOUT)))
 
     def apps(self) -> dict[str, App]:
         """The apps by id."""
@@ -60,9 +58,7 @@ class Apnsd:
         apps, wrong = {}, []
         for app_id, app in given.items():
             try:
-                if not isinstance(app, (App, Mapping)):
-                    raise InvalidArguments(f"app {app_id}: a dict is needed, not {type(app).__name__}")
-                apps[app_id] = app if isinstance(app, App) else App.from_mapping(app_id, app)
+                apps.update(read_apps({app_id: app}))
             except InvalidArguments as error:
                 wrong.append(str(error))
         if wrong:
@@ -140,15 +136,14 @@ def client() -> Client:
 
     Raises ImproperlyConfigured where ``manage.py check`` finds errors.
     """
-    global _client
-    with _lock:
-        if _client is None:
-            errors = [problem.msg for problem in problems() if problem.is_serious()]
-            if errors:
-                raise ImproperlyConfigured("; ".join(errors))
-            source = _source()
-            _client = Client(source.url(), source.timeout(), source.apps())
-        return _client
+    present = _clients.get(_THE_CLIENT)
+    if present is not None:
+        return present
+    errors = [problem.msg for problem in problems() if problem.is_serious()]
+    if errors:
+        raise ImproperlyConfigured("; ".join(errors))
+    source = _source()
+    return _clients.setdefault(_THE_CLIENT, Client(source.url(), source.timeout(), source.apps()))
 
 
 def apps() -> dict[str, App]:
@@ -159,9 +154,7 @@ def apps() -> dict[str, App]:
 @receiver(setting_changed)
 def _forget_client(*, setting: str, **_: Any) -> None:
     """A test overrides a setting, or its override ends."""
-    global _client
     if setting in (Apnsd.name, PyapnsConfig.name):
-        with _lock:
-            if _client is not None:
-                _client.close()
-            _client = None
+        present = _clients.pop(_THE_CLIENT, None)
+        if present is not None:
+            present.close()

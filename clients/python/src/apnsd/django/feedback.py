@@ -35,13 +35,14 @@ def has_receivers() -> bool:
     return bool(device_expired.has_listeners(Client))
 
 
-def collect_feedback(app_id: str) -> Collected:
+def collect_feedback(app_id: str, *, request_id: str | None = None) -> Collected:
     """Asks for the devices that died since the last time, and sends `device_expired` for each.
 
     A receiver that raises does not keep the others from theirs. The daemon hands each device out once; what a receiver
-    missed, ``client().feedback_after(app_id)`` tells again.
+    missed, ``client().feedback_after(app_id)`` tells again. After a ConnectionFailed, a call with the ``request_id`` of
+    the error is given the devices whose answer was lost.
     """
-    devices = client().feedback(app_id)
+    devices = client().feedback(app_id, request_id=request_id)
     failures = []
     for timestamp, token in devices:
         answers = device_expired.send_robust(sender=Client, app_id=app_id, token=token, timestamp=timestamp)

@@ -193,6 +193,21 @@ class Feedback(TestCase):
         self.assertEqual((out, failure), ("", "apps that could not be asked: 1 of 1"))
         self.assertIn("is the daemon running?", err)
 
+    def test_whose_answer_was_lost_comes_again_with_the_id_of_the_call(self) -> None:
+        self.dies("dead0a", NOW - HOUR)
+        with override_settings(APNSD={**settings_of(shop=world.certificate), "URL": world.proxy_url}):
+            client().provision("shop")
+            world.proxy.lose_answers(2)  # That of the client's second attempt too.
+            _, err, failure = command("apnsd_feedback")
+        self.assertEqual(failure, "apps that could not be asked: 1 of 1")
+        self.assertEqual(command("apnsd_feedback"), ("shop: 0 expired\n", "", ""))
+        again = err.rpartition("its devices come with ")[2].split()
+        self.assertEqual(again[:3], ["apnsd_feedback", "shop", "--request-id"])
+        self.assertEqual(command(*again), ("shop: 1 expired\n", "", ""))
+        self.assertFalse(Device.objects.exists())
+        told = "name the app whose answer was lost: --request-id is that of one call"
+        self.assertEqual(command("apnsd_feedback", "shop", "other", *again[2:]), ("", "", told))
+
     def test_of_a_celery_task_sends_the_signal(self) -> None:
         self.dies("dead05", NOW - HOUR)
         (entry,) = apnsd.celery.collect_feedback.apply(("shop",)).get()
