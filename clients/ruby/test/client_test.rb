@@ -50,6 +50,17 @@ class ClientTest < Minitest::Test
     assert_equal({ feedback: [], cursor: again[:cursor] }, client.feedback_after(app, again[:cursor]))
   end
 
+  def test_feedback_with_a_request_id_can_be_called_again
+    client(apps: { app => settings_with_topic }).deliver(app, token("dead04"), HELLO)
+    entries = client.feedback(app, request_id: 7)
+    assert_equal([token("dead04")], entries.map(&:last))
+    assert_equal entries, client.feedback(app, request_id: "7")
+    assert_empty client.feedback(app)
+    error = assert_raises(Apnsd::UnknownAppID) { client.feedback("other", request_id: 8) }
+    assert_equal ["8", nil], [error.request_id, error.accepted]
+    assert_match(/\A\h{8}-/, assert_raises(Apnsd::UnknownAppID) { client.feedback("other") }.request_id)
+  end
+
   def test_rejections_are_yielded_up_to_the_cursor_to_go_on_with
     client.deliver(app, [token("bad801"), token("bad802")], HELLO)
     yielded = []

@@ -90,6 +90,13 @@ class RailsTest < Minitest::Test
     queued.clear
   end
 
+  def test_the_same_job_run_again_tells_the_same_tokens
+    Apnsd.client.deliver("shop", token("deadd1"), HELLO)
+    job = Apnsd::FeedbackJob.new("shop")
+    told = listening { 2.times { job.perform_now } }
+    assert_equal([token("deadd1")] * 2, told.map { |payload| payload[:token] })
+  end
+
   def test_the_job_collects_nothing_where_nobody_listens
     Apnsd.client.deliver("shop", token("deadc1"), HELLO)
     error = assert_raises(Apnsd::NotConfigured) { Apnsd::FeedbackJob.perform_now("shop") }

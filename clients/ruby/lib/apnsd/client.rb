@@ -107,9 +107,17 @@ module Apnsd
 
     # Dead device tokens: an Array of [Time, token in lowercase hex]. Yields each where a block is given. Each is handed
     # out once as long as the daemon lives; what was handed out within a second or two before a crash may come again.
-    # What is lost by an error in the block can be read again with #feedback_after.
-    def feedback(app_id, &block)
-      entries = recovering(app_id) { call("feedback", app_id.to_s) }
+    # What is lost by an error in the block can be read again with #feedback_after, or with the same request_id.
+    #
+    # request_id:: names the call: made again with the same, it returns the same entries, and what has come since. Made
+    #              up where it is not given
+    def feedback(app_id, request_id: nil, &block)
+      options = { request_id: (request_id || SecureRandom.uuid).to_s }
+      begin
+        entries = recovering(app_id) { call("feedback", app_id.to_s, options) }
+      rescue Error => e
+        raise e.of_call(**options)
+      end
       entries.each(&block) if block
       entries
     end

@@ -5,8 +5,8 @@ module Apnsd
   class Error < StandardError
     # The code of the daemon's fault (Integer); nil where the client itself found the problem.
     attr_reader :code
-    # Of Client#notify and Client#deliver (otherwise nil): the request id of the call. The same call with the same
-    # request id has no second effect within 15 minutes.
+    # Of Client#notify, Client#deliver and Client#feedback (otherwise nil): the request id of the call. The same call
+    # with the same request id has no second effect within 15 minutes; that of feedback returns the same entries.
     attr_reader :request_id
     # Of Client#notify and Client#deliver (otherwise nil): how many tokens were accepted before the failure. Positions
     # in the message count from there.
@@ -25,7 +25,7 @@ module Apnsd
     end
 
     # The same, with what is known of the call.
-    def of_call(request_id:, accepted:) # :nodoc:
+    def of_call(request_id:, accepted: nil) # :nodoc:
       @request_id = request_id
       @accepted = accepted
       self
