@@ -250,8 +250,11 @@ module Apnsd
     end
 
     def call(method, *params, wait: 0)
-      answer = @transport.post(Codec.call(method, params), wait:)
-      Codec.answer(answer)
+      reply = @transport.post(Codec.call(method, params), wait:)
+      Codec.answer(reply.body)
+    rescue UnknownAppID
+      # The first time it removed the app, then the connection broke.
+      raise unless method == "apnsd.deprovision" && reply.repeated
     rescue Codec::Malformed => e
       @transport.misunderstood(e.message)
     end
