@@ -63,6 +63,29 @@ class CodecTest < Minitest::Test
     end
   end
 
+  def test_an_answer_is_refused_before_a_parser_takes_too_long_or_makes_objects
+    deep = ->(depth) { response("#{"<array><data><value>" * depth}#{"</value></data></array>" * depth}") }
+    Apnsd::Codec.answer(deep.call(20))
+    member = "<struct><member><name>___class__&#95;</name><value>Object</value></member></struct>"
+    { deep.call(50_000) => "its elements are nested too deep",
+      "<methodResponse><params><param>#{"<value>" * 62}" => "its elements are nested too deep",
+      "<?xml version='1.0'?><!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>" => "there is more than plain elements in it",
+      "<a b='#{"<" * 60_000}'/>" => "there is more than plain elements in it",
+      response("<![CDATA[x]]>") => "there is more than plain elements in it",
+      response("<string>\xFF</string>") => "it is not text in UTF-8",
+      "</a/>" => "there is more than plain elements in it",
+      response(member) => "there is a member ___class___" }.each do |text, problem|
+      error = assert_raises(Apnsd::Codec::Malformed, text[0, 200]) { Apnsd::Codec.answer(text) }
+      assert_equal problem, error.message.lines.first.chomp
+    end
+  end
+
+  def test_an_array_that_holds_itself_is_refused
+    array = []
+    error = assert_raises(Apnsd::InvalidArguments) { Apnsd::Codec.call("notify", [array << array]) }
+    assert_match(/\Anotify: the arguments cannot be written as XML-RPC: stack level too deep/, error.message)
+  end
+
   def test_an_answer_with_very_many_entities_is_read
     text = "&lt;&amp;&gt;" * 20_000
     assert_equal "<&>" * 20_000, Apnsd::Codec.answer(response("<string>#{text}</string>"))

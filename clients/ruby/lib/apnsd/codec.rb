@@ -3,6 +3,7 @@
 require "xmlrpc/create"
 require "xmlrpc/parser"
 require "xmlrpc/config"
+require "strscan"
 
 module Apnsd
   # XML-RPC as text: calls and answers, on the gem xmlrpc. What that gem takes or refuses by constants for the whole
@@ -11,26 +12,48 @@ module Apnsd
     # An answer is not XML-RPC.
     class Malformed < StandardError; end
 
+    # Elements in one another.
+    DEPTH_MAX = 64
+    private_constant :DEPTH_MAX
+
     module_function
 
     # The text of a call. Raises InvalidArguments for what XML-RPC cannot say.
     def call(method, params)
       Create.new(Writer.new).methodCall(method, *params)
-    rescue ArgumentError, EncodingError, RuntimeError => e
+    rescue ArgumentError, EncodingError, RuntimeError, SystemStackError => e
       raise InvalidArguments, "#{method}: the arguments cannot be written as XML-RPC: #{e.message}"
     end
 
     # The value of an answer: names of members are symbols, times are Time in UTC. Raises the error of a fault, and
     # Malformed.
     def answer(text)
+      text = text.dup.force_encoding(Encoding::UTF_8)
+      scan(text)
       succeeded, value = parse(text)
       return native(value) if succeeded
 
       raise Error.of_fault(value.faultCode, value.faultString)
     end
 
+    # Refuses what a parser may take too long for, or too much of: all that is neither text nor a plain element.
+    def scan(text)
+      raise Malformed, "it is not text in UTF-8" unless text.valid_encoding?
+
+      scanner = StringScanner.new(text)
+      scanner.skip(/\s*<\?xml\s[^<>]*\?>/)
+      depth = 0
+      while scanner.skip_until(/(?=<)/)
+        raise Malformed, "there is more than plain elements in it" unless scanner.skip(%r{<(/)?[\w.]+\s*>|<[\w.]+\s*/>})
+
+        depth += scanner[1] ? -1 : 1 unless scanner.matched.end_with?("/>")
+        raise Malformed, "its elements are nested too deep" if depth > DEPTH_MAX
+      end
+    end
+    private_class_method :scan
+
     def parse(text)
-      Parser.new.parseMethodResponse(text.dup.force_encoding(Encoding::UTF_8))
+      Parser.new.parseMethodResponse(text)
     rescue StandardError => e # RuntimeError, NoMethodError, errors of REXML: all mean the same.
       raise Malformed, e.message
     end
@@ -41,7 +64,8 @@ module Apnsd
       when Hash then value.to_h { |name, member| [name.to_sym, native(member)] }
       when Array then value.map { |element| native(element) }
       when XMLRPC::DateTime then value.to_time
-      else value
+      when String, Integer, Float, true, false, nil then value
+      else raise Malformed, "there is a #{value.class} in it"
       end
     end
     private_class_method :native
@@ -69,7 +93,7 @@ module Apnsd
       end
     end
 
-    # Reads nil.
+    # Reads nil, and makes no objects but plain data, which that gem does where a struct has this name in it.
     class Parser < XMLRPC::XMLParser::REXMLStreamParser
       def initialize
         super
@@ -78,6 +102,14 @@ module Apnsd
 
       # Hears of the parts of an answer.
       class Listener < XMLRPC::XMLParser::REXMLStreamParser::StreamListener
+        OBJECT = "___class___"
+        private_constant :OBJECT
+
+        def tag_end(name)
+          super
+          raise "there is a member #{OBJECT}" if name == "name" && @name[0] == OBJECT
+        end
+
         def tag_start(name, attributes)
           return super unless name == "nil"
 
