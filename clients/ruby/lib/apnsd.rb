@@ -3,6 +3,7 @@
 require "apnsd/version"
 require "apnsd/errors"
 require "apnsd/codec"
+require "apnsd/shape"
 require "apnsd/log"
 require "apnsd/notification"
 require "apnsd/options"

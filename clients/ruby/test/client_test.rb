@@ -98,6 +98,20 @@ class ClientTest < Minitest::Test
     assert_match(/\A\h{8}-\h{4}-/, error.request_id)
   end
 
+  def test_what_the_callers_own_code_raises_comes_as_it_is
+    other = Apnsd::UnknownAppID.new("of another call", code: 404)
+    [RuntimeError.new("the database is gone"), StopIteration.new("mine"), other].each do |raised|
+      tokens = Enumerator.new { |list| (list << token("d2")) && raise(raised) }
+      [HELLO, [HELLO] * 3].each do |notifications|
+        assert_same raised, assert_raises(raised.class) { client.notify(app, tokens, notifications) }
+      end
+    end
+    assert_nil other.request_id
+    client.deliver(app, token("bad804"), HELLO)
+    assert_raises(StopIteration) { client.rejections(app) { raise StopIteration } }
+    assert_arrived
+  end
+
   def test_without_settings_there_is_nothing_to_provision_with
     error = assert_raises(Apnsd::NotConfigured) { client.provision("other") }
     assert_equal "app other: no settings; give certificate and environment", error.message

@@ -80,6 +80,26 @@ class TransportTest < Minitest::Test
     assert_refused(/\(Apnsd::Connection::Malformed\)/, "HTTP/2 200 OK\r\n\r\n")
   end
 
+  def test_an_answer_of_another_shape_is_refused
+    entry = struct(token: "aa")
+    { %w[deliver a aa {}] => ["<nil/>", "x", list, list("x"), list(entry)],
+      %w[notify a aa {}] => ["x"], %w[provision a] => ["<int>1</int>"], %w[deprovision a] => ["<nil/>"],
+      %w[feedback a] => ["<nil/>", "x", list("x"), list(list("x", "aa"))],
+      %w[apps] => ["x", "<nil/>", list("x")], %w[status a] => ["x", list],
+      %w[rejections a] => ["<nil/>", struct, struct(cursor: "1"), struct(feedback: list(entry), cursor: "1"),
+                           struct(rejections: list(entry), cursor: "0")],
+      %w[feedback_after a] => ["<nil/>", struct(rejections: list(entry), cursor: "1"),
+                               struct(feedback: list(entry), cursor: "0")] }.each do |call, values|
+      settings = call[0] == "provision" ? { certificate: "c", environment: "e" } : {}
+      with_server(values.map { |value| ScriptedServer.answer(value) }) do |client, _|
+        values.each do |value|
+          error = assert_raises(Apnsd::ConnectionFailed, value) { client.public_send(*call, **settings) { nil } }
+          assert_match(/: what it answered is no answer to [a-z.]+; is this the URL of apnsd\?\z/, error.message)
+        end
+      end
+    end
+  end
+
   def test_answers_of_every_length_are_read
     body = OK[/<.*/m]
     with_server(["HTTP/1.1 100 Continue\r\n\r\n#{OK}",
@@ -122,9 +142,9 @@ class TransportTest < Minitest::Test
   end
 
   def test_what_is_asked_of_the_daemon_to_wait_comes_on_top
-    late = { seconds: 0.4, answer: ScriptedServer.answer("<array><data></data></array>") }
+    late = { seconds: 0.4, answer: ScriptedServer.answer(list(struct(token: "aa", outcome: "queued"))) }
     with_server([late], timeout: 0.2) do |client, requests|
-      assert_empty client.deliver("a", "aa", HELLO, timeout: 3)
+      assert_equal [{ token: "aa", outcome: "queued" }], client.deliver("a", "aa", HELLO, timeout: 3)
       assert_includes requests[0].body, "<name>timeout</name><value><i4>3</i4></value>"
     end
   end
@@ -216,6 +236,15 @@ class TransportTest < Minitest::Test
   end
 
   private
+
+  def list(*values)
+    "<array><data>#{values.map { |value| "<value>#{value}</value>" }.join}</data></array>"
+  end
+
+  def struct(**members)
+    members = members.map { |name, value| "<member><name>#{name}</name><value>#{value}</value></member>" }
+    "<struct>#{members.join}</struct>"
+  end
 
   def assert_refused(text, answer)
     with_server([answer]) do |client, requests|

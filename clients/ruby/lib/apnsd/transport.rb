@@ -44,9 +44,9 @@ module Apnsd
       fail_with("#{e.message} (#{e.class}); is apnsd running there?", cause: e)
     end
 
-    # What answered is no XML-RPC server.
+    # What answered is not the daemon.
     def misunderstood(problem)
-      fail_with("what it answered is not XML-RPC: #{shown(problem[/.*/])}; #{URL_QUESTION}")
+      fail_with("what it answered #{shown(problem)}; #{URL_QUESTION}")
     end
 
     # Closes what is idle.
