@@ -166,7 +166,10 @@ class ClientTest < Minitest::Test
   def test_a_timeout_is_a_number_of_seconds
     error = assert_raises(Apnsd::InvalidArguments) { Apnsd::Client.new(timeout: "20") }
     assert_equal 'timeout: a number of seconds more than 0 is needed, not "20"', error.message
-    assert_raises(Apnsd::InvalidArguments) { client.deliver(app, token("ce"), HELLO, timeout: nil) }
+    [nil, 0, -1, Float::INFINITY, Float::NAN, Complex(1, 1)].each do |timeout|
+      assert_raises(Apnsd::InvalidArguments) { client.deliver(app, token("ce"), HELLO, timeout:) }
+      assert_raises(Apnsd::InvalidArguments) { Apnsd::Client.new(timeout:) }
+    end
   end
 
   def test_threads_share_a_client_at_its_first_use
