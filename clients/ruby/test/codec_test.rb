@@ -57,7 +57,8 @@ class CodecTest < Minitest::Test
   end
 
   def test_what_is_not_an_answer_is_malformed
-    ["", "Not found", "<html><body>Hi</body></html>", "<methodResponse>", response("<date>1</date>")[0, 60],
+    ["", "<methodResponse></methodResponse>", response("a</value></param><param><value>b"),
+     "Not found", "<html><body>Hi</body></html>", "<methodResponse>", response("<date>1</date>")[0, 60],
      "<methodResponse><fault><value>x</value></fault></methodResponse>"].each do |text|
       assert_raises(Apnsd::Codec::Malformed, text) { Apnsd::Codec.answer(text) }
     end

@@ -3,7 +3,9 @@
 require "xmlrpc/create"
 require "xmlrpc/parser"
 require "xmlrpc/config"
+require "rexml/document"
 require "strscan"
+require "timeout"
 
 module Apnsd
   # XML-RPC as text: calls and answers, on the gem xmlrpc. What that gem takes or refuses by constants for the whole
@@ -30,10 +32,11 @@ module Apnsd
     def answer(text)
       text = text.dup.force_encoding(Encoding::UTF_8)
       scan(text)
-      succeeded, value = parse(text)
-      return native(value) if succeeded
+      heard = parse(text)
+      raise Error.of_fault(heard.fault.faultCode, heard.fault.faultString) if heard.fault
+      raise Malformed, "it has not one value, but #{heard.params.size}" unless heard.params.size == 1
 
-      raise Error.of_fault(value.faultCode, value.faultString)
+      native(heard.params.first)
     end
 
     # Refuses what a parser may take too long for, or too much of: all that is neither text nor a plain element.
@@ -53,7 +56,9 @@ module Apnsd
     private_class_method :scan
 
     def parse(text)
-      Parser.new.parseMethodResponse(text)
+      Listener.new.tap { |listener| listener.parse(text) }
+    rescue Timeout::Error # Somebody else's.
+      raise
     rescue StandardError => e # RuntimeError, NoMethodError, errors of REXML: all mean the same.
       raise Malformed, e.message
     end
@@ -93,29 +98,22 @@ module Apnsd
       end
     end
 
-    # Reads nil, and makes no objects but plain data, which that gem does where a struct has this name in it.
-    class Parser < XMLRPC::XMLParser::REXMLStreamParser
-      def initialize
+    # Hears of the parts of an answer. Reads nil, and makes no objects but plain data, which the gem does where a struct
+    # has this name in it.
+    class Listener < XMLRPC::XMLParser::REXMLStreamParser::StreamListener
+      OBJECT = "___class___"
+      private_constant :OBJECT
+
+      def tag_end(name)
         super
-        @parser_class = Listener
+        raise "there is a member #{OBJECT}" if name == "name" && @name[0] == OBJECT
       end
 
-      # Hears of the parts of an answer.
-      class Listener < XMLRPC::XMLParser::REXMLStreamParser::StreamListener
-        OBJECT = "___class___"
-        private_constant :OBJECT
+      def tag_start(name, attributes)
+        return super unless name == "nil"
 
-        def tag_end(name)
-          super
-          raise "there is a member #{OBJECT}" if name == "name" && @name[0] == OBJECT
-        end
-
-        def tag_start(name, attributes)
-          return super unless name == "nil"
-
-          @data = nil
-          @value = :nil # What the gem's own code puts here where nil is switched on.
-        end
+        @data = nil
+        @value = :nil # What the gem's own code puts here where nil is switched on.
       end
     end
   end

@@ -82,9 +82,11 @@ module Apnsd
       end
     end
 
+    # The thread may be stopped at any point: what others may have got is not closed here.
     def exchange(connection, request, deadline)
       answer = connection.exchange(request, deadline)
-      kept = connection.reusable? && keep(connection)
+      kept = connection.reusable?
+      keep(connection) if kept
       answer
     ensure
       connection.close unless kept
