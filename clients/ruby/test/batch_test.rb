@@ -74,7 +74,7 @@ class BatchTest < Minitest::Test
       [%w[a b c], {}, { priority: [1] }] => "priority: an array of 1, but not as many tokens#{many}" }
       .each do |(tokens, notifications, options), text|
       error = assert_raises(Apnsd::InvalidArguments) { calls(tokens, notifications, **options) }
-      assert_equal text, error.message
+      assert_equal [text, "r", 0], [error.message, error.request_id, error.accepted]
     end
   end
 
