@@ -3,7 +3,6 @@
 require "xmlrpc/create"
 require "xmlrpc/parser"
 require "xmlrpc/config"
-require "rexml/document"
 require "strscan"
 require "timeout"
 
@@ -16,7 +15,9 @@ module Apnsd
 
     # Elements in one another.
     DEPTH_MAX = 64
-    private_constant :DEPTH_MAX
+    ELEMENT = %r{<(/)?([\w.]+)\s*(/)?>}
+    ENTITIES = { "lt" => "<", "gt" => ">", "amp" => "&", "quot" => '"', "apos" => "'" }.freeze
+    private_constant :DEPTH_MAX, :ELEMENT, :ENTITIES
 
     module_function
 
@@ -30,39 +31,64 @@ module Apnsd
     # The value of an answer: names of members are symbols, times are Time in UTC. Raises the error of a fault, and
     # Malformed.
     def answer(text)
-      text = text.dup.force_encoding(Encoding::UTF_8)
-      scan(text)
-      heard = parse(text)
+      heard = parse(text.dup.force_encoding(Encoding::UTF_8))
       raise Error.of_fault(heard.fault.faultCode, heard.fault.faultString) if heard.fault
       raise Malformed, "it has not one value, but #{heard.params.size}" unless heard.params.size == 1
 
       native(heard.params.first)
     end
 
-    # Refuses what a parser may take too long for, or too much of: all that is neither text nor a plain element.
-    def scan(text)
+    # What a Listener heard of a text of plain elements: daemons write no others, and what else XML has is what parsers
+    # take too long for, or too much of.
+    def parse(text)
       raise Malformed, "it is not text in UTF-8" unless text.valid_encoding?
 
       scanner = StringScanner.new(text)
       scanner.skip(/\s*<\?xml\s[^<>]*\?>/)
-      depth = 0
-      while scanner.skip_until(/(?=<)/)
-        raise Malformed, "there is more than plain elements in it" unless scanner.skip(%r{<(/)?[\w.]+\s*>|<[\w.]+\s*/>})
+      listener = Listener.new
+      open = []
+      tell(listener, scanner, open) until scanner.eos?
+      raise Malformed, "it ends too early" unless open.empty?
 
-        depth += scanner[1] ? -1 : 1 unless scanner.matched.end_with?("/>")
-        raise Malformed, "its elements are nested too deep" if depth > DEPTH_MAX
-      end
-    end
-    private_class_method :scan
+      listener
+    rescue RuntimeError, NoMethodError, TypeError, ArgumentError => e # What the gem raises.
+      raise if e.is_a?(Timeout::Error) # Somebody else's.
 
-    def parse(text)
-      Listener.new.tap { |listener| listener.parse(text) }
-    rescue Timeout::Error # Somebody else's.
-      raise
-    rescue StandardError => e # RuntimeError, NoMethodError, errors of REXML: all mean the same.
       raise Malformed, e.message
     end
     private_class_method :parse
+
+    # Tells the listener of the next element or text.
+    def tell(listener, scanner, open)
+      return listener.character(characters(scanner)) unless scanner.skip(ELEMENT)
+
+      closing, name, empty = [1, 2, 3].map { |number| scanner[number] }
+      unless closing
+        raise Malformed, "its elements are nested too deep" if open.size == DEPTH_MAX
+
+        open.push(name)
+        listener.startElement(name)
+      end
+      return unless closing || empty
+      raise Malformed, "its elements do not match" unless open.pop == name
+
+      listener.endElement(name)
+    end
+    private_class_method :tell
+
+    def characters(scanner)
+      text = scanner.scan(/[^<]+/)
+      raise Malformed, "there is more than plain elements in it" unless text
+      return text unless text.include?("&")
+
+      text.gsub(/&(?:#(\d{1,7});|#x(\h{1,6});|(\w{1,4});)?/) do
+        decimal, hexadecimal, name = Regexp.last_match.captures
+        number = decimal&.to_i || hexadecimal&.hex
+        character = number ? [number].pack("U") : ENTITIES.fetch(name, "\xFF")
+        character.valid_encoding? ? character : raise(Malformed, "there is an unknown entity in it")
+      end
+    end
+    private_class_method :characters
 
     def native(value)
       case value
@@ -100,20 +126,22 @@ module Apnsd
 
     # Hears of the parts of an answer. Reads nil, and makes no objects but plain data, which the gem does where a struct
     # has this name in it.
-    class Listener < XMLRPC::XMLParser::REXMLStreamParser::StreamListener
+    class Listener
+      include XMLRPC::XMLParser::StreamParserMixin
+
       OBJECT = "___class___"
       private_constant :OBJECT
 
-      def tag_end(name)
-        super
-        raise "there is a member #{OBJECT}" if name == "name" && @name[0] == OBJECT
-      end
-
-      def tag_start(name, attributes)
+      def startElement(name) # rubocop:disable Naming/MethodName -- the gem's name
         return super unless name == "nil"
 
         @data = nil
         @value = :nil # What the gem's own code puts here where nil is switched on.
+      end
+
+      def endElement(name) # rubocop:disable Naming/MethodName -- the gem's name
+        super
+        raise Malformed, "there is a member #{OBJECT}" if name == "name" && @name[0] == OBJECT
       end
     end
   end
