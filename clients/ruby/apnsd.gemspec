@@ -13,7 +13,6 @@ Gem::Specification.new do |gem|
   gem.metadata = { "rubygems_mfa_required" => "true" }
 
   gem.required_ruby_version = ">= 3.1"
-  gem.add_dependency "rexml", "~> 3.2" # xmlrpc needs it, but says so only since 0.3.4.
   gem.add_dependency "xmlrpc", "~> 0.3"
 
   gem.files = Dir.glob(["lib/**/*.rb", "names/*.rb", "*.md", "LICENSE-*"], base: __dir__)

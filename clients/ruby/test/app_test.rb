@@ -36,6 +36,9 @@ class AppTest < Minitest::Test
         "either certificate (text, or a path on the daemon's machine) or certificate_file (a file here) is needed",
       { certificate: "c", certificate_file: "f", environment: "e" } =>
         "either certificate or certificate_file, not both",
+      { certificate: "c", environment: "e", 1 => 2 } => "1: unknown; there are #{Apnsd::App::NAMES.join(", ")}",
+      { certificate: "c", environment: "e", timeout: Float::INFINITY } =>
+        "timeout: a number of seconds more than 0 is needed, not Infinity",
       "c" => "a Hash is needed, not String",
       nil => "environment is missing: production, sandbox, …",
       { certificate: "c", environment: "e", timeout: "15" } =>

@@ -50,6 +50,17 @@ class ClientTest < Minitest::Test
     assert_equal({ feedback: [], cursor: again[:cursor] }, client.feedback_after(app, again[:cursor]))
   end
 
+  def test_feedback_with_a_request_id_can_be_called_again
+    client(apps: { app => settings_with_topic }).deliver(app, token("dead04"), HELLO)
+    entries = client.feedback(app, request_id: 7)
+    assert_equal([token("dead04")], entries.map(&:last))
+    assert_equal entries, client.feedback(app, request_id: "7")
+    assert_empty client.feedback(app)
+    error = assert_raises(Apnsd::UnknownAppID) { client.feedback("other", request_id: 8) }
+    assert_equal ["8", nil], [error.request_id, error.accepted]
+    assert_match(/\A\h{8}-/, assert_raises(Apnsd::UnknownAppID) { client.feedback("other") }.request_id)
+  end
+
   def test_rejections_are_yielded_up_to_the_cursor_to_go_on_with
     client.deliver(app, [token("bad801"), token("bad802")], HELLO)
     yielded = []
@@ -85,6 +96,20 @@ class ClientTest < Minitest::Test
     error = assert_raises(Apnsd::InvalidArguments) { client.notify(app, token("c7"), HELLO, priorty: 5) }
     assert_match(/\Aoptions\.priorty: unknown; there are expiration, priority/, error.message)
     assert_match(/\A\h{8}-\h{4}-/, error.request_id)
+  end
+
+  def test_what_the_callers_own_code_raises_comes_as_it_is
+    other = Apnsd::UnknownAppID.new("of another call", code: 404)
+    [RuntimeError.new("the database is gone"), StopIteration.new("mine"), other].each do |raised|
+      tokens = Enumerator.new { |list| (list << token("d2")) && raise(raised) }
+      [HELLO, [HELLO] * 3].each do |notifications|
+        assert_same raised, assert_raises(raised.class) { client.notify(app, tokens, notifications) }
+      end
+    end
+    assert_nil other.request_id
+    client.deliver(app, token("bad804"), HELLO)
+    assert_raises(StopIteration) { client.rejections(app) { raise StopIteration } }
+    assert_arrived
   end
 
   def test_without_settings_there_is_nothing_to_provision_with
@@ -141,7 +166,10 @@ class ClientTest < Minitest::Test
   def test_a_timeout_is_a_number_of_seconds
     error = assert_raises(Apnsd::InvalidArguments) { Apnsd::Client.new(timeout: "20") }
     assert_equal 'timeout: a number of seconds more than 0 is needed, not "20"', error.message
-    assert_raises(Apnsd::InvalidArguments) { client.deliver(app, token("ce"), HELLO, timeout: nil) }
+    [nil, 0, -1, Float::INFINITY, Float::NAN, Complex(1, 1)].each do |timeout|
+      assert_raises(Apnsd::InvalidArguments) { client.deliver(app, token("ce"), HELLO, timeout:) }
+      assert_raises(Apnsd::InvalidArguments) { Apnsd::Client.new(timeout:) }
+    end
   end
 
   def test_threads_share_a_client_at_its_first_use

@@ -57,9 +57,47 @@ class CodecTest < Minitest::Test
   end
 
   def test_what_is_not_an_answer_is_malformed
-    ["", "Not found", "<html><body>Hi</body></html>", "<methodResponse>", response("<date>1</date>")[0, 60],
+    ["", "<methodResponse></methodResponse>", response("a</value></param><param><value>b"),
+     "Not found", "<html><body>Hi</body></html>", "<methodResponse>", response("<date>1</date>")[0, 60],
      "<methodResponse><fault><value>x</value></fault></methodResponse>"].each do |text|
       assert_raises(Apnsd::Codec::Malformed, text) { Apnsd::Codec.answer(text) }
+    end
+  end
+
+  def test_an_answer_is_refused_before_a_parser_takes_too_long_or_makes_objects
+    deep = ->(depth) { response("#{"<array><data><value>" * depth}#{"</value></data></array>" * depth}") }
+    Apnsd::Codec.answer(deep.call(20))
+    member = "<struct><member><name>___class__&#95;</name><value>Object</value></member></struct>"
+    { deep.call(50_000) => "its elements are nested too deep",
+      "<methodResponse><params><param>#{"<value>" * 62}" => "its elements are nested too deep",
+      "<?xml version='1.0'?><!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>" => "there is more than plain elements in it",
+      "<a b='#{"<" * 60_000}'/>" => "there is more than plain elements in it",
+      response("<![CDATA[x]]>") => "there is more than plain elements in it",
+      response("<string>\xFF</string>") => "it is not text in UTF-8",
+      "</a/>" => "its elements do not match", "<a><b></a>" => "its elements do not match",
+      response(member) => "there is a member ___class___" }.each do |text, problem|
+      error = assert_raises(Apnsd::Codec::Malformed, text[0, 200]) { Apnsd::Codec.answer(text) }
+      assert_equal problem, error.message.lines.first.chomp
+    end
+  end
+
+  def test_the_timeout_of_somebody_else_passes_while_an_answer_is_read
+    long = response("<array><data>#{"<value>a</value>" * 1_000_000}</data></array>")
+    error = assert_raises(Timeout::Error) { Timeout.timeout(0.1, Timeout::Error, "mine") { Apnsd::Codec.answer(long) } }
+    assert_equal "mine", error.message
+  end
+
+  def test_an_array_that_holds_itself_is_refused
+    array = []
+    error = assert_raises(Apnsd::InvalidArguments) { Apnsd::Codec.call("notify", [array << array]) }
+    assert_match(/\Anotify: the arguments cannot be written as XML-RPC: stack level too deep/, error.message)
+  end
+
+  def test_entities_are_read_and_others_refused
+    text = "&lt;&gt;&amp;lt;&quot;&apos;&#65;&#x1F389;&#xe9;"
+    assert_equal "<>&lt;\"'A\u{1F389}é", Apnsd::Codec.answer(response("<string>#{text}</string>"))
+    ["&b;", "&", "&;", "&amp", "& amp;", "&#;", "&#x;", "&#9999999;", "&#x110000;", "&#xd800;"].each do |other|
+      assert_raises(Apnsd::Codec::Malformed, other) { Apnsd::Codec.answer(response(other)) }
     end
   end
 

@@ -24,6 +24,7 @@ class Driver
     when "provision" then @client.provision(app, **command.except("do", "app").transform_keys(&:to_sym))
     when "notify" then @client.notify(app, *notification(command), **options(command))
     when "send" then @client.deliver(app, *notification(command), **options(command))
+    when "feedback" then @client.feedback(app, **options(command))
     else @client.public_send(verb, *[app, command["cursor"]].compact)
     end
   end

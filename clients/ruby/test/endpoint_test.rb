@@ -4,25 +4,21 @@ require "support"
 require "apnsd"
 
 class EndpointTest < Minitest::Test
-  def test_a_url_is_taken_apart
-    endpoint = Apnsd::Endpoint.new("https://me:p%40ss+word@push.example.com/rpc")
-    connection = endpoint.connection
-    assert_equal ["push.example.com", 443, true], [connection.address, connection.port, connection.use_ssl?]
-    request = endpoint.request("<body/>")
-    assert_equal "/rpc", request.path
-    assert_equal "Basic #{["me:p@ss+word"].pack("m0")}", request["Authorization"]
-    assert_equal "text/xml; charset=utf-8", request["Content-Type"]
+  def test_a_request_is_the_text_that_daemons_expect
+    assert_equal "POST /rpc?a=b HTTP/1.1\r\nHost: push.example.com:443\r\n" \
+                 "User-Agent: apnsd-ruby/#{Apnsd::VERSION}\r\n" \
+                 "Authorization: Basic #{["me:p@ss+word"].pack("m0")}\r\nAccept-Encoding: identity\r\n" \
+                 "Content-Type: text/xml; charset=utf-8\r\nContent-Length: 8\r\n\r\n<body/>\n",
+                 Apnsd::Endpoint.new("https://me:p%40ss+word@push.example.com/rpc?a=b").request("<body/>\n")
+    assert_match(%r{\APOST / HTTP/1\.1\r\nHost: \[::1\]:80\r\n}, Apnsd::Endpoint.new("http://[::1]").request(""))
+    refute_match(/Authorization/, Apnsd::Endpoint.new("unix:/run/apnsd/apnsd.sock").request(""))
   end
 
-  def test_a_url_may_leave_out_port_and_path
-    connection = Apnsd::Endpoint.new("http://[::1]").connection
-    assert_equal ["::1", 80, false], [connection.address, connection.port, connection.use_ssl?]
-    assert_equal "/", Apnsd::Endpoint.new("http://localhost:7077").request("").path
-  end
-
-  def test_no_password_is_shown
-    assert_equal "https://push.example.com:443/rpc",
-                 Apnsd::Endpoint.new("https://me:secret@push.example.com/rpc").to_s
+  def test_nothing_secret_is_shown
+    endpoint = Apnsd::Endpoint.new("https://me:secret@push.example.com/rpc?key=secret")
+    assert_equal "https://push.example.com:443/rpc", endpoint.to_s
+    assert_equal "#<Apnsd::Endpoint https://push.example.com:443/rpc>", endpoint.inspect
+    assert_equal "#<Apnsd::Transport https://push.example.com:443/rpc>", Apnsd::Transport.new(endpoint, 1).inspect
     assert_equal "unix:/run/apnsd/apnsd.sock", Apnsd::Endpoint.new("unix:/run/apnsd/apnsd.sock").to_s
   end
 
@@ -33,8 +29,27 @@ class EndpointTest < Minitest::Test
   end
 
   def test_no_proxy_is_used_whatever_the_environment_says
-    with_environment("http_proxy" => "http://proxy:8080/") do
-      refute_predicate Apnsd::Endpoint.new("http://push.example.com/").connection, :proxy?
+    server = TCPServer.new("127.0.0.1", 0)
+    with_environment("http_proxy" => "http://127.0.0.1:1/") do
+      Apnsd::Endpoint.new("http://127.0.0.1:#{server.addr[1]}/").connect(Apnsd::Deadline.new(5)).close
+    end
+    assert_equal "", server.accept.read
+  ensure
+    server.close
+  end
+
+  def test_a_unix_socket_for_which_too_many_wait_is_waited_for
+    Dir.mktmpdir do |directory|
+      path = File.join(directory, "full.sock")
+      server = UNIXServer.new(path)
+      server.listen(0)
+      first = UNIXSocket.new(path)
+      endpoint = Apnsd::Endpoint.new("unix:#{path}")
+      assert_raises(Apnsd::Deadline::Passed) { endpoint.connect(Apnsd::Deadline.new(0.1)) }
+      waiting = Thread.new { endpoint.connect(Apnsd::Deadline.new(10)) }
+      server.accept.close
+      waiting.value.close
+      first.close
     end
   end
 
@@ -43,6 +58,13 @@ class EndpointTest < Minitest::Test
       error = assert_raises(Apnsd::InvalidArguments, url) { Apnsd::Endpoint.new(url) }
       assert_equal "url: http://host:port/, https://host:port/ or unix:/path/of/socket is needed", error.message
       assert_nil error.cause
+    end
+  end
+
+  def test_a_path_that_cannot_be_a_socket_is_refused
+    { "unix:" => "url: the path of the socket is missing: unix:/path/of/socket",
+      "unix:/#{"x" * 200}" => "url: the path of the socket is too long: /#{"x" * 200}" }.each do |url, text|
+      assert_equal text, assert_raises(Apnsd::InvalidArguments) { Apnsd::Endpoint.new(url) }.message
     end
   end
 

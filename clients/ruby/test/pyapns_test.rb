@@ -168,9 +168,30 @@ class PyapnsTest < Minitest::Test
     { { host: "http://localhost/" } => "http://localhost:7077/",
       { host: "h", port: 1, path: "/RPC2" } => "http://h:1/RPC2",
       { host: "https://me:pw@h:8/x" } => "https://h:8/x", { host: "unix:/run/a.sock" } => "unix:/run/a.sock",
+      { host: "::1" } => "http://[::1]:7077/", { host: "[::1]", port: 9 } => "http://[::1]:9/",
+      { host: "", port: "" } => "http://127.0.0.1:7077/", { path: 7 } => "http://localhost:7077/7",
       { port: 9 } => "http://localhost:9/", {} => "http://127.0.0.1:7077/" }.each do |settings, url|
       Singleton.__init__(PYAPNS::Client)
       assert_equal "#<Apnsd::Client #{url} apps: >", PYAPNS::Client.configure(settings).apnsd.inspect
+    end
+  end
+
+  def test_settings_that_cannot_work_are_refused
+    initial = "initial: an Array with a Hash for each app is needed: [{ app_id:, cert:, env: }, …]"
+    { { initial: ["a"] } => initial, { initial: { app_id: "a", cert: "c", env: "e" } } => initial,
+      { initial: "a" } => initial, { initial: [{ 1 => 2 }] } =>
+        "Invalid args supplied [:app_id, :cert, :env, :timeout]: all of them are needed, and none may be nil",
+      "localhost" => "configure: a Hash of settings is needed, not String" }.each do |settings, text|
+      error = assert_raises(PYAPNS::InvalidArguments) { PYAPNS::Client.configure(settings) }
+      assert_equal text, error.message
+    end
+  end
+
+  def test_what_speaks_no_http_is_told_with_the_question_for_the_url
+    with_server(["SSH-2.0-OpenSSH\r\n"]) do |_, _|
+      pyapns = PYAPNS::Client.configure(host: @address)
+      error = assert_raises(Apnsd::ConnectionFailed) { pyapns.feedback("a") }
+      assert_match(/is this the URL of apnsd\?\z/, error.message)
     end
   end
 

@@ -90,6 +90,13 @@ class RailsTest < Minitest::Test
     queued.clear
   end
 
+  def test_the_same_job_run_again_tells_the_same_tokens
+    Apnsd.client.deliver("shop", token("deadd1"), HELLO)
+    job = Apnsd::FeedbackJob.new("shop")
+    told = listening { 2.times { job.perform_now } }
+    assert_equal([token("deadd1")] * 2, told.map { |payload| payload[:token] })
+  end
+
   def test_the_job_collects_nothing_where_nobody_listens
     Apnsd.client.deliver("shop", token("deadc1"), HELLO)
     error = assert_raises(Apnsd::NotConfigured) { Apnsd::FeedbackJob.perform_now("shop") }
@@ -98,7 +105,11 @@ class RailsTest < Minitest::Test
   end
 
   def test_a_file_that_cannot_work_is_named
-    { "test: { uri: x, apps: {} }" => "uri: unknown; there are url, timeout, apps, logger",
+    { "test: { uri: x, apps: {} }" => "uri: unknown; there are url, timeout, apps",
+      "test: { logger: stdout }" => "logger: unknown; there are url, timeout, apps",
+      "[test]" => "a mapping with the environments is needed, not Array",
+      "test: []" => "test: a mapping is needed, not Array",
+      "shared: { timeout: 1 }\ntest: [shop]" => "test: a mapping is needed, not Array",
       "test: http://localhost/" => "test: a mapping is needed, not String",
       "test: { apps: [shop] }" => "apps: a Hash with the settings of each app is needed, not Array",
       "test: { apps: { shop: { certificate: c } } }" =>
@@ -110,9 +121,12 @@ class RailsTest < Minitest::Test
   end
 
   def test_a_file_without_this_environment_is_told_in_the_log
-    told = started("production: {}")
-    assert_includes told, "config/apnsd.yml says nothing for the environment test\n"
-    assert_includes told, "#<Apnsd::Client http://there:1/ apps: >"
+    { "production: {}\nstaging: {}" => "it has production, staging", "" => "it is empty",
+      "test:\nproduction: {}" => "it has test, production" }.each do |content, has|
+      told = started(content)
+      assert_includes told, "/config/apnsd.yml says nothing for the environment test (#{has}): there are no apps\n"
+      assert_includes told, "#<Apnsd::Client http://there:1/ apps: >"
+    end
   end
 
   def test_the_middleware_makes_the_client_and_passes_it_to_requests

@@ -57,22 +57,23 @@ module ScriptedServer
     when :close then return false
     when :half then return !connection.write(OK[0..-10])
     when :silence then Thread.stop
-    when :trickle then trickle(connection)
     when Hash
       sleep(step[:seconds])
       connection.write(step[:answer])
+    when Enumerator then return trickle(connection, step)
     else connection.write(step)
     end
     true
   end
 
-  def trickle(connection)
-    connection.write("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-    100.times do
-      connection.write("<")
-      sleep(0.05)
+  # One part after another, until the client has gone; then the connection is closed.
+  def trickle(connection, parts)
+    parts.each do |part|
+      connection.write(part)
+      sleep(0.02) if part.bytesize < 1000
     end
+    false
   rescue Errno::EPIPE, Errno::ECONNRESET
-    nil # The client has gone.
+    false
   end
 end

@@ -26,7 +26,7 @@ module Apnsd
     def initialize(id, settings)
       @id = id.to_s
       refuse("a Hash is needed, not #{settings.class}") unless settings.nil? || settings.is_a?(Hash)
-      @settings = settings.to_h.transform_keys(&:to_sym).compact
+      @settings = settings.to_h.transform_keys { |name| name.to_s.to_sym }.compact
       @timeout = Options.duration(@settings.fetch(:timeout, TIMEOUT), "settings of app #{id}: timeout")
       @trying = Mutex.new
       @brought = false

@@ -74,8 +74,9 @@ module Apnsd
     # collapse_id, push_type, topic:: Strings. All of these can be an Array with one for each token
     # request_id:: names the call, so that it has an effect only once; made up where it is not given
     #
-    # More than 10,000 tokens go to the daemon in several calls. Where one of them fails, Error#accepted says how many
-    # tokens were accepted before.
+    # More than 10,000 tokens, or 16 MiB, go to the daemon in several calls. Where one of them fails, Error#accepted
+    # says how many tokens were accepted before. What the Enumerable itself raises comes as it is, without a request id:
+    # one of your own makes that call repeatable too.
     def notify(app_id, tokens, notifications, **options)
       in_calls(app_id, tokens, notifications, options, Batch::NOTIFY_MAX) { |*arguments| call("notify", *arguments) }
       nil
@@ -107,9 +108,17 @@ module Apnsd
 
     # Dead device tokens: an Array of [Time, token in lowercase hex]. Yields each where a block is given. Each is handed
     # out once as long as the daemon lives; what was handed out within a second or two before a crash may come again.
-    # What is lost by an error in the block can be read again with #feedback_after.
-    def feedback(app_id, &block)
-      entries = recovering(app_id) { call("feedback", app_id.to_s) }
+    # What is lost by an error in the block can be read again with #feedback_after, or with the same request_id.
+    #
+    # request_id:: names the call: made again with the same, it returns the same entries, and what has come since. Made
+    #              up where it is not given
+    def feedback(app_id, request_id: nil, &block)
+      options = { request_id: (request_id || SecureRandom.uuid).to_s }
+      begin
+        entries = recovering(app_id) { call("feedback", app_id.to_s, options) }
+      rescue Error => e
+        raise e.of_call(**options)
+      end
       entries.each(&block) if block
       entries
     end
@@ -185,14 +194,12 @@ module Apnsd
       e
     end
 
+    # The caller's own code runs here too, where tokens are read: what it raises is none of this call's errors.
     def in_calls(app_id, tokens, notifications, options, max)
-      options = { request_id: SecureRandom.uuid, **options.compact }
-      batch = Batch.new(tokens, notifications, **options)
+      batch = Batch.new(tokens, notifications, request_id: SecureRandom.uuid, **options.compact)
       batch.each_call(max) do |*arguments|
-        recovering(app_id) { yield app_id.to_s, *arguments }
+        batch.of_call { recovering(app_id) { yield app_id.to_s, *arguments } }
       end
-    rescue Error => e
-      raise e.of_call(request_id: options[:request_id].to_s, accepted: batch ? batch.accepted : 0)
     end
 
     # Calls with an app of which the client may have settings: provisions it before its first use, and once more where
@@ -230,22 +237,25 @@ module Apnsd
 
     def list(method, name, app_id, cursor, &block)
       cursor = "0" if cursor.to_s.empty?
-      loop do
-        page = call(method, app_id.to_s, cursor.to_s)
-        return page unless block_given?
+      page = call(method, app_id.to_s, cursor.to_s)
+      return page unless block
 
-        cursor = page[:cursor]
-        return cursor if page[name].empty?
-
+      until page[name].empty?
         page[name].each(&block)
+        page = call(method, app_id.to_s, page[:cursor])
       end
+      page[:cursor]
     end
 
     def call(method, *params, wait: 0)
-      answer = @transport.post(Codec.call(method, params), wait:)
-      Codec.answer(answer)
+      reply = @transport.post(Codec.call(method, params), wait:)
+      value = Codec.answer(reply.body)
+      Shape.fits?(method, params, value) ? value : @transport.misunderstood("is no answer to #{method}")
+    rescue UnknownAppID
+      # The first time it removed the app, then the connection broke.
+      raise unless method == "apnsd.deprovision" && reply.repeated
     rescue Codec::Malformed => e
-      @transport.misunderstood(e.message)
+      @transport.misunderstood("is not XML-RPC: #{e.message[/.*/]}")
     end
   end
 end

@@ -5,8 +5,8 @@ module Apnsd
   class Error < StandardError
     # The code of the daemon's fault (Integer); nil where the client itself found the problem.
     attr_reader :code
-    # Of Client#notify and Client#deliver (otherwise nil): the request id of the call. The same call with the same
-    # request id has no second effect within 15 minutes.
+    # Of Client#notify, Client#deliver and Client#feedback (otherwise nil): the request id of the call. The same call
+    # with the same request id has no second effect within 15 minutes; that of feedback returns the same entries.
     attr_reader :request_id
     # Of Client#notify and Client#deliver (otherwise nil): how many tokens were accepted before the failure. Positions
     # in the message count from there.
@@ -25,7 +25,7 @@ module Apnsd
     end
 
     # The same, with what is known of the call.
-    def of_call(request_id:, accepted:) # :nodoc:
+    def of_call(request_id:, accepted: nil) # :nodoc:
       @request_id = request_id
       @accepted = accepted
       self
@@ -38,17 +38,19 @@ module Apnsd
   # The daemon's configuration does not name the environment (401).
   class InvalidEnvironment < Error; end
 
-  # Nothing was accepted, and the same call may work later: the app is paused, the disk is full, … (500).
+  # Nothing was accepted, and the same call may work later: the app is paused, the disk is full, … (500). The code is
+  # nil where the answer was HTTP 429 or 503.
   class ServerTimeout < Error; end
 
-  # The call cannot work as it is. The code is 8002, or nil where the client did not make the call.
+  # The call cannot work as it is. The code is 8002, or nil where the client did not make the call, or the answer was
+  # HTTP 413 and its like.
   class InvalidArguments < Error; end
 
-  # The client has no settings to work with, or the daemon does not serve the user of its URL.
+  # The client has no settings to work with, or the daemon does not serve the user of its URL (HTTP 401 and 403).
   class NotConfigured < Error; end
 
-  # No answer: nobody listens, the connection broke twice, the time was up, or what answers is not an XML-RPC server.
-  # The call may have had its effect; a repetition with its request_id has none then. #cause is the error of the socket.
+  # No answer: nobody listens, the connection broke twice, the time was up, or what answers is not the daemon. The
+  # call may have had its effect; a repetition with its request_id has none then. #cause is the error of the socket.
   class ConnectionFailed < Error; end
 
   # The error for each fault code that has one of its own.

@@ -16,19 +16,20 @@ module Apnsd
   #
   # A device may have been registered again since +time+, hence the comparison.
   class FeedbackJob < ActiveJob::Base
-    # Nothing was handed out in these cases.
+    # What was handed out, but did not arrive, comes again: the job's id names the call.
     retry_on ServerTimeout, ConnectionFailed, attempts: 5, wait: ->(executions) { 15 * (4**executions) }
 
     # A subscriber that fails for one token does not keep the others from being told; the first failure is raised behind
-    # the last token. A token comes once: Client#feedback_after reads it again. Without a subscriber nothing is
-    # collected: NotConfigured.
+    # the last token. The same job, run again soon, tells the same tokens and newer ones; another job only newer ones.
+    # Without a subscriber nothing is collected: NotConfigured.
     def perform(app_id)
       unless ActiveSupport::Notifications.notifier.listening?("device_expired.apnsd")
         raise NotConfigured, "nobody subscribes to device_expired.apnsd, so nothing was collected: subscribe in an " \
                              "initializer, which the process that runs the jobs loads too"
       end
 
-      failures = Apnsd.client.feedback(app_id).filter_map { |time, token| failure_to_tell(app_id, token, time) }
+      entries = Apnsd.client.feedback(app_id, request_id: job_id)
+      failures = entries.filter_map { |time, token| failure_to_tell(app_id, token, time) }
       raise failures.first unless failures.empty?
     end
 

@@ -16,7 +16,7 @@ module Apnsd
 
     # A number of seconds, as it can be written. Raises InvalidArguments.
     def duration(value, place = "timeout")
-      unless value.is_a?(Numeric) && value.positive?
+      unless value.is_a?(Numeric) && value.real? && value.positive? && value.finite?
         raise InvalidArguments, "#{place}: a number of seconds more than 0 is needed, not #{value.inspect}"
       end
 

@@ -1,7 +1,5 @@
 # frozen_string_literal: true
 
-require "openssl"
-
 module Apnsd
   # Carries calls to the daemon and answers back, over connections that stay open: as many as threads call at the same
   # time. Safe to use from threads, fibers and forked processes.
@@ -14,17 +12,14 @@ module Apnsd
 
     # How a connection ends that stood before.
     BROKEN = [EOFError, IOError, Errno::ECONNRESET, Errno::EPIPE, Errno::ECONNABORTED, OpenSSL::SSL::SSLError].freeze
+    # How something else than the daemon answers: no HTTP, or no TLS, or not the one that is meant.
+    STRANGE = [Connection::Malformed, OpenSSL::SSL::SSLError].freeze
     # What else can happen on the way.
-    FAILED = [SystemCallError, SocketError, Timeout::Error, Net::HTTPBadResponse, Net::HTTPHeaderSyntaxError,
-              Net::ProtocolError, *BROKEN].freeze
-    # What of these something else than the daemon is behind: no HTTP, or no TLS, or not the one that is meant.
-    STRANGE = [Net::HTTPBadResponse, Net::HTTPHeaderSyntaxError, OpenSSL::SSL::SSLError].freeze
-    # What the daemon answers to a call that it cannot take as it is, or not now. So can what stands before it.
-    NOT_TAKEN = [Net::HTTPRequestTimeOut, Net::HTTPPayloadTooLarge, Net::HTTPTooManyRequests,
-                 Net::HTTPServerError].freeze
-    # What the daemon answers to those whom it does not serve.
-    NOT_SERVED = [Net::HTTPUnauthorized, Net::HTTPForbidden].freeze
-    private_constant :BROKEN, :FAILED, :STRANGE, :NOT_TAKEN, :NOT_SERVED
+    FAILED = [SystemCallError, SocketError, *BROKEN].freeze
+    private_constant :BROKEN, :FAILED, :STRANGE
+
+    # The body of an answer, and whether the call was made twice for it.
+    Reply = Struct.new(:body, :repeated)
 
     def initialize(endpoint, timeout)
       @endpoint = endpoint
@@ -34,24 +29,24 @@ module Apnsd
       @process = Process.pid
     end
 
-    # The body of the answer. It may take the time-out and +wait+ seconds more. Raises ConnectionFailed, and
-    # NotConfigured where the daemon does not serve this user.
+    # Carries a call there and its Reply back. Both may take the time-out and +wait+ seconds more. Raises
+    # ConnectionFailed, and what the status of an answer stands for.
     def post(body, wait: 0)
-      deadline = Deadline.new(@timeout + wait)
-      answer, body = exchange_or_repeat(@endpoint.request(body), deadline)
-      return body if answer.is_a?(Net::HTTPOK)
+      answer, repeated = exchange_or_repeat(@endpoint.request(body), Deadline.new(@timeout + wait))
+      return Reply.new(answer.body, repeated) if answer.status == 200
 
-      refused(answer, body)
-    rescue Timeout::Error => e
+      refused(answer)
+    rescue Deadline::Passed => e
       fail_with("no answer within #{@timeout + wait} seconds", cause: e)
+    rescue *STRANGE => e
+      fail_with("#{e.message} (#{e.class}); #{URL_QUESTION}", cause: e)
     rescue *FAILED => e
-      question = STRANGE.include?(e.class) ? URL_QUESTION : "is apnsd running there?"
-      fail_with("#{e.message} (#{e.class}); #{question}", cause: e)
+      fail_with("#{e.message} (#{e.class}); is apnsd running there?", cause: e)
     end
 
-    # What answered is no XML-RPC server.
+    # What answered is not the daemon.
     def misunderstood(problem)
-      fail_with("what it answered is not XML-RPC: #{shown(problem[/.*/])}; #{URL_QUESTION}")
+      fail_with("what it answered #{shown(problem)}; #{URL_QUESTION}")
     end
 
     # Closes what is idle.
@@ -60,32 +55,16 @@ module Apnsd
         forget_inherited
         @idle.shift(@idle.size)
       end
-      idle.each { |each| discard(each.connection) }
+      idle.each { |each| each.connection.close }
     end
 
     def to_s
       @endpoint.to_s
     end
 
-    # A point of time, in seconds from now.
-    class Deadline
-      def initialize(seconds)
-        @at = now + seconds
-      end
-
-      # Seconds that are left; raises Timeout::Error when none are.
-      def left
-        left = @at - now
-        left.positive? ? left : raise(Timeout::Error)
-      end
-
-      private
-
-      def now
-        Process.clock_gettime(Process::CLOCK_MONOTONIC)
-      end
+    def inspect
+      "#<#{self.class} #{self}>"
     end
-    private_constant :Deadline
 
     # A connection, and the end of the time for which it is worth keeping.
     Idle = Struct.new(:connection, :worth)
@@ -95,52 +74,50 @@ module Apnsd
 
     # A call on a connection that breaks is made again, once, on a new one. One without an answer in time is not.
     def exchange_or_repeat(request, deadline)
-      connection = take || connect(deadline)
+      connection = take || @endpoint.connect(deadline)
       begin
-        exchange(connection, request, deadline)
+        [exchange(connection, request, deadline), false]
       rescue *BROKEN
-        exchange(connect(deadline), request, deadline)
+        [exchange(@endpoint.connect(deadline), request, deadline), true]
       end
     end
 
+    # The thread may be stopped at any point: what others may have got is not closed here.
     def exchange(connection, request, deadline)
-      body = +""
-      connection.open_timeout = connection.write_timeout = connection.read_timeout = deadline.left
-      answer = connection.request(request) do |response|
-        response.read_body do |part|
-          body << part
-          connection.read_timeout = deadline.left
-        end
-      end
-      keep(connection)
-      kept = true
-      [answer, body]
+      answer = connection.exchange(request, deadline)
+      kept = connection.reusable?
+      keep(connection) if kept
+      answer
     ensure
-      discard(connection) unless kept
+      connection.close unless kept
     end
 
-    def connect(deadline)
-      connection = @endpoint.connection
-      connection.open_timeout = deadline.left
-      connection.keep_alive_timeout = IDLE_MAX
-      connection.ignore_eof = false
-      connection.start
-    end
-
+    # An idle connection on which nothing has happened since.
     def take
+      while (idle = pop)
+        return idle.connection if idle.worth > now && idle.connection.reusable?
+
+        idle.connection.close
+      end
+    end
+
+    def pop
       @lock.synchronize do
         forget_inherited
-        @idle.pop&.connection
+        @idle.pop
       end
     end
 
     def keep(connection)
-      now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
       outdated = @lock.synchronize do
         @idle.push(Idle.new(connection, now + IDLE_MAX))
         @idle.shift(@idle.index { |idle| idle.worth > now })
       end
-      outdated.each { |idle| discard(idle.connection) }
+      outdated.each { |idle| idle.connection.close }
+    end
+
+    def now
+      Process.clock_gettime(Process::CLOCK_MONOTONIC)
     end
 
     # In a forked process. The connections are the parent's: closing them here would end TLS sessions there.
@@ -151,19 +128,15 @@ module Apnsd
       @idle = []
     end
 
-    def discard(connection)
-      connection.finish if connection.started?
-    rescue IOError, SystemCallError, OpenSSL::SSL::SSLError
-      # It was closed before, or cannot say goodbye: it is of no use in any case.
-    end
-
     # An answer with another status than 200.
-    def refused(answer, body)
-      text = "it answered HTTP #{answer.code} #{answer.message}. #{shown(body)}".strip
-      case answer
-      when *NOT_SERVED then raise NotConfigured, "#{self}: #{text}"
-      when *NOT_TAKEN then fail_with(text)
-      else fail_with("#{text}; #{URL_QUESTION}")
+    def refused(answer)
+      text = "it answered HTTP #{answer.status} #{shown(answer.text)}. #{shown(answer.body)}".strip
+      case answer.status
+      when 401, 403 then raise NotConfigured, "#{self}: #{text}"
+      when 429, 503 then raise ServerTimeout, "#{self}: #{text}"
+      when 408, 500.. then fail_with(text)
+      when 404, 405, ...400 then fail_with("#{text}; #{URL_QUESTION}")
+      else raise InvalidArguments, "#{self}: #{text}"
       end
     end
 

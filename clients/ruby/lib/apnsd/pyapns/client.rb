@@ -29,6 +29,8 @@ module PYAPNS
     #
     # Each app in +initial+ is provisioned. Where that fails the log says so, and its first call tries again.
     def configure(hash = {})
+      raise InvalidArguments, "configure: a Hash of settings is needed, not #{hash.class}" unless hash.is_a?(Hash)
+
       @configuring.synchronize { configure_once(hash.transform_keys { |name| name.to_s.downcase }) unless configured? }
       self
     end
@@ -61,14 +63,19 @@ module PYAPNS
     private
 
     def configure_once(settings)
-      apps = settings.fetch("initial", nil).to_a.to_h { |entry| initial(entry) }
+      entries = settings["initial"] || []
+      unless entries.is_a?(Array) && entries.all?(Hash)
+        raise InvalidArguments, "initial: an Array with a Hash for each app is needed: [{ app_id:, cert:, env: }, …]"
+      end
+
+      apps = entries.to_h { |entry| initial(entry) }
       @logger = settings["logger"] || Apnsd::Log
       @apnsd = Apnsd::Client.new(url: url(settings), timeout: settings["timeout"] || 15, apps:, logger: @logger)
       apps.each_key { |app_id| provision_initial(app_id) }
     end
 
     def initial(entry)
-      entry = { timeout: 15 }.merge(entry.transform_keys(&:to_sym).compact)
+      entry = { timeout: 15 }.merge(entry.transform_keys { |name| name.to_s.to_sym }.compact)
       app_id, *rest = arguments([entry], %i[app_id cert env timeout])
       [app_id, settings(*rest)]
     end
@@ -83,14 +90,17 @@ module PYAPNS
       { certificate: cert, environment: env, timeout: }
     end
 
-    # Where the daemon is; nil where nothing is said about it.
+    # Where the daemon is; nil where nothing is said about it. Text that is empty says nothing.
     def url(settings)
-      host, port, path = settings.values_at("host", "port", "path")
-      return host if [host, port, path].none? || host.to_s.start_with?("unix:")
+      given = settings.slice("host", "port", "path").transform_values(&:to_s).reject { |_, value| value.empty? }
+      host = given.fetch("host", "localhost")
+      return if given.empty?
+      return host if host.start_with?("unix:")
 
-      scheme, authority, path_of_host = %r{\A(?:(\w+)://)?([^/]+)(.*)}.match(host || "localhost").captures
-      authority += ":#{port || 7077}" unless authority.match?(/:\d+\z/)
-      "#{scheme || "http"}://#{authority}/#{(path || path_of_host).delete_prefix("/")}"
+      host = "[#{host}]" if host.match?(Resolv::IPv6::Regex)
+      scheme, authority, path = %r{\A(?:(\w+)://)?([^/]*)(.*)}.match(host).captures
+      authority += ":#{given.fetch("port", 7077)}" unless authority.match?(/:\d+\z/)
+      "#{scheme || "http"}://#{authority}/#{given.fetch("path", path).delete_prefix("/")}"
     end
 
     def arguments(args, names)
@@ -129,7 +139,7 @@ module PYAPNS
     rescue UnknownAppID, InvalidEnvironment, ServerTimeout, NotConfigured
       raise
     rescue Apnsd::ConnectionFailed => e
-      raise e.cause || e
+      raise e.cause.is_a?(Apnsd::Connection::Malformed) ? e : e.cause || e
     rescue Apnsd::Error => e
       raise e.code ? XMLRPC::FaultException.new(e.code, e.text) : e
     end
