@@ -138,7 +138,8 @@ async fn whatever_the_peer_does_each_row_that_is_sent_gets_one_outcome() {
                     gateway.connect();
                 }
             }
-            assert_eq!(sender.outstanding.len() as u64, gateway.in_flight());
+            // What has an outcome is in flight no more, be its event still to be read.
+            assert!(sender.outstanding.len() as u64 >= gateway.in_flight());
             sender.send(&mut gateway);
         }
     };
