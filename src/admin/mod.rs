@@ -26,10 +26,14 @@ pub fn pages(service: PushService, calls: Arc<Calls>, about: About, clock: Clock
         .merge(page::routes(service, about, clock, shutdown))
 }
 
+/// Whether whoever asks may see an app.
+fn may_see(asking: &Extensions, app: &AppStatus) -> bool {
+    asking.get::<Arc<User>>().is_none_or(|user| user.may_use(app.app_id.as_str()))
+}
+
 /// The apps that whoever asks may see.
 fn visible_apps(service: &PushService, asking: &Extensions) -> Vec<AppStatus> {
-    let user = asking.get::<Arc<User>>();
     let mut apps = service.apps();
-    apps.retain(|app| user.is_none_or(|user| user.may_use(app.app_id.as_str())));
+    apps.retain(|app| may_see(asking, app));
     apps
 }

@@ -48,12 +48,20 @@ struct Refused {
     since: u64,
 }
 
-/// Why a request is refused.
+/// Why a request goes no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Denial {
+    /// Nobody knows who asks.
+    Stranger(Refusal),
+    /// A user asks for more than it may.
+    TooMany(TooMany),
+}
+
+/// Why a request proves no user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
     NoCredentials,
     WrongCredentials,
-    TooMany(TooMany),
 }
 
 impl Auth {
@@ -81,27 +89,25 @@ impl Auth {
                         drop(admitted);
                         answer
                     }
-                    Err(refusal) => auth.refuse(refusal, request.extensions().get()).await,
+                    Err(Denial::Stranger(refusal)) => auth.refuse(refusal, request.extensions().get()).await,
+                    Err(Denial::TooMany(too_many)) => slow_down(too_many),
                 }
             }
         };
         router.layer(middleware::from_fn(front))
     }
 
-    fn judge(&self, request: &Request) -> Result<Option<(Arc<User>, Admitted)>, Refusal> {
+    fn judge(&self, request: &Request) -> Result<Option<(Arc<User>, Admitted)>, Denial> {
         let users = Arc::clone(&self.0.users.read().unwrap_or_else(PoisonError::into_inner));
         if users.is_empty() || request.extensions().get() == Some(&Peer::Unix) {
             return Ok(None);
         }
-        let known = find(&users, request.headers())?;
-        let admitted = known.admit(self.0.clock.now()).map_err(Refusal::TooMany)?;
+        let known = find(&users, request.headers()).map_err(Denial::Stranger)?;
+        let admitted = known.admit(self.0.clock.now()).map_err(Denial::TooMany)?;
         Ok(Some((Arc::clone(&known.user), admitted)))
     }
 
     async fn refuse(&self, refusal: Refusal, peer: Option<&Peer>) -> Response {
-        if let Refusal::TooMany(too_many) = refusal {
-            return slow_down(too_many);
-        }
         self.log(refusal, peer);
         let Ok(_place) = self.0.waiting.try_acquire() else {
             let text = "Too many requests with wrong credentials at the moment: try again later.\n";
@@ -112,7 +118,7 @@ impl Auth {
             Refusal::NoCredentials => {
                 "This daemon wants to know who calls: put user and token into the URL, as in http://user:token@host/\n"
             }
-            Refusal::WrongCredentials | Refusal::TooMany(_) => "No user of this daemon has this name and token.\n",
+            Refusal::WrongCredentials => "No user of this daemon has this name and token.\n",
         };
         let challenge = "Basic realm=\"apnsd\", charset=\"UTF-8\"";
         (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], text).into_response()
@@ -132,7 +138,7 @@ impl Auth {
         let peer = peer.map_or_else(String::new, ToString::to_string);
         let why = match refusal {
             Refusal::NoCredentials => "the last one had no credentials",
-            Refusal::WrongCredentials | Refusal::TooMany(_) => "the last one had wrong credentials",
+            Refusal::WrongCredentials => "the last one had wrong credentials",
         };
         warn!(requests, last_peer = peer, "requests were refused: {why}");
     }

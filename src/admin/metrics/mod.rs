@@ -24,6 +24,7 @@ use self::catalogue::{
 };
 use self::exposition::{CLASSIC, Families, OPEN_METRICS, Samples, classic, open_metrics};
 use self::process::ProcessSample;
+use super::may_see;
 use crate::domain::outcome::{Blame, Reason};
 use crate::domain::time::Timestamp;
 use crate::listener::user::User;
@@ -76,9 +77,8 @@ fn wants_classic(headers: &HeaderMap) -> bool {
 
 /// The apps that whoever asks may see.
 fn visible_samples(service: &PushService, asking: &Extensions) -> Vec<AppSample> {
-    let user = asking.get::<Arc<User>>();
     let mut samples = service.samples();
-    samples.retain(|sample| user.is_none_or(|user| user.may_use(sample.status.app_id.as_str())));
+    samples.retain(|sample| may_see(asking, &sample.status));
     samples
 }
 
