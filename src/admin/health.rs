@@ -29,8 +29,8 @@ async fn ready(State(service): State<PushService>, request: Request) -> Response
 }
 
 fn app(app: &AppStatus) -> Value {
-    let can_send = app.can_send();
-    let mut value = json!({"app_id": app.app_id.as_str(), "can_send": can_send, "state": app.state});
+    let can_send = app.state.can_send();
+    let mut value = json!({"app_id": app.app_id.as_str(), "can_send": can_send, "state": app.state.word()});
     if !app.cause.is_empty() {
         value["cause"] = app.cause.clone().into();
     }

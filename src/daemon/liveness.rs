@@ -69,7 +69,7 @@ impl Daemon {
 
 fn summary(apps: &[AppStatus]) -> String {
     let counted = |count: u64, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
-    let silent = apps.iter().filter(|app| !app.can_send()).count() as u64;
+    let silent = apps.iter().filter(|app| !app.state.can_send()).count() as u64;
     let waiting: u64 = apps.iter().map(|app| app.waiting + app.in_flight).sum();
     let sending = match silent {
         0 => String::new(),

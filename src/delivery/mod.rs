@@ -26,6 +26,7 @@ use self::express::Express;
 use self::watch::{Watch, Watches};
 use self::worker::Worker;
 use crate::clock::Clock;
+use crate::domain::app::AppState;
 use crate::domain::batch::{Batch, BatchId};
 use crate::domain::outcome::Reason;
 use crate::domain::time::Timestamp;
@@ -64,8 +65,8 @@ pub struct WorkerHandle {
 /// What a worker is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerStatus {
-    /// One word: `connected`, `connecting`, `waiting`, `idle`, `paused`.
-    pub state: &'static str,
+    /// Any but [`AppState::Refused`].
+    pub state: AppState,
     /// What stands in the way, in words; empty when nothing does.
     pub cause: String,
     /// Since when.

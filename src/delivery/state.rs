@@ -15,6 +15,7 @@
 use std::time::Duration;
 
 use crate::clock::Instant;
+use crate::domain::app::AppState;
 use crate::domain::outcome::{Blame, Reason};
 use crate::gateway::{CloseCause, alert};
 
@@ -37,9 +38,6 @@ const CLOSED_IN_ROW_MAX: u64 = 3;
 /// After a close without a word before anything was delivered, the next connection must stand this long before rows
 /// are sent: a gateway that refuses a certificate closes within 200 ms, and rows must not be blamed for it.
 const PROBATION: Duration = Duration::from_millis(500);
-
-/// The word for an app that does not send before somebody or something resumes.
-pub(super) const PAUSED: &str = "paused";
 
 /// What the worker is to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,14 +285,14 @@ impl State {
         self.pause == Some(Pause::Automatic)
     }
 
-    /// One word for it.
-    pub(super) fn word(&self) -> &'static str {
+    /// What it looks like from outside.
+    pub(super) fn shown(&self) -> AppState {
         match (self.pause, self.link) {
-            (Some(_), _) => PAUSED,
-            (None, Link::Down { wanted: false, .. }) => "idle",
-            (None, Link::Down { wanted: true, .. }) => "waiting",
-            (None, Link::Connecting | Link::Reconnecting) => "connecting",
-            (None, Link::Up { .. } | Link::Retiring) => "connected",
+            (Some(_), _) => AppState::Paused,
+            (None, Link::Down { wanted: false, .. }) => AppState::Idle,
+            (None, Link::Down { wanted: true, .. }) => AppState::Waiting,
+            (None, Link::Connecting | Link::Reconnecting) => AppState::Connecting,
+            (None, Link::Up { .. } | Link::Retiring) => AppState::Connected,
         }
     }
 

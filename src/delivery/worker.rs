@@ -11,9 +11,10 @@ use super::books::{Books, News, Origin};
 use super::express::Express;
 use super::reading::Reading;
 use super::setbacks::Setbacks;
-use super::state::{PAUSED, State, Step};
+use super::state::{State, Step};
 use super::{Command, CommandError, REMOVED, Replacement, WorkerStatus, feedback_source};
 use crate::clock::Instant;
+use crate::domain::app::AppState;
 use crate::domain::batch::BatchId;
 use crate::domain::outcome::{Outcome, Reason, Retry, Settled};
 use crate::gateway::{CloseCause, Closed, Event, Gateway};
@@ -77,7 +78,7 @@ impl Worker {
     ) -> (Self, watch::Receiver<WorkerStatus>) {
         let state = State::new(books.clock.now());
         let (status, watched) = watch::channel(WorkerStatus {
-            state: state.word(),
+            state: state.shown(),
             cause: String::new(),
             since: books.clock.timestamp(),
             refuses: false,
@@ -453,7 +454,7 @@ impl Worker {
     /// Shows the state outside, and says in the log when the app stops sending and when it goes on.
     fn publish(&self) {
         let (state, cause) = self.shown();
-        let (was_paused, is_paused) = (self.status.borrow().state == PAUSED, state == PAUSED);
+        let (was_paused, is_paused) = (self.status.borrow().state == AppState::Paused, state == AppState::Paused);
         match (was_paused, is_paused, self.state.refuses()) {
             (false, true, true) => warn!(app = %self.books.app, "paused: {cause}"),
             (false, true, false) => info!(app = %self.books.app, "paused: {cause}"),
@@ -473,11 +474,11 @@ impl Worker {
         });
     }
 
-    /// One word for the state, and what stands in the way.
-    fn shown(&self) -> (&'static str, Cow<'_, str>) {
+    /// The state as it looks from outside, and what stands in the way.
+    fn shown(&self) -> (AppState, Cow<'_, str>) {
         match self.books.queue.trouble() {
-            Some(trouble) if !self.state.is_paused() => (PAUSED, trouble.to_string().into()),
-            Some(_) | None => (self.state.word(), self.state.cause().into()),
+            Some(trouble) if !self.state.is_paused() => (AppState::Paused, trouble.to_string().into()),
+            Some(_) | None => (self.state.shown(), self.state.cause().into()),
         }
     }
 

@@ -62,6 +62,50 @@ impl std::borrow::Borrow<str> for AppId {
     }
 }
 
+/// Whether an app's notifications go out, as its status tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AppState {
+    /// A connection stands.
+    Connected,
+    /// A connection is being made.
+    Connecting,
+    /// No connection; the next notification makes one.
+    Idle,
+    /// The gateway is out of reach; the next attempt waits for its time.
+    Waiting,
+    /// Nothing is sent before somebody or something resumes.
+    Paused,
+    /// The credentials cannot be used: nothing is accepted either.
+    Refused,
+}
+
+impl AppState {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Connected, Self::Connecting, Self::Idle, Self::Waiting, Self::Paused, Self::Refused];
+
+    /// The word for it in answers, metrics, logs and on the command line.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Connecting => "connecting",
+            Self::Idle => "idle",
+            Self::Waiting => "waiting",
+            Self::Paused => "paused",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// Whether what is accepted goes out, as far as is known: neither paused nor refused, nor is the gateway out of
+    /// reach.
+    pub const fn can_send(self) -> bool {
+        match self {
+            Self::Connected | Self::Connecting | Self::Idle => true,
+            Self::Waiting | Self::Paused | Self::Refused => false,
+        }
+    }
+}
+
 /// The protocol that a gateway speaks, told by the scheme of its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {

@@ -8,6 +8,7 @@ use super::error::ServiceError;
 use super::status::AppStatus;
 use super::stored::{self, Removed, Terms};
 use super::{App, PushService};
+use crate::domain::app::AppState;
 use crate::domain::outcome::Reason;
 
 /// What to do about an environment that nobody answers for any more.
@@ -121,9 +122,10 @@ pub(super) fn status_of(entry: &Entry) -> Option<AppStatus> {
             let status = worker.status();
             (status.state, status.cause, status.since, Some(Arc::clone(&route.credentials)))
         }
-        Standing::Refused(refusal) => ("refused", refusal.cause.clone(), refusal.since, None),
+        Standing::Refused(refusal) => (AppState::Refused, refusal.cause.clone(), refusal.since, None),
     };
-    let is_closed = environment.is_some_and(|environment| environment.is_closed_by_apple()) && state != "connected";
+    let is_closed =
+        environment.is_some_and(|environment| environment.is_closed_by_apple()) && state != AppState::Connected;
     let causes = [Some(cause), is_closed.then(|| CLOSED_BY_APPLE.to_owned()), entry.unkept()];
     let causes: Vec<String> = causes.into_iter().flatten().filter(|cause| !cause.is_empty()).collect();
     let renewal = entry.renewal().map(|renewal| {

@@ -9,6 +9,7 @@ use super::request::Notify;
 use super::{App, PushService};
 use crate::delivery::watch::Known;
 use crate::domain::apns::NotificationId;
+use crate::domain::app::AppState;
 use crate::domain::batch::Batch;
 use crate::domain::outcome::Reason;
 use crate::domain::time::Timestamp;
@@ -111,7 +112,7 @@ impl PushService {
     fn cause(&self, app: &App) -> Option<Arc<str>> {
         let status = self.status(app).ok()?;
         match status.state {
-            "connecting" if status.cause.is_empty() => Some(format!("connecting to {}", status.gateway).into()),
+            AppState::Connecting if status.cause.is_empty() => Some(format!("connecting to {}", status.gateway).into()),
             _ => Some(status.cause).filter(|cause| !cause.is_empty()).map(Arc::from),
         }
     }

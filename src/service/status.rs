@@ -1,6 +1,6 @@
 //! What an app looks like from outside.
 
-use crate::domain::app::{AppId, Protocol};
+use crate::domain::app::{AppId, AppState, Protocol};
 use crate::domain::outcome::Reason;
 use crate::domain::time::Timestamp;
 
@@ -15,8 +15,8 @@ pub struct AppStatus {
     pub protocol: Option<Protocol>,
     /// Address of that gateway; empty where there is none.
     pub gateway: String,
-    /// One word: `connected`, `connecting`, `idle`, `waiting`, `paused`, `refused`.
-    pub state: &'static str,
+    /// Whether it sends.
+    pub state: AppState,
     /// Why it cannot send, in words with the cure; empty when it can.
     pub cause: String,
     /// New credentials that were refused while it works with its present ones: when, and why, in words. Empty where
@@ -48,12 +48,4 @@ pub struct AppStatus {
     pub expires: Option<Timestamp>,
     /// How the store holds the credentials' text and passphrase: `sealed`, `plain`; empty where it holds neither.
     pub secrets: &'static str,
-}
-
-impl AppStatus {
-    /// Whether what is accepted goes out, as far as is known: neither paused nor refused, nor is the gateway out of
-    /// reach.
-    pub fn can_send(&self) -> bool {
-        !matches!(self.state, "paused" | "refused" | "waiting")
-    }
 }

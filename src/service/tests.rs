@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::request::{Notify, NotifyOptions, PerRow, Provision, ProvisionOptions};
 use super::*;
-use crate::domain::app::Address;
+use crate::domain::app::{Address, AppState};
 use crate::domain::time::Timestamp;
 use crate::queue::retry::Unknown;
 use crate::shutdown::Shutdown;
@@ -104,7 +104,7 @@ async fn a_bad_certificate_makes_a_refused_app_that_says_why() {
     service.provision(provision(pem(2020))).await.unwrap();
     let app = service.app("app").unwrap();
     let status = service.status(&app).unwrap();
-    assert_eq!(status.state, "refused");
+    assert_eq!(status.state, AppState::Refused);
     assert!(status.cause.contains("2020-01-01"), "{}", status.cause);
     let error = service.notify(&app, broadcast(&[TOKEN])).await.unwrap_err();
     assert_eq!(error.to_string(), format!("Connection to the APNS server could not be made. {}", status.cause));
@@ -126,7 +126,7 @@ async fn with_options_or_in_strict_mode_a_bad_certificate_is_an_error_and_no_app
 async fn a_bad_certificate_does_not_take_the_place_of_a_good_one() {
     let (service, app) = with_app().await;
     service.provision(provision("garbage")).await.unwrap();
-    assert_ne!(service.status(&app).unwrap().state, "refused");
+    assert_ne!(service.status(&app).unwrap().state, AppState::Refused);
     service.notify(&app, broadcast(&[TOKEN])).await.unwrap();
 }
 

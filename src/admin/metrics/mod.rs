@@ -25,15 +25,13 @@ use self::catalogue::{
 use self::exposition::{CLASSIC, Families, OPEN_METRICS, Samples, classic, open_metrics};
 use self::process::ProcessSample;
 use super::may_see;
+use crate::domain::app::AppState;
 use crate::domain::outcome::{Blame, Reason};
 use crate::domain::time::Timestamp;
 use crate::listener::user::User;
 use crate::service::PushService;
 use crate::service::samples::AppSample;
 use crate::telemetry::metrics::calls::Calls;
-
-/// Every state that an app can be in.
-const STATES: [&str; 6] = ["connected", "connecting", "idle", "waiting", "paused", "refused"];
 
 pub(super) fn routes(service: PushService, calls: Arc<Calls>) -> Router {
     Router::new().route("/metrics", get(metrics)).with_state(Source { service, calls })
@@ -141,7 +139,7 @@ impl Snapshot {
     fn encode_connections(&self, families: &mut Families<'_>) -> fmt::Result {
         self.of_apps(families, &STATE, |samples, app, name| {
             let is = |state| if app.status.state == state { 1.0 } else { 0.0 };
-            STATES.into_iter().try_for_each(|state| samples.gauge(&[name, state], is(state)))
+            AppState::ALL.into_iter().try_for_each(|state| samples.gauge(&[name, state.word()], is(state)))
         })?;
         self.gauges(families, &CONNECTIONS, |app| Some(app.counters.connections.open() as f64))?;
         self.counters(families, &OPENED, |app| app.counters.connections.opened())?;

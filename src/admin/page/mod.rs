@@ -201,7 +201,7 @@ impl Page {
         let statuses = visible_apps(service, asking);
         let ids = || statuses.iter().map(|app| &app.app_id);
         let mut ranked: Vec<(Level, &AppStatus)> = statuses.iter().map(|app| (level(app, at), app)).collect();
-        let watched = ranked.iter().filter(|(level, app)| *level < Level::Good && app.can_send()).count();
+        let watched = ranked.iter().filter(|(level, app)| *level < Level::Good && app.state.can_send()).count();
         // By name they are already.
         ranked.sort_by_key(|(level, _)| (*level).min(Level::Good));
         let left_out = ranked.len().saturating_sub(APPS_MAX);

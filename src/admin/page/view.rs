@@ -2,7 +2,7 @@
 
 use super::chart::Chart;
 use super::words::{coarse_span, count, day, moment, plain, several, span};
-use crate::domain::app::Protocol;
+use crate::domain::app::{AppState, Protocol};
 use crate::domain::feedback::Rejection;
 use crate::domain::outcome::Blame;
 use crate::domain::time::Timestamp;
@@ -107,18 +107,17 @@ fn protocol(protocol: Option<Protocol>) -> &'static str {
 
 fn state(app: &AppStatus, now: Timestamp) -> Light {
     let (level, word) = match app.state {
-        "connected" => (Level::Good, "Connected"),
-        "idle" => (Level::Good, "Idle"),
-        "connecting" if app.cause.is_empty() => (Level::Good, "Connecting"),
-        "connecting" => (Level::Warn, "Connecting"),
-        "waiting" => (Level::Bad, "Gateway out of reach"),
-        "paused" => (Level::Bad, "Paused"),
-        "refused" => (Level::Bad, "Refused"),
-        other => (Level::Warn, other),
+        AppState::Connected => (Level::Good, "Connected"),
+        AppState::Idle => (Level::Good, "Idle"),
+        AppState::Connecting if app.cause.is_empty() => (Level::Good, "Connecting"),
+        AppState::Connecting => (Level::Warn, "Connecting"),
+        AppState::Waiting => (Level::Bad, "Gateway out of reach"),
+        AppState::Paused => (Level::Bad, "Paused"),
+        AppState::Refused => (Level::Bad, "Refused"),
     };
     let since = coarse_span(now.since(app.since));
     let detail = match app.state {
-        "idle" => format!("for {since}; connects with the next notification"),
+        AppState::Idle => format!("for {since}; connects with the next notification"),
         _ => format!("for {since}"),
     };
     Light { level, word: word.to_owned(), detail }
@@ -126,7 +125,7 @@ fn state(app: &AppStatus, now: Timestamp) -> Light {
 
 fn credentials(app: &AppStatus, now: Timestamp) -> Light {
     let (level, word) = match app.expires {
-        _ if app.state == "refused" => (Level::Bad, "Not in use".to_owned()),
+        _ if app.state == AppState::Refused => (Level::Bad, "Not in use".to_owned()),
         None if app.subject.is_empty() => (Level::Quiet, "None".to_owned()),
         None => (Level::Good, "No end date".to_owned()),
         Some(end) => match end.days_since(now) {
@@ -149,7 +148,7 @@ fn days_left(days: i64) -> String {
 fn notes(app: &AppStatus) -> Vec<(&'static str, String)> {
     let mut notes = Vec::new();
     if !app.cause.is_empty() {
-        let heading = if app.can_send() { "Last trouble" } else { "Why it cannot send" };
+        let heading = if app.state.can_send() { "Last trouble" } else { "Why it cannot send" };
         notes.push((heading, plain(&app.cause)));
     }
     if !app.renewal.is_empty() {
@@ -229,7 +228,7 @@ impl Totals {
 /// The page's first sentence. `trouble` is why nothing is accepted; `watched` is how many apps that can send should be
 /// looked at.
 pub(super) fn verdict(apps: &[AppStatus], watched: usize, trouble: Option<String>) -> Light {
-    let stuck = apps.iter().filter(|app| !app.can_send()).count();
+    let stuck = apps.iter().filter(|app| !app.state.can_send()).count();
     let (level, word) = match (trouble.is_some(), apps.len(), stuck) {
         (true, ..) => (Level::Bad, "No notifications are accepted".to_owned()),
         (_, 0, _) => (Level::Quiet, "No apps yet".to_owned()),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::apns::ApnsReason;
+use crate::domain::app::AppState;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Jitter that changes nothing.
@@ -34,7 +35,7 @@ fn a_new_worker_connects_at_once_and_then_sends_what_is_due() {
     state.connected(at(2));
     assert_eq!(state.step(at(2), true), Step::Send);
     assert_eq!(state.step(at(2), false), Step::Wait(None));
-    assert_eq!(state.word(), "connected");
+    assert_eq!(state.shown(), AppState::Connected);
 }
 
 #[test]
@@ -48,7 +49,7 @@ fn failed_attempts_wait_1_2_4_seconds_and_at_most_two_minutes() {
         waits.push(until.since(at(0)).as_secs());
     }
     assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 120, 120]);
-    assert_eq!((state.word(), state.cause(), state.refuses()), ("waiting", "refused", false));
+    assert_eq!((state.shown(), state.cause(), state.refuses()), (AppState::Waiting, "refused", false));
 }
 
 #[test]
@@ -181,7 +182,7 @@ fn an_idle_connection_is_retired_and_reopened_by_the_next_row() {
     state.retiring();
     closed(&mut state, CloseCause::Retired { proven: true }, false, at(1000));
     assert_eq!(state.step(at(1000), false), Step::Wait(None));
-    assert_eq!(state.word(), "idle");
+    assert_eq!(state.shown(), AppState::Idle);
     assert_eq!(state.step(at(1000), true), Step::Connect);
 }
 
@@ -194,9 +195,9 @@ fn an_operators_pause_lasts_until_resume_and_does_not_refuse_callers() {
     closed(&mut state, CloseCause::Retired { proven: true }, true, at(2));
     assert_eq!(state.step(at(2) + 3600 * SECOND, true), Step::Wait(None));
     assert!(!state.refuses());
-    assert_eq!(state.word(), "paused");
+    assert_eq!(state.shown(), AppState::Paused);
     state.resume(at(5));
-    assert_eq!((state.word(), state.cause()), ("waiting", ""));
+    assert_eq!((state.shown(), state.cause()), (AppState::Waiting, ""));
     assert_eq!(state.step(at(1000), true), Step::Connect);
 }
 
@@ -204,17 +205,17 @@ fn an_operators_pause_lasts_until_resume_and_does_not_refuse_callers() {
 fn a_gateway_that_makes_its_next_connection_by_itself_is_not_connected_meanwhile() {
     let mut state = connected();
     state.reconnecting("GOAWAY".into());
-    assert_eq!((state.word(), state.cause(), state.refuses()), ("connecting", "GOAWAY", false));
+    assert_eq!((state.shown(), state.cause(), state.refuses()), (AppState::Connecting, "GOAWAY", false));
     assert_eq!(state.step(at(1), true), Step::Wait(None));
     state.delivered();
     assert_eq!(state.cause(), "GOAWAY", "the last answer of the connection that is gone");
     state.connected(at(2));
-    assert_eq!((state.word(), state.cause()), ("connected", ""));
+    assert_eq!((state.shown(), state.cause()), (AppState::Connected, ""));
     assert_eq!(state.step(at(2), true), Step::Send);
 
     state.reconnecting("GOAWAY".into());
     closed(&mut state, CloseCause::Unreachable("no route".into()), false, at(3));
-    assert_eq!((state.word(), state.cause()), ("waiting", "no route"));
+    assert_eq!((state.shown(), state.cause()), (AppState::Waiting, "no route"));
 }
 
 #[test]

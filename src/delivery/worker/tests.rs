@@ -9,7 +9,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::credentials;
 use crate::delivery::Delivery;
-use crate::domain::app::{Address, AppId, Environment};
+use crate::domain::app::{Address, AppId, AppState, Environment};
 use crate::domain::batch::{Batch, Message, PushOptions};
 use crate::domain::token::Tokens;
 use crate::gateway::{Route, Settings};
@@ -91,7 +91,11 @@ async fn where_the_second_connection_fails_its_rows_are_the_first_of_the_others(
     worker.act().await;
     assert!(worker.express.is_closed() && !worker.books.queue.has_express());
     assert_eq!(worker.books.lease(9).await.map(|span| span.rows), Some(0..1));
-    assert_eq!((worker.state.word(), worker.state.cause()), ("connected", ""), "that says nothing about the first");
+    assert_eq!(
+        (worker.state.shown(), worker.state.cause()),
+        (AppState::Connected, ""),
+        "that says nothing about the first"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -46,7 +46,7 @@ fn status(app: &AppStatus) -> Value<'static> {
         ("environment", Some(Value::string(app.environment.clone()))),
         ("protocol", app.protocol.map(|protocol| Value::string(protocol.name()))),
         ("gateway", gateway.map(|gateway| Value::string(gateway.clone()))),
-        ("state", Some(Value::string(app.state))),
+        ("state", Some(Value::string(app.state.word()))),
         ("cause", cause.map(|cause| Value::string(cause.clone()))),
         ("renewal", renewal.map(|renewal| Value::string(renewal.clone()))),
         ("since", Some(date_time(app.since))),
@@ -81,7 +81,7 @@ fn retries(app: &AppStatus) -> Option<Value<'static>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::app::{AppId, Protocol};
+    use crate::domain::app::{AppId, AppState, Protocol};
     use crate::domain::outcome::Reason;
     use crate::domain::time::Timestamp;
     use crate::xmlrpc::encode::encode_response;
@@ -92,7 +92,7 @@ mod tests {
             environment: "sandbox".into(),
             protocol: Some(Protocol::Binary),
             gateway: "binary://gateway.sandbox.push.apple.com:2195".into(),
-            state: "paused",
+            state: AppState::Paused,
             cause: "certificate expired".into(),
             renewal: "new credentials of 2011-03-13 were refused".into(),
             since: Timestamp::from_secs(1_300_000_000),

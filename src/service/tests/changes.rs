@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::domain::app::AppState;
 use crate::service::standing::FileMarks;
 use crate::service::stored::{Certificate, SectionDigest};
 
@@ -189,13 +190,13 @@ async fn an_environment_that_cannot_be_used_any_more_refuses_its_apps_and_keeps_
         let worker = app.0.provisioned().unwrap().worker().unwrap().clone();
         reload(&service, name, gateway).await;
         let status = service.status(&app).unwrap();
-        assert_eq!((status.state, status.waiting), ("refused", 1));
+        assert_eq!((status.state, status.waiting), (AppState::Refused, 1));
         assert!(worker.resume().await.is_err(), "it has ended");
         assert!(status.cause.contains(words), "{}", status.cause);
         let error = service.notify(&app, broadcast(&[TOKEN])).await.unwrap_err();
         assert_eq!(error, ServiceError::NotConnected(status.cause));
         reload(&service, "sandbox", "binary://127.0.0.1:1").await;
-        assert_ne!(service.status(&app).unwrap().state, "refused");
+        assert_ne!(service.status(&app).unwrap().state, AppState::Refused);
     }
     service.notify(&app, broadcast(&[TOKEN])).await.unwrap();
     assert_eq!(service.status(&app).unwrap().waiting, 2);

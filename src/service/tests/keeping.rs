@@ -2,6 +2,7 @@
 
 use super::restarts::{Machine, ends, from_file, status};
 use super::*;
+use crate::domain::app::AppState;
 
 fn later(result: Result<(), ServiceError>) -> String {
     match result {
@@ -102,7 +103,7 @@ async fn a_pause_that_could_not_be_kept_holds_and_is_kept_later() {
     later(service.pause(&app).await);
     assert!(app.0.provisioned().unwrap().terms().unwrap().is_paused);
     service.for_each_app(|entry| service.keep_again(entry)).await;
-    assert_eq!(status(&machine.life().await).state, "paused");
+    assert_eq!(status(&machine.life().await).state, AppState::Paused);
 }
 
 #[tokio::test]
@@ -112,13 +113,13 @@ async fn a_refused_app_can_be_paused_and_then_starts_paused() {
     let service = machine.life().await;
     service.provision(from_file(&path)).await.unwrap();
     service.pause(&service.app("app").unwrap()).await.unwrap();
-    assert_eq!(status(&service).state, "refused");
+    assert_eq!(status(&service).state, AppState::Refused);
     machine.file("app.pem", pem(2040));
     service.look_at_files().await;
     let app = service.app("app").unwrap();
     assert!(app.0.provisioned().unwrap().terms().unwrap().is_paused);
     service.0.apps.iter().for_each(|entry| assert!(entry.provisioned().unwrap().worker().is_ok()));
-    assert_eq!(status(&machine.life().await).state, "paused");
+    assert_eq!(status(&machine.life().await).state, AppState::Paused);
 }
 
 #[tokio::test]
@@ -131,8 +132,8 @@ async fn a_pause_and_a_resume_never_mix() {
     let mut pause = std::pin::pin!(service.pause(&app));
     assert!(futures_util::poll!(&mut pause).is_pending());
     tokio::task::yield_now().await;
-    assert_ne!(status(&service).state, "paused", "the worker is told within the change");
+    assert_ne!(status(&service).state, AppState::Paused, "the worker is told within the change");
     drop(change);
     pause.await.unwrap();
-    assert_eq!(status(&machine.life().await).state, "paused");
+    assert_eq!(status(&machine.life().await).state, AppState::Paused);
 }

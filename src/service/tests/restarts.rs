@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::clock::Instant;
+use crate::domain::app::AppState;
 use crate::domain::feedback::FeedbackEntry;
 use crate::service::status::AppStatus;
 use crate::store::FeedbackSource;
@@ -113,13 +114,13 @@ async fn an_app_that_an_operator_paused_stays_paused_until_one_resumes() {
     first.provision(provision(pem(2040))).await.unwrap();
     first.pause(&first.app("app").unwrap()).await.unwrap();
     let second = machine.life().await;
-    assert_eq!(status(&second).state, "paused");
+    assert_eq!(status(&second).state, AppState::Paused);
     second.provision(provision(pem(2041))).await.unwrap();
     let third = machine.life().await;
-    assert_eq!((status(&third).state, ends(&third).as_str()), ("paused", "2041"));
+    assert_eq!((status(&third).state, ends(&third).as_str()), (AppState::Paused, "2041"));
     third.notify(&third.app("app").unwrap(), broadcast(&[TOKEN])).await.unwrap();
     third.resume(&third.app("app").unwrap()).await.unwrap();
-    assert_ne!(status(&machine.life().await).state, "paused");
+    assert_ne!(status(&machine.life().await).state, AppState::Paused);
 }
 
 #[tokio::test]
@@ -231,7 +232,7 @@ async fn a_record_of_a_newer_version_is_kept_until_a_caller_provisions_anew() {
     assert_refused(&service, "written by a newer apnsd").await;
     assert_eq!(machine.body().await, newer);
     service.provision(provision(pem(2040))).await.unwrap();
-    assert_ne!(status(&machine.life().await).state, "refused");
+    assert_ne!(status(&machine.life().await).state, AppState::Refused);
 }
 
 #[tokio::test]
@@ -261,8 +262,8 @@ async fn a_section_may_name_any_file_also_after_a_restart() {
     let service = service_over(&machine.store, &["sandbox"], strict);
     invalid(service.provision(from_file(&good)).await.unwrap_err());
     service.apply_sections(vec![from_file(&good), Provision { app_id: "bad".into(), ..from_file(&bad) }]).await;
-    assert_eq!(service.status(&service.app("bad").unwrap()).unwrap().state, "refused");
-    assert_ne!(status(&machine.life().await).state, "refused");
+    assert_eq!(service.status(&service.app("bad").unwrap()).unwrap().state, AppState::Refused);
+    assert_ne!(status(&machine.life().await).state, AppState::Refused);
 }
 
 #[tokio::test]
@@ -322,7 +323,7 @@ async fn feedback_of_a_refused_app_is_readable_with_a_cursor() {
     machine.life().await.provision(from_file(&path)).await.unwrap();
     std::fs::remove_file(path).unwrap();
     let after = machine.life().await;
-    assert_eq!(status(&after).state, "refused");
+    assert_eq!(status(&after).state, AppState::Refused);
     assert_eq!(after.feedback_after("app", Cursor(0)).await.unwrap().entries, []);
 }
 

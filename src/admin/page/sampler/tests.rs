@@ -1,6 +1,7 @@
 //! Counters become a history, and the newest rejections are found.
 
 use super::*;
+use crate::domain::app::AppState;
 use crate::domain::batch::BatchId;
 use crate::domain::outcome::Reason;
 use crate::domain::time::Timestamp;
@@ -11,7 +12,7 @@ fn app(name: &str, delivered: u64, rejected: u64) -> AppStatus {
         environment: String::new(),
         protocol: None,
         gateway: String::new(),
-        state: "idle",
+        state: AppState::Idle,
         cause: String::new(),
         renewal: String::new(),
         since: Timestamp::default(),

@@ -5,14 +5,14 @@ use std::time::Duration;
 use super::*;
 use crate::admin::page::history::History;
 use crate::clock::Instant;
-use crate::domain::app::AppId;
+use crate::domain::app::{AppId, AppState};
 use crate::domain::batch::BatchId;
 use crate::domain::outcome::Reason;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-fn app(state: &'static str) -> AppStatus {
+fn app(state: AppState) -> AppStatus {
     AppStatus {
         app_id: AppId::parse("myapp").unwrap(),
         environment: "sandbox".into(),
@@ -49,22 +49,23 @@ fn light(level: Level, word: &str, detail: &str) -> Light {
 #[test]
 fn every_state_has_a_level_and_words() {
     for (state, level, word) in [
-        ("connected", Level::Good, "Connected"),
-        ("connecting", Level::Good, "Connecting"),
-        ("waiting", Level::Bad, "Gateway out of reach"),
-        ("paused", Level::Bad, "Paused"),
-        ("refused", Level::Bad, "Refused"),
+        (AppState::Connected, Level::Good, "Connected"),
+        (AppState::Connecting, Level::Good, "Connecting"),
+        (AppState::Waiting, Level::Bad, "Gateway out of reach"),
+        (AppState::Paused, Level::Bad, "Paused"),
+        (AppState::Refused, Level::Bad, "Refused"),
     ] {
         assert_eq!(view(&app(state)).state, light(level, word, "for 3 min"));
-        assert_eq!(app(state).can_send(), level != Level::Bad, "{state}");
+        assert_eq!(app(state).state.can_send(), level != Level::Bad, "{state:?}");
     }
     let idle = light(Level::Good, "Idle", "for 3 min; connects with the next notification");
-    assert_eq!(view(&app("idle")).state, idle);
+    assert_eq!(view(&app(AppState::Idle)).state, idle);
 }
 
 #[test]
 fn a_certificate_is_a_light_that_turns_with_its_days() {
-    let with_days = |days: u32| view(&AppStatus { expires: Some(NOW.plus(DAY * days)), ..app("idle") }).credentials;
+    let with_days =
+        |days: u32| view(&AppStatus { expires: Some(NOW.plus(DAY * days)), ..app(AppState::Idle) }).credentials;
     let subject = "Apple Push Services: com.example";
     assert_eq!(with_days(31), light(Level::Good, "Valid until 2027-02-15", subject));
     let warn = light(Level::Warn, "Renew soon: 30 days left", &format!("{subject}, until 2027-02-14"));
@@ -77,18 +78,19 @@ fn a_certificate_is_a_light_that_turns_with_its_days() {
 
 #[test]
 fn a_key_has_no_end_and_what_is_refused_is_not_in_use() {
-    let key = AppStatus { expires: None, subject: "key ABC of team DEF".into(), ..app("idle") };
+    let key = AppStatus { expires: None, subject: "key ABC of team DEF".into(), ..app(AppState::Idle) };
     assert_eq!(view(&key).credentials, light(Level::Good, "No end date", "key ABC of team DEF"));
-    let refused = AppStatus { expires: None, subject: String::new(), ..app("refused") };
+    let refused = AppStatus { expires: None, subject: String::new(), ..app(AppState::Refused) };
     assert_eq!(view(&refused).credentials, light(Level::Bad, "Not in use", ""));
 }
 
 #[test]
 fn causes_and_refused_renewals_are_told_in_one_line_each() {
-    let ailing = AppStatus { cause: "expired\nrenew it".into(), renewal: "refused: no".into(), ..app("paused") };
+    let ailing =
+        AppStatus { cause: "expired\nrenew it".into(), renewal: "refused: no".into(), ..app(AppState::Paused) };
     let expected = [("Why it cannot send", "expired renew it".into()), ("Renewal refused", "refused: no".into())];
     assert_eq!(view(&ailing).notes, expected);
-    let renewal = AppStatus { renewal: "refused: no".into(), ..app("connected") };
+    let renewal = AppStatus { renewal: "refused: no".into(), ..app(AppState::Connected) };
     assert_eq!(view(&renewal).level, Level::Warn);
 }
 
@@ -101,7 +103,7 @@ fn a_queue_says_what_waits_since_when_and_what_is_due() {
         deferred: 3,
         next_due: Some(NOW.plus(Duration::from_secs(12))),
         retries: vec![(Reason::ProcessingError, 2000)],
-        ..app("connected")
+        ..app(AppState::Connected)
     };
     let view = view(&queue);
     assert_eq!(view.waiting, "1,500");
@@ -127,7 +129,7 @@ fn a_rejection_shows_a_masked_token() {
 
 #[test]
 fn the_verdict_is_one_sentence() {
-    let (good, bad) = (app("connected"), app("refused"));
+    let (good, bad) = (app(AppState::Connected), app(AppState::Refused));
     let word = |apps: &[AppStatus], watched| {
         let verdict = verdict(apps, watched, None);
         (verdict.level, verdict.word)
