@@ -8,10 +8,11 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::domain::batch::{Message, PushOptions, Tries};
+use crate::domain::batch::{Batch, Message, PushOptions, Tries};
 use crate::domain::feedback::Cursor;
+use crate::domain::outcome::Reason;
 use crate::domain::token::Tokens;
-use crate::store;
+use crate::store::{self, Commit, RequestKey};
 
 mod express;
 

@@ -12,7 +12,8 @@ use thiserror::Error;
 
 use super::request::ProvisionOptions;
 use super::seal::SealKey;
-use super::stored::{self, Certificate, Record};
+use super::stored::{self, Record};
+use super::terms::Certificate;
 use crate::credentials::source;
 use crate::domain::app::AppId;
 use crate::store::{self, OpenError};

@@ -12,7 +12,7 @@ use super::provision::{By, Problem};
 use super::restore::AT_ONCE;
 use super::sections::Pending;
 use super::standing::{FileMarks, Judged};
-use super::stored::Terms;
+use super::terms::Terms;
 use crate::gateway::Route;
 
 /// How often files are looked at.

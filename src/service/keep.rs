@@ -9,7 +9,8 @@ use super::PushService;
 use super::entry::{Entry, Kept};
 use super::error::ServiceError;
 use super::provision::Problem;
-use super::stored::{self, Secrecy, Terms};
+use super::stored::{self, Secrecy};
+use super::terms::Terms;
 
 impl PushService {
     /// Makes the store hold these terms, if it does not yet.

@@ -22,6 +22,7 @@ pub mod send;
 mod standing;
 pub mod status;
 mod stored;
+mod terms;
 pub mod trace;
 pub mod validate;
 
@@ -39,7 +40,7 @@ use self::error::ServiceError;
 use self::seal::SealKey;
 use self::sections::Pending;
 use self::send::WAITING_MAX;
-use self::stored::Removed;
+use self::terms::Removed;
 use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::domain::app::{AppId, Environment, Protocol};

@@ -9,7 +9,7 @@ use super::entry::{Basis, Entry, Provisioned, Renewal, Standing};
 use super::error::ServiceError;
 use super::request::{Provision, ProvisionOptions};
 use super::standing::{Judged, ca_mark, vanished};
-use super::stored::{SectionDigest, Terms};
+use super::terms::{SectionDigest, Terms};
 use super::{PushService, Repeat};
 use crate::credentials::Credentials;
 use crate::credentials::error::CredentialsError;

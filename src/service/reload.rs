@@ -8,7 +8,7 @@ use super::entry::{Entry, Provisioned, Standing};
 use super::provision::{By, Problem};
 use super::request::Provision;
 use super::standing::{ca_mark, vanished};
-use super::stored::Terms;
+use super::terms::Terms;
 use super::{Environments, PushService, Settings, Setup};
 use crate::delivery::WorkerHandle;
 use crate::domain::app::Environment;

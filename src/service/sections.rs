@@ -9,7 +9,7 @@ use super::PushService;
 use super::entry::Basis;
 use super::request::Provision;
 use super::restore::AT_ONCE;
-use super::stored::SectionDigest;
+use super::terms::SectionDigest;
 use crate::credentials::source::FileMark;
 
 /// A section that was not taken up: the app keeps what it has until it is.

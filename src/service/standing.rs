@@ -10,7 +10,7 @@ use super::PushService;
 use super::apps::CLOSED_BY_APPLE;
 use super::entry::{Entry, Provisioned, Refusal, Standing};
 use super::request::ProvisionOptions;
-use super::stored::{Certificate, Terms};
+use super::terms::{Certificate, Terms};
 use crate::credentials::error::CredentialsError;
 use crate::credentials::source::FileMark;
 use crate::credentials::{self, CredentialOptions, Credentials, source};

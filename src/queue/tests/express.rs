@@ -1,6 +1,7 @@
 //! The express line: before all others, in memory only, an ordinary batch on disk.
 
 use super::*;
+use crate::queue::intake::EXPRESS_BYTES;
 
 async fn accept_express(queue: &AppQueue, batch: Batch) -> BatchId {
     match queue.accept_express(batch, None).await {

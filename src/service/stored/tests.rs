@@ -1,6 +1,7 @@
 //! Bodies as literal text, in both directions; what cannot be read; that nothing shows a secret.
 
 use super::*;
+use crate::service::request::Provision;
 
 const SINCE: Timestamp = Timestamp::from_millis(1_700_000_000_123);
 

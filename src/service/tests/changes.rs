@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::domain::app::AppState;
 use crate::service::standing::FileMarks;
-use crate::service::stored::{Certificate, SectionDigest};
+use crate::service::terms::{Certificate, SectionDigest};
 
 const KEY: &str = "-----BEGIN PRIVATE KEY-----";
 
