@@ -45,7 +45,8 @@ fn log(level: &str) -> Log {
 impl Log {
     fn set_apps(&self, apps: &[(&str, &str)]) {
         let apps = apps.iter().map(|(app, level)| (AppId::parse(app).unwrap(), level.parse().unwrap())).collect();
-        self.handle.modify(|sieve| sieve.set_apps(apps)).unwrap();
+        // What callers of the macros remember is asked anew of the present subscriber.
+        tracing::dispatcher::with_default(&self.dispatch, || self.handle.modify(|sieve| sieve.set_apps(apps)).unwrap());
     }
 
     fn passing(&self, say: impl FnOnce()) -> Vec<String> {
