@@ -17,6 +17,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
+use tracing::field::display;
 use tracing::{error, info, warn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -207,7 +208,7 @@ pub fn tell_last_repeats() {
 /// Writes one summary, as loud as what it stands for.
 fn tell(summary: &Summary) {
     let Summary { sample: Sample { level, app, text }, count: repeats, span } = summary;
-    let (app, seconds) = (app.as_deref(), span.as_secs());
+    let (app, seconds) = (app.as_deref().map(display), span.as_secs());
     match *level {
         tracing::Level::ERROR => {
             error!(target: SUMMARY, app, repeats, "{repeats} more like this in {seconds} s: {text}")

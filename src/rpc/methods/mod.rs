@@ -142,8 +142,14 @@ impl<'a> Caller<'a> {
                 Err(fault) => Err(fault),
             };
             match &answer {
-                Ok(_) => debug!(app, method = method.name, outcome = "ok", "answered"),
-                Err(fault) => debug!(app, method = method.name, outcome = "fault", code = fault.code, "answered"),
+                Ok(_) => debug!(app = app.map(display), method = method.name, outcome = "ok", "answered"),
+                Err(fault) => debug!(
+                    app = app.map(display),
+                    method = method.name,
+                    outcome = "fault",
+                    code = fault.code,
+                    "answered"
+                ),
             }
             answer
         }
