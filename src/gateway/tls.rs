@@ -19,7 +19,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tracing::debug;
+use tracing::{debug, field};
 
 use super::{CloseCause, Route, RouteError, alert, proxy};
 use crate::clock::{Clock, Instant};
@@ -101,9 +101,9 @@ impl Connector {
 
     fn say_established(&self, stream: &Stream, peer: SocketAddr) {
         let session = stream.get_ref().1;
-        let (version, cipher) = (session.protocol_version(), session.negotiated_cipher_suite());
-        let cipher = cipher.map(|cipher| cipher.suite());
-        debug!(app = %self.app, address = %self.address, %peer, ?version, ?cipher, "TLS stands");
+        let version = session.protocol_version().map(field::debug);
+        let cipher = session.negotiated_cipher_suite().map(|cipher| field::debug(cipher.suite()));
+        debug!(app = %self.app, address = %self.address, %peer, version, cipher, "TLS stands");
     }
 
     /// Connects to a host. `place` comes before the name of a step that fails.

@@ -23,6 +23,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, fmt as lines, reload};
 
+use self::journal::Journal;
 use self::level::{AppLevel, Level};
 use self::repeats::{Sample, Summary};
 use self::sieve::{HeldBack, SUMMARY, Sieve};
@@ -117,8 +118,8 @@ pub fn init(settings: &Settings, clock: &Clock) -> Result<(), TelemetryError> {
     let logs = tracing_subscriber::registry().with(sieve);
     let lines = lines::layer().with_writer(io::stderr);
     let (format, journal) = match settings.format {
-        Format::Auto if journal::reads_stderr() => (Format::Journald, Some(journal::layer())),
-        Format::Journald => (Format::Journald, Some(journal::layer())),
+        Format::Auto if journal::reads_stderr() => (Format::Journald, Some(Journal::open())),
+        Format::Journald => (Format::Journald, Some(Journal::open())),
         format => (format, None),
     };
     let (result, problem) = match (format, journal) {
