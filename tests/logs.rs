@@ -26,6 +26,8 @@ struct World {
     url: String,
     log: PathBuf,
     token: Token,
+    /// Of a user that may use one app, `quiet`.
+    limited: Client,
     daemon: Child,
     _dir: TempDir,
 }
@@ -46,8 +48,10 @@ impl World {
         let simulator = Simulator::start(settings, clock.clone(), &Shutdown::new()).await.unwrap();
         let token = Token::generate().unwrap();
         let config = dir.path().join("with-user.toml");
-        let user = format!("\n[[user]]\nname = \"operator\"\ntoken = \"{}\"\n", token.hash());
-        std::fs::write(&config, std::fs::read_to_string(simulator.config_file()).unwrap() + &user).unwrap();
+        let limited = Token::generate().unwrap();
+        let user = |name: &str, token: &Token| format!("\n[[user]]\nname = \"{name}\"\ntoken = \"{}\"\n", token.hash());
+        let users = user("operator", &token) + &user("limited", &limited) + "apps = [\"quiet\"]\n";
+        std::fs::write(&config, std::fs::read_to_string(simulator.config_file()).unwrap() + &users).unwrap();
         let log = dir.path().join("log");
         let daemon = apnsd(&["serve", "--listen", "127.0.0.1:0", "--config"])
             .arg(&config)
@@ -60,7 +64,8 @@ impl World {
         let address = started.split_once("listening address=").unwrap().1.split_whitespace().next().unwrap();
         let url = format!("http://operator:{}@{address}", token.reveal());
         let client = Client::new(&url, PATIENCE).unwrap();
-        Self { simulator, client, clock, url, log, token, daemon, _dir: dir }
+        let limited = Client::new(&format!("http://limited:{}@{address}", limited.reveal()), PATIENCE).unwrap();
+        Self { simulator, client, clock, url, log, token, limited, daemon, _dir: dir }
     }
 
     /// The log, once it has this.
@@ -200,6 +205,10 @@ async fn an_app_has_a_level_of_its_own_until_that_is_taken_back() {
     assert!(unknown.contains("404"), "{unknown}");
     let loudest = world.call("apnsd.log", &["loud", "loudest"]).await.unwrap_err();
     assert!(loudest.contains("`loudest` is not a level"), "{loudest}");
+    let shown = world.limited.call("apnsd.log", Vec::new()).await.unwrap();
+    assert!(!format!("{shown:?}").contains("loud"), "{shown:?}");
+    let foreign = world.limited.call("apnsd.log", ["loud", "off"].map(Value::string).to_vec()).await.unwrap_err();
+    assert!(foreign.to_string().contains("user `limited` may not use the app `loud`"), "{foreign}");
     assert_eq!(world.cli(&["log", "loud", "--reset"]), "loud: info, as all\n");
     let before = of_app(&world.log_with("started").await, "loud").len();
     world.notify("loud", &[token("aaaaaaaa", 2)], "hello").await;
