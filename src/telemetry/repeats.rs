@@ -2,7 +2,7 @@
 //! there were. Pure: events and `now` in, decisions and summaries out.
 //!
 //! ```text
-//!   written ── more than BURST within WINDOW ──► held ── REPORT passes ──► a summary; still held
+//!   written ── more than so many within WINDOW ──► held ── REPORT passes ──► a summary; still held
 //!      ▲                                          │
 //!      └───────── a summary, then ── WINDOW without one ──┘
 //! ```
@@ -15,7 +15,7 @@ use tracing::Level;
 use crate::clock::Instant;
 
 /// Events of one kind that are written within [`WINDOW`].
-const BURST: u32 = 5;
+pub(super) const BURST: u32 = 5;
 /// Within this time the same event is a repeat; after as long without one it is news again.
 const WINDOW: Duration = Duration::from_secs(10);
 /// How often a summary is written while an event goes on repeating.
@@ -74,8 +74,13 @@ struct Held {
 }
 
 impl Repeats {
-    /// Whether an event is to be written. `sample` is called for the first that is not.
-    pub(super) fn admit(&mut self, kind: Kind, now: Instant, sample: impl FnOnce(Kind) -> Sample) -> bool {
+    /// Whether an event is to be written, given how many of its kind are. `sample` is called for the first that is not.
+    pub(super) fn admit(
+        &mut self,
+        (kind, burst): (Kind, u32),
+        now: Instant,
+        sample: impl FnOnce(Kind) -> Sample,
+    ) -> bool {
         let kind = self.told_apart(kind, now);
         let entry = self.0.entry(kind).or_insert(Entry { began: now, last: now, written: 0, held: None });
         entry.last = now;
@@ -86,7 +91,7 @@ impl Repeats {
         if now.since(entry.began) >= WINDOW {
             (entry.began, entry.written) = (now, 0);
         }
-        if entry.written < BURST {
+        if entry.written < burst {
             entry.written += 1;
             return true;
         }
@@ -159,19 +164,22 @@ mod tests {
     #[test]
     fn five_of_a_kind_are_written_within_ten_seconds() {
         let mut repeats = Repeats::default();
-        let written = |millis, repeats: &mut Repeats| repeats.admit(kind(1), at(millis), sample);
+        let written = |millis, repeats: &mut Repeats| repeats.admit((kind(1), BURST), at(millis), sample);
         assert_eq!(
             [0, 1, 2, 3, 9_000, 9_999].map(|millis| written(millis, &mut repeats)),
             [true, true, true, true, true, false]
         );
-        assert!(repeats.admit(kind(2), at(9_999), sample), "another app is another kind");
-        assert!(repeats.admit(Kind { place: 2, ..kind(1) }, at(9_999), sample), "another event is another kind");
+        assert!(repeats.admit((kind(2), BURST), at(9_999), sample), "another app is another kind");
+        assert!(
+            repeats.admit((Kind { place: 2, ..kind(1) }, BURST), at(9_999), sample),
+            "another event is another kind"
+        );
     }
 
     #[test]
     fn what_comes_once_in_two_seconds_is_written_every_time() {
         let mut repeats = Repeats::default();
-        assert!((0..100).all(|n| repeats.admit(kind(1), at(n * 2_000), sample)));
+        assert!((0..100).all(|n| repeats.admit((kind(1), BURST), at(n * 2_000), sample)));
         assert_eq!(repeats.due(at(201_000)), []);
     }
 
@@ -181,7 +189,7 @@ mod tests {
         let mut told = Vec::new();
         // Ten a second for 70 seconds.
         for n in 0..700 {
-            let written = repeats.admit(kind(1), at(n * 100), sample);
+            let written = repeats.admit((kind(1), BURST), at(n * 100), sample);
             assert_eq!(written, n < 5, "{n}");
             told.extend(repeats.due(at(n * 100)));
         }
@@ -190,13 +198,14 @@ mod tests {
         assert_eq!(counts(&repeats.due(at(79_899))), []);
         assert_eq!(counts(&repeats.due(at(79_900))), [(94, 19)]);
         assert_eq!(repeats.due(at(200_000)), []);
-        assert!(repeats.admit(kind(1), at(200_000), sample), "it is news again");
+        assert!(repeats.admit((kind(1), BURST), at(200_000), sample), "it is news again");
     }
 
     #[test]
     fn an_end_tells_what_is_held_back() {
         let mut repeats = Repeats::default();
-        let mut written = |id, events: u64| (0..events).filter(|n| repeats.admit(kind(id), at(*n), sample)).count();
+        let mut written =
+            |id, events: u64| (0..events).filter(|n| repeats.admit((kind(id), BURST), at(*n), sample)).count();
         assert_eq!([(1, 8), (2, 5)].map(|(id, events)| written(id, events)), [5, 5]);
         assert_eq!(counts(&repeats.rest(at(2_005))), [(3, 2)]);
         assert_eq!(repeats.rest(at(2_005)), []);
@@ -205,7 +214,7 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_a_flood_of_kinds_is_one_kind() {
         let mut repeats = Repeats::default();
-        let written = (0..1_000_000).filter(|n| repeats.admit(kind(*n), at(0), sample)).count();
+        let written = (0..1_000_000).filter(|n| repeats.admit((kind(*n), BURST), at(0), sample)).count();
         assert_eq!(written, KINDS_MAX + 5);
         assert_eq!(repeats.0.len(), KINDS_MAX + 1);
         let told = repeats.due(at(10_000));

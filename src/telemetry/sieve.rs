@@ -18,7 +18,7 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::level::AppLevel;
-use super::repeats::{Kind, Repeats, Sample, Summary};
+use super::repeats::{BURST, Kind, Repeats, Sample, Summary};
 use crate::clock::Clock;
 use crate::domain::app::AppId;
 
@@ -28,6 +28,9 @@ const APP: &str = "app";
 const OWN: &str = env!("CARGO_PKG_NAME");
 /// The target of summaries, which always pass.
 pub(super) const SUMMARY: &str = "apnsd::telemetry::repeats";
+/// Warnings and errors that say the same of whatever app and are written within ten seconds: a gateway that is gone is
+/// gone for all.
+const BURST_OF_ALL: u32 = 50;
 /// Bytes of an event's text that a summary quotes.
 const QUOTED_MAX: usize = 200;
 
@@ -74,12 +77,19 @@ impl HeldBack {
             }),
         };
         let kind = Kind { place: place.finish(), detail: Some(detail) };
-        let sample = |kind: Kind| Sample {
-            level: *event.metadata().level(),
-            app: app.filter(|_| kind.detail.is_some()),
-            text: text_of(event),
-        };
-        self.repeats.lock().unwrap_or_else(PoisonError::into_inner).admit(kind, self.clock.now(), sample)
+        let level = *event.metadata().level();
+        let sample = |app: Option<&String>| Sample { level, app: app.cloned(), text: text_of(event) };
+        let of_app = |kind: Kind| sample(app.as_ref().filter(|_| kind.detail.is_some()));
+        let now = self.clock.now();
+        let mut repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
+        if !repeats.admit((kind, BURST), now, of_app) {
+            return false;
+        }
+        if app.is_none() || level > Level::WARN {
+            return true;
+        }
+        let of_all = Kind { detail: Some(hash(|text| text.write_str(&text_of(event)))), ..kind };
+        repeats.admit((of_all, BURST_OF_ALL), now, |_| sample(None))
     }
 }
 

@@ -103,6 +103,20 @@ async fn repeats_of_an_app_are_held_back_and_counted() {
 }
 
 #[test]
+fn a_gateway_that_is_gone_for_all_apps_is_said_for_fifty() {
+    let log = log("info");
+    let refused = |app: u32| warn!(app, "closed: connection refused");
+    assert_eq!(log.passing(|| (0..1000).for_each(refused)).len(), 50);
+    let other = log.passing(|| warn!(app = 7, "closed: certificate expired"));
+    assert_eq!(other.len(), 1, "what only one app has is said");
+    let connected = log.passing(|| (0..1000).for_each(|app| info!(app, "connected")));
+    assert_eq!(connected.len(), 1000);
+    let rest = log.held_back.rest();
+    let sample = Sample { level: Level::WARN, app: None, text: "closed: connection refused".to_owned() };
+    assert_eq!((rest.len(), &rest[0].sample, rest[0].count), (1, &sample, 950));
+}
+
+#[test]
 fn nothing_is_held_back_at_debug_nor_of_an_app_that_was_asked_for() {
     let log = log("debug");
     assert_eq!(log.passing(|| (0..9).for_each(|_| debug!(app = "shop", "row"))).len(), 9);
