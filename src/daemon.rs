@@ -103,6 +103,7 @@ impl Daemon {
         service.apply_sections(sections(config)).await;
         service.watch_files();
         service.watch_expiry();
+        telemetry::tell_repeats(&work, &clock);
         let auth = Auth::new(config.users.clone(), clock.clone());
         let about = About {
             addresses: addresses.iter().map(ToString::to_string).collect(),
@@ -181,6 +182,7 @@ impl Daemon {
         if let Err(problem) = self.store.close().await {
             error!("not all that was sent could be entered, some goes out again after the next start: {problem}");
         }
+        telemetry::tell_last_repeats();
         let stopped = Stopped { in_time, lost };
         match stopped.in_time {
             true => info!("stopped"),

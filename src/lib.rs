@@ -7,7 +7,7 @@
 //! - [`clock`]: the only place that reads the time.
 //! - [`shutdown`]: the one owner of every task: stop, drain, deadline.
 //! - [`trust`]: the system's trust store.
-//! - [`telemetry`]: logs: how they look, how much of them there is.
+//! - [`telemetry`]: logs: how they look, where they go, how much of them there is.
 //! - [`xmlrpc`]: XML-RPC as bytes and values; pure.
 //! - [`credentials`]: what an app authenticates with: parsed, judged, never shown.
 //! - [`store`]: records of everything that must outlive a call.

@@ -13,6 +13,7 @@ pub mod exit;
 mod export;
 mod generate;
 mod import;
+mod log;
 mod message;
 mod notify;
 mod output;
@@ -62,6 +63,7 @@ enum Command {
     Deprovision(apps::Deprovision),
     Queue(queue::Queue),
     Trace(trace::Trace),
+    Log(log::Log),
     Export(export::Export),
     Import(import::Import),
     Token(token::Tokens),
@@ -105,6 +107,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Deprovision(args) => apps::deprovision(&args),
         Command::Queue(args) => queue::run(&args),
         Command::Trace(args) => trace::run(&args),
+        Command::Log(args) => log::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Token(args) => token::run(&args),

@@ -173,7 +173,8 @@ pub(super) fn run(args: &Serve) -> Result<(), Failure> {
     let inherited = Inherited::take().map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
     let addresses = inherited.addresses();
     let (config, warnings) = args.load(&addresses).map_err(|refused| refuse(&refused))?;
-    telemetry::init(&config.log).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    let clock = Clock::system();
+    telemetry::init(&config.log, &clock).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     warn_of(&warnings);
     if !addresses.is_empty() {
         info!(
@@ -188,7 +189,7 @@ pub(super) fn run(args: &Serve) -> Result<(), Failure> {
         manager.status("starting: opening the store, judging credentials").await;
         // A start may wait for a disk that is full.
         let daemon = tokio::select! {
-            started = Daemon::start_on(&config, inherited, Clock::system()) => started,
+            started = Daemon::start_on(&config, inherited, clock) => started,
             () = signals.next() => return Ok(()),
         };
         let daemon = daemon.map_err(|error| Failure::new(exit_of(&error), told(&error)))?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use super::counters::Counters;
 use super::watch::Watches;
@@ -129,6 +129,9 @@ impl Books {
     pub(super) async fn enter(&self, settled: Vec<Settled>, origin: &Origin) -> Vec<News> {
         let mut verdicts = Verdicts::default();
         for Settled { span, outcome } in settled {
+            let (first, rows) = (span.rows.start, span.len());
+            let token = MaskedToken(span.batch.notification(first).token);
+            debug!(app = %self.app, batch = span.id.0, first, rows, %token, ?outcome, "outcome");
             if let Outcome::Unregistered { since, .. } = &outcome {
                 self.watches.note_dead(&span, *since);
             }
@@ -246,6 +249,9 @@ impl Books {
     }
 
     async fn defer(&self, deferred: Vec<(Span, Duration)>) {
+        for (span, wait) in &deferred {
+            debug!(app = %self.app, batch = span.id.0, rows = span.len(), ?wait, "tried again later");
+        }
         for together in deferred.chunks(DEFERRED_TOGETHER) {
             let done = join_all(together.iter().map(|(span, wait)| self.queue.defer(span, *wait))).await;
             for ((span, wait), _) in together.iter().zip(done).filter(|(_, done)| done.is_err()) {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::bad_tokens::BadTokens;
 use super::books::{Books, News, Origin};
@@ -15,7 +15,7 @@ use super::state::{State, Step};
 use super::{Command, CommandError, REMOVED, Replacement, WorkerStatus, feedback_source};
 use crate::clock::Instant;
 use crate::domain::app::AppState;
-use crate::domain::batch::BatchId;
+use crate::domain::batch::{BatchId, Span};
 use crate::domain::outcome::{Outcome, Reason, Retry, Settled};
 use crate::gateway::{CloseCause, Closed, Event, Gateway};
 use crate::shutdown::Shutdown;
@@ -155,6 +155,7 @@ impl Worker {
             let rows_due = !self.is_held() && self.books.queue.is_ready(now);
             match self.state.step(now, rows_due) {
                 Step::Connect => {
+                    debug!(app = %self.books.app, environment = %self.environment(), "connecting");
                     self.state.connecting(now);
                     self.is_closed = false;
                     self.gateway.connect();
@@ -202,7 +203,11 @@ impl Worker {
                 None => self.books.lease(room).await,
             };
             let Some(span) = span else { return };
-            if let Some(rest) = self.gateway.send(span) {
+            let (batch, leased) = (span.id.0, span.len());
+            let rest = self.gateway.send(span);
+            let rows = leased - rest.as_ref().map_or(0, Span::len);
+            debug!(app = %self.books.app, batch, rows, room, "handed to the gateway");
+            if let Some(rest) = rest {
                 return self.books.queue.give_back(vec![rest]);
             }
         }
@@ -231,6 +236,9 @@ impl Worker {
         }
         let now = self.books.clock.now();
         self.state.closed(&closed.cause, sent, now, fastrand::f64());
+        if let Step::Wait(Some(until)) = self.state.step(now, true) {
+            debug!(app = %self.books.app, wait = ?until.since(now), cause = self.state.cause(), "waits before it connects");
+        }
         self.enter(closed.settled).await;
         // They were sent before the others, so they go to the front last.
         self.books.revise(closed.revised, &self.origin).await;

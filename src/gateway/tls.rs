@@ -19,11 +19,12 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tracing::{debug, field};
 
 use super::{CloseCause, Route, RouteError, alert, proxy};
 use crate::clock::{Clock, Instant};
 use crate::credentials::Credentials;
-use crate::domain::app::Address;
+use crate::domain::app::{Address, AppId};
 use crate::domain::proxy::Proxy;
 use crate::trust::system_roots;
 
@@ -39,6 +40,7 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 /// Makes connections to one address as one app.
 #[derive(Clone)]
 pub(super) struct Connector {
+    app: AppId,
     address: Address,
     environment: Arc<str>,
     proxy: Option<Proxy>,
@@ -59,6 +61,7 @@ impl Connector {
     ) -> Result<Self, RouteError> {
         let server = ServerName::try_from(address.host.clone()).map_err(|_| RouteError::Host(address.host.clone()))?;
         Ok(Self {
+            app: route.app.clone(),
             address: address.clone(),
             environment: route.environment.name.clone(),
             proxy: route.environment.proxy.clone(),
@@ -91,7 +94,16 @@ impl Connector {
         };
         let handshake = self.tls.connect(self.server.clone(), tcp);
         let stream = self.within(clock, deadline, "TLS handshake", handshake).await?;
-        Ok((stream.map_err(|error| self.handshake_failure(&error))?, peer))
+        let stream = stream.map_err(|error| self.handshake_failure(&error))?;
+        self.say_established(&stream, peer);
+        Ok((stream, peer))
+    }
+
+    fn say_established(&self, stream: &Stream, peer: SocketAddr) {
+        let session = stream.get_ref().1;
+        let version = session.protocol_version().map(field::debug);
+        let cipher = session.negotiated_cipher_suite().map(|cipher| field::debug(cipher.suite()));
+        debug!(app = %self.app, address = %self.address, %peer, version, cipher, "TLS stands");
     }
 
     /// Connects to a host. `place` comes before the name of a step that fails.
@@ -104,8 +116,9 @@ impl Connector {
     ) -> Result<(TcpStream, SocketAddr), CloseCause> {
         let [look_up, connection] = ["name look-up", "TCP connection"].map(|step| format!("{place}{step}"));
         let addresses = self.within(clock, deadline, &look_up, tokio::net::lookup_host(host)).await?;
-        let addresses = addresses.map_err(|error| self.unreachable(&look_up, &error))?;
-        let tcp = self.within(clock, deadline, &connection, connect_to_any(addresses, clock)).await?;
+        let addresses: Vec<SocketAddr> = addresses.map_err(|error| self.unreachable(&look_up, &error))?.collect();
+        debug!(app = %self.app, host = host.0, ?addresses, "connecting to one of the addresses");
+        let tcp = self.within(clock, deadline, &connection, connect_to_any(addresses.into_iter(), clock)).await?;
         let (tcp, peer) = tcp.map_err(|failures| self.unreachable(&connection, &failures))?;
         configure(&tcp, self.ack_timeout).map_err(|error| self.unreachable("socket options", &error))?;
         Ok((tcp, peer))

@@ -11,6 +11,7 @@ use super::terms::{Removed, Terms};
 use super::{App, PushService};
 use crate::domain::app::AppState;
 use crate::domain::outcome::Reason;
+use crate::telemetry;
 
 /// What to do about an environment that nobody answers for any more.
 pub(super) const CLOSED_BY_APPLE: &str =
@@ -110,6 +111,10 @@ impl PushService {
         entry.set_provisioned(None);
         self.0.apps.remove_if(&entry.id, |_, present| Arc::ptr_eq(present, entry));
         tracing::info!(app = %entry.id, "deprovisioned");
+        // An app that has its name later is another one.
+        if let Err(error) = telemetry::set_app_level(&entry.id, None) {
+            tracing::warn!(app = %entry.id, "the level of its log: {error}");
+        }
         Ok(())
     }
 }

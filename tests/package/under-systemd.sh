@@ -49,6 +49,11 @@ head -c 32 /dev/urandom >/etc/credstore/apnsd-key
 systemctl restart apnsd
 apnsd provision shop /root/simulator/good.pem sandbox
 apnsd send shop --token $token --alert Hello
+entries() {
+	journalctl --no-pager -o json _SYSTEMD_UNIT=apnsd.service APNSD_APP=shop SYSLOG_IDENTIFIER=apnsd PRIORITY=6
+}
+entries | grep -q '"MESSAGE":"connected app=shop' || fail 'the journal has no entries of the app'
+if journalctl --no-pager -o json -u apnsd | grep -q $token; then fail 'a token is in the journal'; fi
 apnsd apps --json | grep -q '"secrets": "sealed"' || fail 'the key of the store is not there'
 install -m 0640 -g apnsd /root/simulator/good.pem /etc/apnsd/certs/
 apnsd provision by-path /etc/apnsd/certs/good.pem sandbox --path

@@ -224,6 +224,7 @@ impl BinaryGateway {
     }
 
     fn end(&mut self, end: End) {
+        tracing::debug!(app = %self.app, environment = %self.environment, ?end, "the connection ends");
         self.is_proven |= matches!(end, End::Packet(_));
         let Ending { closed, is_late } = self.window.end(end);
         if let State::Open(open) = std::mem::replace(&mut self.state, State::Closed) {

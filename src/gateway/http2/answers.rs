@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tracing::{error, warn};
+use tracing::{error, trace, warn};
 
 use super::Http2Gateway;
 use super::provider_token::Expired;
@@ -25,6 +25,8 @@ impl Http2Gateway {
             let outcome = match end {
                 End::Answer { status, headers, body } => {
                     let status = status.as_u16();
+                    let (batch, row) = (sent.row.id.0, sent.row.rows.start);
+                    trace!(app = %self.app, batch, row, status, "answered");
                     let answer = Answer { status, headers: &headers, body: &body, is_plain_topic: sent.is_plain_topic };
                     let verdict = response::read(answer, self.clock.timestamp());
                     self.answered(index, sent.token, status, verdict.consequence, now);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::connection::{Connection, End, GoAway, Notice};
 use super::{Attempt, Http2Gateway, State};
@@ -33,6 +33,8 @@ impl Http2Gateway {
     pub(super) fn dial(&mut self, now: Instant) -> bool {
         let is_due = self.next_dial().is_some_and(|not_before| not_before <= now);
         if is_due {
+            let serving = self.serving();
+            debug!(app = %self.app, environment = %self.environment, serving, "a connection is begun");
             self.redial.began(now);
             self.attempt = Some(self.begin(now));
         }

@@ -4,6 +4,7 @@ mod apps;
 mod configure;
 mod feedback;
 mod lists;
+mod log;
 mod notify;
 mod provision;
 mod send;
@@ -44,7 +45,7 @@ type Run = for<'a> fn(&'a Caller<'a>, &'a [Value<'a>]) -> Answer<'a>;
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<Value<'static>, Fault>> + Send + 'a>>;
 
 /// All methods, in the order of `system.listMethods`.
-static METHODS: [&Method; 20] = [
+static METHODS: [&Method; 21] = [
     &configure::CONFIGURE,
     &provision::PROVISION,
     &notify::NOTIFY,
@@ -60,6 +61,7 @@ static METHODS: [&Method; 20] = [
     &steer::PAUSE,
     &steer::RESUME,
     &steer::PURGE,
+    &log::LOG,
     &system::LIST_METHODS,
     &system::METHOD_HELP,
     &system::METHOD_SIGNATURE,
@@ -130,16 +132,24 @@ impl<'a> Caller<'a> {
     async fn run(&self, method: &'static Method, params: &[Value<'_>]) -> Result<Value<'static>, Fault> {
         let app = app_of(method.name, params);
         let user = self.user.map(|user| user.name.as_str());
-        let span = debug_span!("call", method = method.name, app = app.as_deref(), user);
+        let app = app.as_deref();
+        // The app is a field of the event, not of the span: only so it can have a level of its own.
+        let span = debug_span!("call", user);
         async {
-            let permitted = self.permit_method(method.name).and_then(|()| self.permit_app(app.as_deref()));
+            let permitted = self.permit_method(method.name).and_then(|()| self.permit_app(app));
             let answer = match permitted.and_then(|()| method.check_count(params.len())) {
                 Ok(()) => (method.run)(self, params).await,
                 Err(fault) => Err(fault),
             };
             match &answer {
-                Ok(_) => debug!(outcome = "ok", "answered"),
-                Err(fault) => debug!(outcome = "fault", code = fault.code, "answered"),
+                Ok(_) => debug!(app = app.map(display), method = method.name, outcome = "ok", "answered"),
+                Err(fault) => debug!(
+                    app = app.map(display),
+                    method = method.name,
+                    outcome = "fault",
+                    code = fault.code,
+                    "answered"
+                ),
             }
             answer
         }
