@@ -9,6 +9,7 @@ use super::status::AppStatus;
 use super::stored::{self, Removed, Terms};
 use super::{App, PushService};
 use crate::domain::outcome::Reason;
+use crate::domain::time::Timestamp;
 
 /// What to do about an environment that nobody answers for any more.
 pub(super) const CLOSED_BY_APPLE: &str =
@@ -70,6 +71,11 @@ impl PushService {
     /// Why nothing can be accepted at present, such as a full disk; `None` while all is well.
     pub fn trouble(&self) -> Option<String> {
         self.0.store.intake_trouble().map(|trouble| trouble.to_string())
+    }
+
+    /// The wall clock, as the moments in answers are told by.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.timestamp()
     }
 
     /// Notifications that were accepted and have no outcome yet, over all apps.
