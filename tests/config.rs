@@ -607,10 +607,7 @@ const TEN_CURES: [&str; 10] = [
 fn ten_mistakes_in_a_file_are_told_in_one_run_each_with_its_line_and_its_cure() {
     let told = problems(TEN_MISTAKES);
     let expected = TEN_CURES.map(|line| format!("apnsd.toml:{line}"));
-    assert_eq!(told[..10], expected);
-    let warning =
-        "warning: apnsd.toml:16: app[0].certificate: `shop.pem` cannot be read: No such file or directory (os error 2)";
-    assert_eq!(told[10..], [warning]);
+    assert_eq!(told, expected);
 }
 
 #[test]
@@ -625,7 +622,7 @@ fn check_config_tells_ten_mistakes_in_one_run_and_ends_with_the_code_of_a_bad_co
     let place = format!("{}:", path.display());
     let missing: Vec<&str> = TEN_CURES.into_iter().filter(|cure| !told.contains(&format!("{place}{cure}\n"))).collect();
     assert_eq!(missing, [""; 0], "{told}");
-    assert_eq!(told.lines().filter(|line| line.contains(&place)).count(), 11, "{told}");
+    assert_eq!(told.lines().filter(|line| line.contains(&place)).count(), 10, "{told}");
 }
 
 #[test]

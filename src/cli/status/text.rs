@@ -1,6 +1,7 @@
 //! The answer of `apnsd.status` as text for people. Pure.
 
 use jiff::civil::DateTime;
+use textwrap::WordSplitter;
 
 use super::super::apps::{date_and_days, soon, with_end};
 use super::super::queue::{moment, rough};
@@ -57,7 +58,7 @@ fn head(answer: &Value<'_>, apps: &[Value<'_>], width: Option<usize>) -> String 
     let started = member(answer, "started").and_then(moment).unwrap_or_else(|| now(answer));
     let up = rough(now(answer).since(started));
     let daemon = format!("apnsd {}, up for {up}; accepted means: {}", text("version"), text("accepted_means"));
-    let sum = |name| apps.iter().filter_map(|app| number(member(app, name)?)).sum::<f64>();
+    let sum = |name| apps.iter().filter_map(|app| number(member(app, name)?)).fold(0.0, |sum, count| sum + count);
     let of_apps = match (apps.len(), apps.iter().filter(|app| !can_send(app)).count()) {
         (0, _) => "no apps yet: add one with `apnsd provision`".to_owned(),
         (count, stuck) => format!(
@@ -112,7 +113,9 @@ fn wrapped(text: &str, first: &str, next: &str, width: Option<usize>) -> String 
     match width {
         None => format!("{first}{text}\n"),
         Some(width) => {
-            textwrap::fill(text, textwrap::Options::new(width).initial_indent(first).subsequent_indent(next)) + "\n"
+            // What is to be typed stays in one piece.
+            let options = textwrap::Options::new(width).word_splitter(WordSplitter::NoHyphenation);
+            textwrap::fill(text, options.initial_indent(first).subsequent_indent(next)) + "\n"
         }
     }
 }
