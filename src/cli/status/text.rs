@@ -16,8 +16,8 @@ const INDENT: &str = "    ";
 /// Where an app is listed, what is told of it in the table; the rest is in its own sheet.
 const COLUMNS: Columns = Columns {
     first: &["app_id", "environment", "state", "waiting", "in_flight", "delivered", "rejected"],
-    renamed: &[],
-    hidden: &[],
+    renamed: &[("accepted/s", "IN/S"), ("delivered/s", "OUT/S")],
+    hidden: &["rejected/s"],
 };
 
 /// The page for all apps, or the sheet for one, as wide as `width` where that is known. With an earlier sample, rates
@@ -240,8 +240,8 @@ shop    sandbox      connected        7          1       1000         0  in 10 d
             let line = text.lines().nth(at).unwrap_or_default();
             line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect()
         };
-        assert_eq!(cells(4)[5..], ["DELIVERED", "REJECTED", "ACCEPTED/S", "DELIVERED/S", "REJECTED/S", "EXPIRES"]);
-        assert_eq!(cells(5)[5..], ["1025", "0", "12.5", "12.5", "0", "in 10 days"]);
+        assert_eq!(cells(4)[5..], ["DELIVERED", "REJECTED", "IN/S", "OUT/S", "EXPIRES"]);
+        assert_eq!(cells(5)[5..], ["1025", "0", "12.5", "12.5", "in 10 days"]);
 
         let one = |delivered, seconds| Sample { answer: app("shop", "connected", "", delivered), at: at(seconds) };
         let (earlier, now) = (one(1000, 0), one(1025, 2));
