@@ -9,7 +9,6 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 use tracing::{error, info, warn};
 
-use crate::admin::page::about::About;
 use crate::clock::Clock;
 use crate::config::{AppSection, Config};
 use crate::delivery::Delivery;
@@ -24,6 +23,7 @@ use crate::listener::tls::Tls;
 use crate::queue::Queue;
 use crate::rpc::server::Server;
 use crate::service::PushService;
+use crate::service::about::About;
 use crate::service::request::{Provision, ProvisionOptions};
 use crate::shutdown::Shutdown;
 use crate::store::{Durability, Kind, OpenError, Store, StoreError};
@@ -82,7 +82,7 @@ impl Daemon {
     pub async fn start_on(config: &Config, inherited: Inherited, clock: Clock) -> Result<Self, StartError> {
         let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(BindError::from)?;
         let listeners = match inherited.is_empty() {
-            true => Listeners::bind(&config.listen, tls.as_ref()).await?,
+            true => Listeners::bind(&config.listen, tls.as_ref(), &config.unix).await?,
             false => Listeners::adopt(inherited, tls.as_ref())?,
         };
         let addresses = listeners.local_addresses();
@@ -108,8 +108,9 @@ impl Daemon {
         let about = About {
             addresses: addresses.iter().map(ToString::to_string).collect(),
             accepted_means: accepted_means(config),
+            started: clock.timestamp(),
         };
-        let server = Server::new(service.clone(), rpc_settings(config));
+        let server = Server::new(service.clone(), rpc_settings(config), about.clone());
         let pages = admin::pages(service.clone(), server.calls(), about, clock.clone(), &intake);
         let router = auth.clone().guard(server.router(pages));
         let accept_loops = listeners.serve(router, listener_settings(config), &intake);
@@ -216,6 +217,7 @@ fn sections(config: &Config) -> Vec<Provision> {
 fn keys_for_the_next_start(present: &Config, config: &Config) -> Vec<&'static str> {
     let differs = [
         ("listen", present.listen != config.listen),
+        ("[unix]", present.unix != config.unix),
         ("state_dir", present.state_dir != config.state_dir),
         ("[limits]", present.limits != config.limits),
         ("[http]", present.http != config.http),

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use apnsd::config::{Config, Warning};
@@ -562,4 +563,103 @@ fn every_mistake_about_callers_is_told_with_its_cure() {
         assert!(told.iter().any(|problem| problem == line), "{line}\n{told:#?}");
     }
     assert_eq!(told.len(), 8, "{told:#?}");
+}
+
+/// Ten mistakes of ten kinds.
+const TEN_MISTAKES: &str = r#"listen = ["0.0.0.0:7077"]
+state_dirs = "/var/lib/apnsd"
+[unix]
+group = "no-such-group"
+mode = "rw-rw----"
+[limits]
+body = "64 MB"
+[store]
+durability = "yes"
+[delivery]
+settle_after = 5
+[environments.relay]
+gateway = "http://relay.example:2195"
+[[app]]
+app_id = "shop"
+certificate = "shop.pem"
+[[user]]
+name = "web"
+token = "secret"
+"#;
+
+/// What is said about each of them, after the name of the file.
+const TEN_CURES: [&str; 10] = [
+    "1: listen: `0.0.0.0:7077` can be reached by others, and everybody may call: make a user with `apnsd token create \
+     NAME`, demand certificates with tls.client_ca, or listen on 127.0.0.1",
+    "2: state_dirs: is not known; did you mean `state_dir`?",
+    "4: unix.group: `no-such-group` is not a group of this machine: `getent group` lists them, `groupadd --system \
+     no-such-group` makes one",
+    "5: unix.mode: `rw-rw----` is not a mode: write three or four octal digits in quotes, as in \"0660\"",
+    "7: limits.body: `MB` is not a unit of size: write a number with a unit (B, KiB, MiB, GiB), as in \"64MiB\"",
+    "9: store.durability: `yes` is not one of `full`, `relaxed`, `none`",
+    "11: delivery.settle_after: `5` has no unit: write a number with a unit (ms, s, m, h, d), as in \"30s\"",
+    "13: environments.relay.gateway: `http://relay.example:2195` does not begin with `binary://`, `https://` or `fcm://`",
+    "14: app[0]: has no environment: every [[app]] needs app_id, certificate and environment",
+    "19: user[0].token: is not the hash of a token, `sha256:` and 64 hex digits: `apnsd token create NAME` makes both",
+];
+
+#[test]
+fn ten_mistakes_in_a_file_are_told_in_one_run_each_with_its_line_and_its_cure() {
+    let told = problems(TEN_MISTAKES);
+    let expected = TEN_CURES.map(|line| format!("apnsd.toml:{line}"));
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn check_config_tells_ten_mistakes_in_one_run_and_ends_with_the_code_of_a_bad_configuration() {
+    let file = File::new(TEN_MISTAKES);
+    let path = file.path("apnsd.toml");
+    let mut check = Command::new(env!("CARGO_BIN_EXE_apnsd"));
+    check.arg("check-config").arg("--config").arg(&path).env_remove("APNSD_CONFIG");
+    let output = check.output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    let told = String::from_utf8(output.stdout).unwrap();
+    let place = format!("{}:", path.display());
+    let missing: Vec<&str> = TEN_CURES.into_iter().filter(|cure| !told.contains(&format!("{place}{cure}\n"))).collect();
+    assert_eq!(missing, [""; 0], "{told}");
+    assert_eq!(told.lines().filter(|line| line.contains(&place)).count(), 10, "{told}");
+}
+
+#[test]
+fn mode_and_group_of_unix_sockets_are_read() {
+    let config = load("listen = [\"unix:/run/apnsd/apnsd.sock\"]\n[unix]\nmode = \"0620\"\ngroup = \"root\"\n");
+    let group = config.unix.group.unwrap();
+    assert_eq!((config.unix.mode, &*group.name, group.id), (0o620, "root", 0));
+    assert_eq!((load("").unix.mode, load("").unix.group), (0o660, None));
+    assert_eq!(
+        problems("[unix]\nmode = 660\n"),
+        ["apnsd.toml:2: unix.mode: needs text in quotes, not integer: write three or four octal digits in quotes, as \
+             in \"0660\""]
+    );
+    let told = |mode: &str| problems(&format!("[unix]\nmode = \"{mode}\"\n")).remove(0);
+    let nobody = "apnsd.toml:2: unix.mode: `0440` lets nobody call, who needs the permission to write: write \"0660\" or \"0600\"";
+    assert_eq!(told("0440"), nobody);
+    for bad in ["0668", "66", "1660", "00660", ""] {
+        assert!(told(bad).contains("is not a mode: write three or four octal digits"), "{bad}");
+    }
+}
+
+#[test]
+fn a_socket_that_is_more_open_than_it_seems_is_warned_of() {
+    let user = format!("[[user]]\nname = \"web\"\ntoken = \"sha256:{}\"\n", "0".repeat(64));
+    let listen = "listen = [\"unix:/run/apnsd/apnsd.sock\"]\n[unix]\n";
+    assert_eq!(
+        warnings(&format!("{listen}mode = \"0666\"\n{user}")),
+        ["apnsd.toml:3: unix.mode: lets every program of this machine call, and without a token, although there are \
+             users: write \"0660\" and a unix.group"]
+    );
+    assert_eq!(
+        warnings(&format!("{listen}mode = \"0600\"\ngroup = \"root\"\n")),
+        ["apnsd.toml:4: unix.group: has no effect: unix.mode does not let the group write, so that it cannot connect"]
+    );
+    assert_eq!(
+        warnings("[unix]\nmode = \"0600\"\n"),
+        ["apnsd.toml:2: unix.mode: has no effect: `listen` names no unix socket (those of apnsd.socket have \
+             SocketMode= and SocketGroup= there)"]
+    );
 }

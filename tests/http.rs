@@ -11,10 +11,12 @@ use apnsd::clock::Clock;
 use apnsd::delivery::Delivery;
 use apnsd::listener::after_answer::AfterAnswer;
 use apnsd::listener::bind::Listeners;
+use apnsd::listener::unix;
 use apnsd::queue::Queue;
 use apnsd::queue::retry::Unknown;
 use apnsd::rpc::server::Server;
 use apnsd::service::PushService;
+use apnsd::service::about::About;
 use apnsd::shutdown::Shutdown;
 use apnsd::store::Store;
 use apnsd::{gateway, listener, queue, rpc, service, store};
@@ -50,7 +52,7 @@ struct Served {
 impl Served {
     async fn start(http: listener::Settings, limits: rpc::Settings) -> Self {
         let pages = Router::new().route("/", get(|| async { "a page" }));
-        Self::start_router(http, Server::new(service(), limits).router(pages)).await
+        Self::start_router(http, Server::new(service(), limits, About::default()).router(pages)).await
     }
 
     async fn with_defaults() -> Self {
@@ -58,7 +60,8 @@ impl Served {
     }
 
     async fn start_router(http: listener::Settings, router: Router) -> Self {
-        let listeners = Listeners::bind(&["127.0.0.1:0".parse().unwrap()], None).await.unwrap();
+        let listeners =
+            Listeners::bind(&["127.0.0.1:0".parse().unwrap()], None, &unix::Settings::default()).await.unwrap();
         let address = listeners.local_addresses()[0].to_string();
         let shutdown = Shutdown::new();
         listeners.serve(router, http, &shutdown);

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::Extensions;
 
-use self::page::about::About;
 use crate::clock::Clock;
 use crate::listener::user::User;
 use crate::service::PushService;
+use crate::service::about::About;
 use crate::service::status::AppStatus;
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::calls::Calls;

@@ -1,4 +1,4 @@
-//! `apps`, `status`, `pause`, `resume`, `deprovision`: inspect and steer.
+//! `apps`, `pause`, `resume`, `deprovision`: list and steer.
 
 use clap::Args;
 use jiff::civil::DateTime;
@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::call::Daemon;
 use super::exit::Failure;
-use super::render::{Columns, cell, items, sheet, table};
+use super::render::{Columns, cell, items, table};
 use crate::clock::Clock;
 use crate::domain::time::Timestamp;
 use crate::xmlrpc::value::Value;
@@ -14,20 +14,12 @@ use crate::xmlrpc::value::Value;
 /// So many days before its end a certificate is to be renewed; the daemon begins to warn then.
 const RENEW_DAYS: i64 = 30;
 
-/// List all apps and whether they can send
+/// List all apps, one line each, for scripts; `apnsd status` tells people more
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  apnsd apps")]
 pub(super) struct Apps {
     #[command(flatten)]
     daemon: Daemon,
-}
-
-/// Show everything about one app
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  apnsd status myapp --json")]
-pub(super) struct Status {
-    #[command(flatten)]
-    app: App,
 }
 
 /// Stop sending for an app; its notifications are still accepted and wait
@@ -77,6 +69,7 @@ pub(super) fn apps(args: &Apps) -> Result<(), Failure> {
         renamed: &[],
         hidden: &[
             "gateway",
+            "can_send",
             "since",
             "oldest",
             "deferred",
@@ -98,19 +91,12 @@ pub(super) fn apps(args: &Apps) -> Result<(), Failure> {
     })
 }
 
-/// Prints what is known about an app.
-pub(super) fn status(args: &Status) -> Result<(), Failure> {
-    // A restart keeps what waits, not these.
-    const COUNTED: [&str; 4] = ["accepted", "delivered", "rejected", "retries"];
-    args.app.call("apnsd.status", |app| {
-        sheet(&with_end(app, Clock::system().timestamp(), date_and_days), |name| {
-            if COUNTED.contains(&name) { " (since the daemon started)" } else { "" }
-        })
-    })
-}
-
 /// An app whose `expires` is put in words.
-fn with_end<'a>(app: &Value<'a>, now: Timestamp, words: impl Fn(DateTime, i64) -> Option<String>) -> Value<'a> {
+pub(super) fn with_end<'a>(
+    app: &Value<'a>,
+    now: Timestamp,
+    words: impl Fn(DateTime, i64) -> Option<String>,
+) -> Value<'a> {
     let mut app = app.clone();
     if let Value::Struct(members) = &mut app
         && let Some((_, value)) = members.iter_mut().find(|(name, _)| name == "expires")
@@ -124,11 +110,12 @@ fn with_end<'a>(app: &Value<'a>, now: Timestamp, words: impl Fn(DateTime, i64) -
 }
 
 /// Only where it is time to renew.
-fn soon(_: DateTime, days: i64) -> Option<String> {
+pub(super) fn soon(_: DateTime, days: i64) -> Option<String> {
     (days <= RENEW_DAYS).then(|| in_days(days))
 }
 
-fn date_and_days(end: DateTime, days: i64) -> Option<String> {
+/// The date, and how far it is.
+pub(super) fn date_and_days(end: DateTime, days: i64) -> Option<String> {
     Some(format!("{} ({})", cell(Some(&Value::DateTime(end))), in_days(days)))
 }
 

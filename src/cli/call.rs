@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use tokio::runtime::Runtime;
 
 use super::exit::{Exit, Failure};
 use super::{output, render};
@@ -54,9 +55,17 @@ impl Daemon {
         takes: Duration,
     ) -> Result<Value<'static>, Failure> {
         let client = Client::new(&self.url, self.timeout.saturating_add(takes)).map_err(failure)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
-        runtime.block_on(client.call(method, params)).map_err(failure)
+        runtime()?.block_on(client.call(method, params)).map_err(failure)
+    }
+
+    /// A client for it.
+    pub(super) fn client(&self) -> Result<Client, Failure> {
+        Client::new(&self.url, self.timeout).map_err(failure)
+    }
+
+    /// A client that waits no longer than this for an answer.
+    pub(super) fn client_within(&self, timeout: Duration) -> Result<Client, Failure> {
+        Client::new(&self.url, self.timeout.min(timeout)).map_err(failure)
     }
 
     /// Whether the answer is wanted as JSON.
@@ -73,7 +82,23 @@ impl Daemon {
 /// What to do about fault 404.
 const UNKNOWN_APP: &str = "`apnsd apps` lists what is provisioned";
 
-fn failure(error: ClientError) -> Failure {
+/// What runs calls.
+pub(super) fn runtime() -> Result<Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))
+}
+
+/// Whether it may pass by itself: the daemon is not there, or has no time.
+pub(super) fn is_passing(error: &ClientError) -> bool {
+    match error {
+        ClientError::Connect { .. } | ClientError::Timeout { .. } | ClientError::Broken { .. } => true,
+        ClientError::Http(status, _) => [408, 429, 503].contains(status),
+        ClientError::Url | ClientError::Decode(_) | ClientError::Fault(..) => false,
+    }
+}
+
+/// How a verb ends whose call failed.
+pub(super) fn failure(error: ClientError) -> Failure {
     let message = error.to_string();
     match error {
         ClientError::Url => Failure::new(Exit::Usage, message),

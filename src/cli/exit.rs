@@ -21,6 +21,8 @@ pub enum Exit {
     Rejected,
     /// What became of a notification is not known, or not yet.
     Unknown,
+    /// An app cannot send, or the daemon accepts nothing.
+    Trouble,
     /// The state directory has a damaged store, or one of a newer version (`EX_DATAERR` of sysexits.h): starting again
     /// does not help.
     Data,
@@ -31,7 +33,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Done,
         Self::Failed,
         Self::Usage,
@@ -39,6 +41,7 @@ impl Exit {
         Self::Fault,
         Self::Rejected,
         Self::Unknown,
+        Self::Trouble,
         Self::Data,
         Self::InUse,
         Self::Config,
@@ -54,6 +57,7 @@ impl Exit {
             Self::Fault => 4,
             Self::Rejected => 5,
             Self::Unknown => 6,
+            Self::Trouble => 7,
             Self::Data => 65,
             Self::InUse => 75,
             Self::Config => 78,
@@ -69,6 +73,7 @@ impl Exit {
             Self::Fault => "the daemon refused the call",
             Self::Rejected => "a notification was rejected (`send`)",
             Self::Unknown => "the outcome of a notification is not known yet (`send`)",
+            Self::Trouble => "an app cannot send, or the daemon accepts nothing (`status`)",
             Self::Data => "the state directory has a damaged store, or one of a newer apnsd",
             Self::InUse => "another daemon uses the state directory",
             Self::Config => "the configuration has problems",

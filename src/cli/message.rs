@@ -66,6 +66,11 @@ pub(super) struct Options {
 }
 
 impl Options {
+    /// The name that the caller gave to the call.
+    pub(super) fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
     /// The members of the struct that the daemon takes.
     pub(super) fn members(&self) -> Vec<(std::borrow::Cow<'_, str>, Value<'_>)> {
         let texts = [

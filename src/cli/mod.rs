@@ -26,6 +26,7 @@ mod running;
 mod send;
 mod serve;
 mod simulate;
+mod status;
 mod token;
 mod trace;
 
@@ -57,7 +58,7 @@ enum Command {
     Feedback(results::Feedback),
     Rejections(results::Rejections),
     Apps(apps::Apps),
-    Status(apps::Status),
+    Status(status::Status),
     Pause(apps::Pause),
     Resume(apps::Resume),
     Deprovision(apps::Deprovision),
@@ -101,7 +102,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Feedback(args) => results::feedback(&args),
         Command::Rejections(args) => results::rejections(&args),
         Command::Apps(args) => apps::apps(&args),
-        Command::Status(args) => apps::status(&args),
+        Command::Status(args) => status::run(&args),
         Command::Pause(args) => apps::pause(&args),
         Command::Resume(args) => apps::resume(&args),
         Command::Deprovision(args) => apps::deprovision(&args),

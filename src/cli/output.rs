@@ -6,12 +6,17 @@ use super::exit::{Exit, Failure};
 
 /// Writes a result.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
+    write(text).map(|_| ())
+}
+
+/// Writes a part of a result; whether anybody still reads.
+pub(super) fn write(text: &str) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::new(Exit::Failed, format!("cannot write the result: {error}")))
         }
-        Ok(()) | Err(_) => Ok(()),
+        written => Ok(written.is_ok()),
     }
 }
 

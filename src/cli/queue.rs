@@ -99,14 +99,15 @@ fn pick<'a>(app: &Value<'a>, show: impl Fn(&str, &Value<'a>) -> Value<'a>) -> Va
     Value::Struct(MEMBERS.into_iter().filter_map(shown).collect())
 }
 
-fn moment(value: &Value<'_>) -> Option<Timestamp> {
+/// A date in UTC as a moment.
+pub(super) fn moment(value: &Value<'_>) -> Option<Timestamp> {
     let Value::DateTime(time) = value else { return None };
     let time = time.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
     Some(Timestamp::from_millis(time.timestamp().as_millisecond()))
 }
 
 /// A span in its greatest whole unit: `3 min`.
-fn rough(span: Duration) -> String {
+pub(super) fn rough(span: Duration) -> String {
     match span.as_secs() {
         secs @ ..60 => format!("{secs} s"),
         secs @ ..3_600 => format!("{} min", secs / 60),

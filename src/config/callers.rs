@@ -1,4 +1,4 @@
-//! `[tls]` and `[[user]]`: what callers must show, and the rule that nobody listens to the world without asking.
+//! `[tls]`, `[unix]` and `[[user]]`: what callers must show or be, and the rule that nobody listens to the world without asking.
 
 use std::path::PathBuf;
 
@@ -7,6 +7,7 @@ use super::value::{Raw, count, parsed, path, size, text};
 use crate::domain::app::AppId;
 use crate::listener::address::ListenAddress;
 use crate::listener::tls;
+use crate::listener::unix::{self, SocketGroup};
 use crate::listener::user::{Limits, TokenHash, User, is_user_name};
 use crate::rpc::is_method;
 
@@ -35,6 +36,51 @@ pub(super) fn read_tls(reader: &mut Reader<'_>) -> Option<tls::Settings> {
 fn lack(reader: &mut Reader<'_>, present: &str) -> Option<tls::Settings> {
     reader.refuse_lack(present, "is of no use without tls.certificate: add the PEM file of the daemon's certificate");
     None
+}
+
+/// Reads `[unix]`, and warns where it opens more than it seems to, or nothing.
+pub(super) fn read_unix(unix: &mut unix::Settings, listen: &[ListenAddress], users: &[User], reader: &mut Reader<'_>) {
+    let mode_set = reader.read("unix.mode", &mut unix.mode, mode);
+    let group = |raw: &Raw<'_>| SocketGroup::find(&text(raw)?).map(Some).map_err(|error| error.to_string());
+    let group_set = reader.read("unix.group", &mut unix.group, group);
+    let has_socket = listen.iter().any(|address| matches!(address, ListenAddress::Unix(_)));
+    for (key, set) in [("unix.mode", mode_set), ("unix.group", group_set)] {
+        if set && !has_socket && *unix != unix::Settings::default() {
+            let text = "has no effect: `listen` names no unix socket (those of apnsd.socket have SocketMode= and \
+                        SocketGroup= there)";
+            reader.warn_lack(key, text);
+        }
+    }
+    if has_socket && unix.mode & OTHERS_WRITE != 0 && !users.is_empty() {
+        let text = "lets every program of this machine call, and without a token, although there are users: write \
+                    \"0660\" and a unix.group";
+        reader.warn_lack("unix.mode", text);
+    }
+    if group_set && unix.mode & GROUP_WRITES == 0 {
+        reader.warn_lack(
+            "unix.group",
+            "has no effect: unix.mode does not let the group write, so that it cannot connect",
+        );
+    }
+}
+
+/// Who may write to a socket's file may connect (unix(7)).
+const EVERYBODY_WRITES: u32 = 0o222;
+const GROUP_WRITES: u32 = 0o020;
+const OTHERS_WRITE: u32 = 0o002;
+
+fn mode(raw: &Raw<'_>) -> Result<u32, String> {
+    const FORM: &str = "write three or four octal digits in quotes, as in \"0660\"";
+    let text = text(raw).map_err(|error| format!("{error}: {FORM}"))?;
+    let digits = text.strip_prefix('0').unwrap_or(&text);
+    let is_octal = digits.len() == 3 && digits.bytes().all(|digit| digit.is_ascii_digit());
+    match u32::from_str_radix(digits, 8).ok().filter(|_| is_octal) {
+        None => Err(format!("`{text}` is not a mode: {FORM}")),
+        Some(mode) if mode & EVERYBODY_WRITES == 0 => {
+            Err(format!("`{text}` lets nobody call, who needs the permission to write: write \"0660\" or \"0600\""))
+        }
+        Some(mode) => Ok(mode),
+    }
 }
 
 /// Reads all users.

@@ -28,6 +28,7 @@ use self::value::{parsed, path};
 use crate::domain::time::Timestamp;
 use crate::listener::address::ListenAddress;
 use crate::listener::tls;
+use crate::listener::unix;
 use crate::listener::user::User;
 use crate::telemetry;
 
@@ -36,6 +37,8 @@ use crate::telemetry;
 pub struct Config {
     /// Where the daemon listens.
     pub listen: Vec<ListenAddress>,
+    /// `[unix]`.
+    pub unix: unix::Settings,
     /// Where it keeps what must survive it.
     pub state_dir: PathBuf,
     /// `[limits]`.
@@ -68,6 +71,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: vec![ListenAddress::Tcp { host: LISTEN_HOST.to_owned(), port: LISTEN_PORT, tls: false }],
+            unix: unix::Settings::default(),
             state_dir: STATE_DIR_DEFAULT.into(),
             limits: LimitsSection::default(),
             http: HttpSection::default(),
@@ -143,6 +147,7 @@ impl Config {
         self.apps = app::read(&self.environments, now, reader);
         self.tls = callers::read_tls(reader);
         self.users = callers::read_users(reader);
+        callers::read_unix(&mut self.unix, &self.listen, &self.users, reader);
         for objection in self.objections() {
             reader.refuse_lack("listen", objection);
         }
@@ -198,7 +203,7 @@ mod tests {
             row && (key.ends_with(".ca") || key.ends_with(".proxy") || feedback)
         };
         let missing: Vec<&str> = unset.into_iter().filter(|key| !optional(key)).collect();
-        assert_eq!(missing, ["app", "tls.certificate", "tls.client_ca", "tls.key", "user"]);
+        assert_eq!(missing, ["app", "tls.certificate", "tls.client_ca", "tls.key", "unix.group", "user"]);
         for example in ["ca", "proxy", "app_id", "certificate", "environment", "timeout", "topic", "key_id", "team_id"]
             .into_iter()
             .chain([
@@ -213,6 +218,7 @@ mod tests {
                 "calls_per_second",
                 "calls_at_once",
                 "body",
+                "group",
             ])
         {
             assert!(text.contains(&format!("#     {example} = ")), "{example}");

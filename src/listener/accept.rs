@@ -218,11 +218,13 @@ mod tests {
 
     use crate::listener::Settings;
     use crate::listener::bind::Listeners;
+    use crate::listener::unix;
     use crate::shutdown::Shutdown;
 
     #[tokio::test]
     async fn a_caller_beyond_the_limit_is_served_in_place_of_an_idle_connection() {
-        let listeners = Listeners::bind(&["127.0.0.1:0".parse().unwrap()], None).await.unwrap();
+        let listeners =
+            Listeners::bind(&["127.0.0.1:0".parse().unwrap()], None, &unix::Settings::default()).await.unwrap();
         let address = listeners.local_addresses()[0].to_string();
         let settings = Settings { connections_max: 2, ..Settings::default() };
         let shutdown = Shutdown::new();
@@ -242,7 +244,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_accept_loop_that_waits_for_room_is_alive_and_one_that_was_stopped_is_not() {
-        let listeners = Listeners::bind(&["127.0.0.1:0".parse().unwrap()], None).await.unwrap();
+        let listeners =
+            Listeners::bind(&["127.0.0.1:0".parse().unwrap()], None, &unix::Settings::default()).await.unwrap();
         let address = listeners.local_addresses()[0].clone();
         let settings = Settings { connections_max: 1, ..Settings::default() };
         let (began, mut begins) = tokio::sync::mpsc::channel(1);
@@ -260,7 +263,8 @@ mod tests {
             assert_eq!(timeout(Duration::from_secs(60), loops.answer()).await, Ok(Ok(())));
         }
 
-        let listeners = Listeners::bind(&["127.0.0.1:0".parse().unwrap()], None).await.unwrap();
+        let listeners =
+            Listeners::bind(&["127.0.0.1:0".parse().unwrap()], None, &unix::Settings::default()).await.unwrap();
         let address = listeners.local_addresses()[0].clone();
         let shutdown = Shutdown::new();
         let loops = listeners.serve(Router::new(), Settings::default(), &shutdown);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,12 +20,11 @@ use super::address::{ListenAddress, LocalAddress};
 use super::connection::Shared;
 use super::inherited::{Inherited, InheritedSocket};
 use super::tls::{Tls, TlsError};
+use super::unix::{self, Unmade};
 use crate::shutdown::Shutdown;
 
 /// Connections that the kernel keeps while none is accepted (it caps this at `net.core.somaxconn`).
 const BACKLOG: i32 = 1024;
-/// Owner and group may connect to a Unix socket.
-const SOCKET_FILE_MODE: u32 = 0o660;
 
 /// Sockets that are bound and not yet served. Callers can connect already; they wait.
 #[derive(Debug)]
@@ -56,6 +55,16 @@ pub enum BindError {
     /// Something else has the path of a Unix socket.
     #[error("{0} exists and is not a socket: remove it, or change `listen`")]
     NotASocket(String),
+    /// The group of a Unix socket is not one of this process.
+    #[error(
+        "no permission to give {address} to the group `{group}`: make the daemon's user a member of it (`usermod --append --groups {group} apnsd`, or SupplementaryGroups= in its unit), or change unix.group"
+    )]
+    Group {
+        /// As in `listen`.
+        address: String,
+        /// As in `unix.group`.
+        group: String,
+    },
     /// An address with TLS, and no TLS to speak.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -84,7 +93,11 @@ impl BindError {
 impl Listeners {
     /// Binds all addresses or none. An IPv6 address takes IPv6 only, so that `0.0.0.0` and `[::]` can stand side by
     /// side. A socket file that is left from a dead process is replaced.
-    pub async fn bind(addresses: &[ListenAddress], tls: Option<&Tls>) -> Result<Self, BindError> {
+    pub async fn bind(
+        addresses: &[ListenAddress],
+        tls: Option<&Tls>,
+        unix: &unix::Settings,
+    ) -> Result<Self, BindError> {
         let mut bound = Vec::with_capacity(addresses.len());
         for address in addresses {
             match address {
@@ -97,7 +110,7 @@ impl Listeners {
                     bound.append(&mut bind_tcp_all(&resolve(address, host, *port).await?, tls)?);
                 }
                 ListenAddress::Unix(path) => {
-                    let (file, listener) = bind_unix(address, path).await?;
+                    let (file, listener) = bind_unix(address, path, unix).await?;
                     bound.push((LocalAddress::Unix(path.clone()), Socket::Unix { _file: Some(file), listener }));
                 }
             }
@@ -196,7 +209,11 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn bind_unix(address: &ListenAddress, path: &Path) -> Result<(SocketFile, UnixListener), BindError> {
+async fn bind_unix(
+    address: &ListenAddress,
+    path: &Path,
+    settings: &unix::Settings,
+) -> Result<(SocketFile, UnixListener), BindError> {
     let failed = |source| BindError::new(address, source);
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => return Err(BindError::NotASocket(address.to_string())),
@@ -208,9 +225,14 @@ async fn bind_unix(address: &ListenAddress, path: &Path) -> Result<(SocketFile, 
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
-    let listener = UnixListener::bind(path).map_err(failed)?;
+    let socket = unix::make(path).map_err(failed)?;
     let file = SocketFile(path.to_owned());
-    fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_FILE_MODE)).map_err(failed)?;
+    unix::guard(path, settings).map_err(|unmade| match unmade {
+        Unmade::Group(group) => BindError::Group { address: address.to_string(), group },
+        Unmade::Io(error) => failed(error),
+    })?;
+    let listening = socket.listen(BACKLOG).and_then(|()| socket.set_nonblocking(true));
+    let listener = listening.and_then(|()| UnixListener::from_std(socket.into())).map_err(failed)?;
     Ok((file, listener))
 }
 
@@ -228,6 +250,7 @@ impl Drop for SocketFile {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
     use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -236,7 +259,7 @@ mod tests {
 
     async fn bind(addresses: &[&str]) -> Result<Listeners, BindError> {
         let addresses: Vec<_> = addresses.iter().map(|text| text.parse().unwrap()).collect();
-        Listeners::bind(&addresses, None).await
+        Listeners::bind(&addresses, None, &unix::Settings::default()).await
     }
 
     fn unix_address(dir: &tempfile::TempDir) -> (PathBuf, String) {
@@ -308,6 +331,15 @@ mod tests {
 
         assert!(shutdown.finish(Duration::from_secs(60)).await);
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_unix_socket_has_the_mode_that_was_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, address) = unix_address(&dir);
+        let settings = unix::Settings { mode: 0o600, group: None };
+        let _listeners = Listeners::bind(&[address.parse().unwrap()], None, &settings).await.unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 //! - [`inherited`]: sockets that a service manager has bound.
 //! - [`accept`]: accepts connections, and says whether it still does.
 //! - [`tls`], [`auth`], [`user`]: what a caller must show.
+//! - [`unix`]: mode and group of Unix sockets.
 //! - [`peer`]: where a request came from.
 //! - [`after_answer`]: runs something once the whole answer has left the process; [`endless`]: answers without an end.
 //!
@@ -25,6 +26,7 @@ pub mod peer;
 mod progress;
 mod stream;
 pub mod tls;
+pub mod unix;
 pub mod user;
 
 use std::time::Duration;

@@ -17,6 +17,7 @@ use super::methods::{Caller, calls};
 use crate::listener::after_answer::AfterAnswer;
 use crate::listener::user::User;
 use crate::service::PushService;
+use crate::service::about::About;
 use crate::telemetry::metrics::calls::Calls;
 
 /// Large calls made at once, each on a thread of its own: enough to keep every core busy while some wait for the store,
@@ -31,6 +32,7 @@ pub struct Server(Arc<Inner>);
 struct Inner {
     service: PushService,
     settings: Settings,
+    about: About,
     intake: Intake,
     calls: Arc<Calls>,
     /// Threads for large calls.
@@ -39,10 +41,10 @@ struct Inner {
 
 impl Server {
     /// A server for these verbs.
-    pub fn new(service: PushService, settings: Settings) -> Self {
+    pub fn new(service: PushService, settings: Settings, about: About) -> Self {
         let intake = Intake::new(&settings);
         let calls = Arc::new(calls());
-        Self(Arc::new(Inner { service, settings, intake, calls, threads: Semaphore::new(THREADS_MAX) }))
+        Self(Arc::new(Inner { service, settings, about, intake, calls, threads: Semaphore::new(THREADS_MAX) }))
     }
 
     /// How often each method was called, and with which faults.
@@ -91,7 +93,8 @@ impl Server {
         user: Option<&Arc<User>>,
     ) -> Result<Answer, Refusal> {
         let body = received.plain()?;
-        let caller = Caller::new(&self.0.service, &self.0.settings, user.map(|user| &**user), &self.0.calls);
+        let Inner { service, settings, about, calls, .. } = &*self.0;
+        let caller = Caller::new(service, settings, about, user.map(|user| &**user), calls);
         Ok(answer(caller, &body, charset).await)
     }
 

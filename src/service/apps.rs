@@ -11,6 +11,7 @@ use super::terms::{Removed, Terms};
 use super::{App, PushService};
 use crate::domain::app::AppState;
 use crate::domain::outcome::Reason;
+use crate::domain::time::Timestamp;
 use crate::telemetry;
 
 /// What to do about an environment that nobody answers for any more.
@@ -73,6 +74,11 @@ impl PushService {
     /// Why nothing can be accepted at present, such as a full disk; `None` while all is well.
     pub fn trouble(&self) -> Option<String> {
         self.0.store.intake_trouble().map(|trouble| trouble.to_string())
+    }
+
+    /// The wall clock, as the moments in answers are told by.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.timestamp()
     }
 
     /// Notifications that were accepted and have no outcome yet, over all apps.

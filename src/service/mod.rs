@@ -1,5 +1,6 @@
 //! The verbs, below any wire format: what callers may ask for and what they get. Knows nothing of XML or HTTP.
 
+pub mod about;
 mod apps;
 mod entry;
 pub mod error;

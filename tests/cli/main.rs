@@ -4,10 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod credentials;
+mod long;
 mod provisions;
 mod queue;
 mod send;
 mod shell;
+mod status;
 mod token;
 mod trace;
 mod world;
@@ -41,6 +43,8 @@ fn notify_sends_one_payload_to_all_tokens() {
             "5",
             "--collapse-id",
             "score",
+            "--request-id",
+            "r1",
         ],
         NIL,
     );
@@ -53,7 +57,8 @@ fn notify_sends_one_payload_to_all_tokens() {
          <value><string>cc</string></value></data></array></value></param>\
          <param><value><string>{\"aps\":{\"alert\":\"Hällo\",\"badge\":2}}</string></value></param>\
          <param><value><struct><member><name>priority</name><value><int>5</int></value></member>\
-         <member><name>collapse_id</name><value><string>score</string></value></member></struct></value></param>\
+         <member><name>collapse_id</name><value><string>score</string></value></member>\
+         <member><name>request_id</name><value><string>r1</string></value></member></struct></value></param>\
          </params></methodCall>"
     );
 }

@@ -14,11 +14,7 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Answers with this value.
     pub(crate) fn answering(value: &str) -> Self {
-        let text = format!(
-            "<?xml version='1.0'?>\n<methodResponse><params><param><value>{value}</value></param></params>\
-             </methodResponse>\n"
-        );
-        Self::new(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()))
+        Self::new(answer(value))
     }
 
     pub(crate) fn new(answer: String) -> Self {
@@ -37,6 +33,47 @@ impl Daemon {
     pub(crate) fn request(self) -> String {
         self.request.join().unwrap()
     }
+}
+
+/// A daemon that answers one call after the other, each on a connection of its own; an empty answer closes it without one.
+pub(crate) struct Script {
+    pub(crate) url: String,
+    requests: JoinHandle<Vec<String>>,
+}
+
+impl Script {
+    pub(crate) fn new(answers: Vec<String>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answer = move |answer: String| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let request = read_request(&mut stream);
+            stream.write_all(answer.as_bytes()).unwrap();
+            request
+        };
+        Self { url, requests: thread::spawn(move || answers.into_iter().map(answer).collect()) }
+    }
+
+    /// What it was asked; waits until it was asked everything.
+    pub(crate) fn requests(self) -> Vec<String> {
+        self.requests.join().unwrap()
+    }
+}
+
+/// A value as a whole answer.
+pub(crate) fn answer(value: &str) -> String {
+    response(&format!("<params><param><value>{value}</value></param></params>"))
+}
+
+/// A fault as a whole answer.
+pub(crate) fn fault(code: u32, text: &str) -> String {
+    let fault = members(&[("faultCode", &format!("<int>{code}</int>")), ("faultString", text)]);
+    response(&format!("<fault><value>{fault}</value></fault>"))
+}
+
+fn response(content: &str) -> String {
+    let text = format!("<?xml version='1.0'?>\n<methodResponse>{content}</methodResponse>\n");
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len())
 }
 
 pub(crate) fn read_request(stream: &mut TcpStream) -> String {

@@ -11,9 +11,10 @@ use crate::text::{Page, pages};
 
 /// Files whose errors no caller and no operator meets as they are: the configuration's come with line and cure, those of
 /// records stand within the message of a damaged store.
-const OTHER_PAGES: [&str; 6] = [
+const OTHER_PAGES: [&str; 7] = [
     "domain/proxy.rs",
     "listener/address.rs",
+    "listener/unix.rs",
     "listener/user.rs",
     "store/record.rs",
     "store/sqlite/problem.rs",

@@ -1,15 +1,6 @@
-//! What the page says of the daemon itself.
+//! What the process says of itself while it runs.
 
 use std::fs;
-
-/// What stays the same while a daemon runs.
-#[derive(Clone, Debug)]
-pub struct About {
-    /// Where it listens.
-    pub addresses: Vec<String>,
-    /// What a caller may rely on whose notifications were accepted, in words.
-    pub accepted_means: &'static str,
-}
 
 /// Bytes of memory that this process holds at present; `None` where the system does not tell.
 pub(super) fn resident_memory() -> Option<u64> {

@@ -29,7 +29,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::Semaphore;
 
-use self::about::About;
 use self::chart::Chart;
 use self::events::VIEWERS_MAX;
 use self::sampler::Samples;
@@ -39,6 +38,7 @@ use crate::clock::{Clock, Instant};
 use crate::domain::app::AppId;
 use crate::listener::user::User;
 use crate::service::PushService;
+use crate::service::about::About;
 use crate::service::status::AppStatus;
 use crate::shutdown::Shutdown;
 
@@ -227,7 +227,7 @@ impl Page {
     }
 
     fn facts(&self, now: Instant) -> Vec<(&'static str, String)> {
-        let About { addresses, accepted_means } = &self.0.about;
+        let About { addresses, accepted_means, started: _ } = &self.0.about;
         let mut facts = vec![
             ("Version", env!("CARGO_PKG_VERSION").to_owned()),
             ("Running for", words::coarse_span(now.since(self.0.started))),

@@ -1,8 +1,9 @@
 //! `apnsd.apps` and `apnsd.status`: what the apps look like from outside.
 
 use super::{Caller, Method};
-use crate::rpc::fault::bad_argument;
+use crate::domain::time::Timestamp;
 use crate::rpc::values::{count, date_time, structure};
+use crate::service::about::About;
 use crate::service::status::AppStatus;
 use crate::xmlrpc::value::{Fault, Value};
 
@@ -15,17 +16,26 @@ pub(super) const APPS: Method = Method {
 
 pub(super) const STATUS: Method = Method {
     name: "apnsd.status",
-    signatures: &[&["struct", "string"]],
-    help: "apnsd.status(app_id): a struct with app_id, environment, protocol, gateway; state (connected, connecting, \
-           idle, waiting, paused, refused), cause (why it cannot send, in words) and since; renewal (new credentials that \
+    signatures: &[&["struct"], &["struct", "string"]],
+    help: "apnsd.status([app_id]): a struct with app_id, environment, protocol, gateway; state (connected, connecting, \
+           idle, waiting, paused, refused), can_send (false where it is paused, refused or cannot reach its gateway), cause (why it cannot send, in words) and since; renewal (new credentials that \
            were refused while the app works with its present ones: when and why, in words; kept in memory until the next \
            accepted provision); waiting, in_flight, oldest \
            (when the oldest waiting notification was accepted); deferred (those of the waiting ones that are not tried \
            again before a time) and next_due; accepted, delivered, rejected (since the daemon started); retries, a \
            struct: how many notifications went back to the queue for each reason, since the daemon started; subject and \
            expires of the certificate; secrets (how the daemon stores its text and passphrase: sealed, plain, or \
-           empty where it stores none). What there is not is left out.",
-    run: |caller, params| Box::pin(one(caller, params)),
+           empty where it stores none). What there is not is left out. Without app_id, a struct of the daemon: ready \
+           (whether it accepts notifications) and cause (why not, in words), version, started, now, accepted_means (what \
+           accepted notifications survive, in words), addresses, and apps, those of apnsd.apps.",
+    run: |caller, params| {
+        Box::pin(async move {
+            match params {
+                [] => Ok(daemon(caller)),
+                [app, ..] => one(caller, app),
+            }
+        })
+    },
 };
 
 fn all(caller: &Caller<'_>) -> Value<'static> {
@@ -33,8 +43,25 @@ fn all(caller: &Caller<'_>) -> Value<'static> {
     Value::Array(apps.iter().filter(|app| caller.may_see(Some(app.app_id.as_str()))).map(status).collect())
 }
 
-async fn one(caller: &Caller<'_>, params: &[Value<'_>]) -> Result<Value<'static>, Fault> {
-    let [app] = params else { return Err(bad_argument("apnsd.status takes 1 argument")) };
+fn daemon(caller: &Caller<'_>) -> Value<'static> {
+    facts(caller.about, caller.service.now(), caller.service.trouble(), all(caller))
+}
+
+fn facts(about: &About, now: Timestamp, trouble: Option<String>, apps: Value<'static>) -> Value<'static> {
+    let addresses = about.addresses.iter().cloned().map(Value::string).collect();
+    structure([
+        ("ready", Some(Value::Boolean(trouble.is_none()))),
+        ("cause", trouble.map(Value::string)),
+        ("version", Some(Value::string(env!("CARGO_PKG_VERSION")))),
+        ("started", Some(date_time(about.started))),
+        ("now", Some(date_time(now))),
+        ("accepted_means", Some(Value::string(about.accepted_means))),
+        ("addresses", Some(Value::Array(addresses))),
+        ("apps", Some(apps)),
+    ])
+}
+
+fn one(caller: &Caller<'_>, app: &Value<'_>) -> Result<Value<'static>, Fault> {
     Ok(status(&caller.service.status(&caller.app(app)?)?))
 }
 
@@ -47,6 +74,7 @@ fn status(app: &AppStatus) -> Value<'static> {
         ("protocol", app.protocol.map(|protocol| Value::string(protocol.name()))),
         ("gateway", gateway.map(|gateway| Value::string(gateway.clone()))),
         ("state", Some(Value::string(app.state.word()))),
+        ("can_send", Some(Value::Boolean(app.state.can_send()))),
         ("cause", cause.map(|cause| Value::string(cause.clone()))),
         ("renewal", renewal.map(|renewal| Value::string(renewal.clone()))),
         ("since", Some(date_time(app.since))),
@@ -83,7 +111,6 @@ mod tests {
     use super::*;
     use crate::domain::app::{AppId, AppState, Protocol};
     use crate::domain::outcome::Reason;
-    use crate::domain::time::Timestamp;
     use crate::xmlrpc::encode::encode_response;
 
     fn sample() -> AppStatus {
@@ -113,6 +140,31 @@ mod tests {
             expires: Some(Timestamp::from_secs(1_300_000_000)),
             secrets: "sealed",
         }
+    }
+
+    #[test]
+    fn a_daemon_tells_whether_it_accepts_and_what_that_means() {
+        let about = About { addresses: vec!["127.0.0.1:7077".into()], accepted_means: "on disk", ..About::default() };
+        let told = |trouble: Option<&str>| {
+            let apps = Value::Array(vec![status(&sample())]);
+            encode_response(&facts(&about, Timestamp::from_secs(1), trouble.map(str::to_owned), apps))
+        };
+        let well = told(None);
+        for member in [
+            "<name>ready</name>\n<value><boolean>1</boolean></value>",
+            "<name>started</name>\n<value><dateTime.iso8601>19700101T00:00:00</dateTime.iso8601></value>",
+            "<name>now</name>\n<value><dateTime.iso8601>19700101T00:00:01</dateTime.iso8601></value>",
+            "<name>accepted_means</name>\n<value><string>on disk</string></value>",
+            "<value><string>127.0.0.1:7077</string></value>",
+            "<name>app_id</name>\n<value><string>myapp</string></value>",
+            "<name>can_send</name>\n<value><boolean>0</boolean></value>",
+        ] {
+            assert!(well.contains(member), "{member} in {well}");
+        }
+        let full = told(Some("the disk is full"));
+        let refused = "<name>ready</name>\n<value><boolean>0</boolean></value>";
+        let cause = "<name>cause</name>\n<value><string>the disk is full</string></value>";
+        assert!(full.contains(refused) && full.contains(cause), "{full}");
     }
 
     #[test]

@@ -24,6 +24,7 @@ use super::arguments::app_id;
 use super::fault::{BAD_REQUEST, OUTCOMES, bad_argument, outcome, unknown_method};
 use crate::domain::app::AppId;
 use crate::listener::user::User;
+use crate::service::about::About;
 use crate::service::feedback::Receipt;
 use crate::service::{App, PushService};
 use crate::telemetry::metrics::calls::Calls;
@@ -86,6 +87,7 @@ const PREFIXES: [&str; 2] = ["apnsd", "system"];
 pub(super) struct Caller<'a> {
     service: &'a PushService,
     settings: &'a Settings,
+    about: &'a About,
     /// Who calls, where the daemon has users.
     user: Option<&'a User>,
     calls: &'a Calls,
@@ -97,10 +99,11 @@ impl<'a> Caller<'a> {
     pub(super) fn new(
         service: &'a PushService,
         settings: &'a Settings,
+        about: &'a About,
         user: Option<&'a User>,
         calls: &'a Calls,
     ) -> Self {
-        Self { service, settings, user, calls, handed_out: Mutex::default() }
+        Self { service, settings, about, user, calls, handed_out: Mutex::default() }
     }
 
     /// Limits of calls.
@@ -246,7 +249,8 @@ mod tests {
         let told = |name, given| find(name).unwrap().check_count(given).unwrap_err().text;
         assert_eq!(told("notify", 2), "notify takes 3 or 4 arguments, 2 given");
         assert_eq!(told("provision", 6), "provision takes 3 to 5 arguments, 6 given");
-        assert_eq!(told("apnsd.status", 0), "apnsd.status takes 1 argument, 0 given");
+        assert_eq!(told("apnsd.status", 2), "apnsd.status takes 0 or 1 arguments, 2 given");
+        assert_eq!(told("apnsd.pause", 0), "apnsd.pause takes 1 argument, 0 given");
         assert_eq!(told("apnsd.apps", 1), "apnsd.apps takes no arguments, 1 given");
         assert_eq!(told("apnsd.rejections", 3), "apnsd.rejections takes 1 or 2 arguments, 3 given");
         assert!(find("notify").unwrap().check_count(4).is_ok());

@@ -135,10 +135,11 @@ mod tests {
 
     #[test]
     fn a_method_is_described_by_its_name() {
-        assert!(described(&[Value::string("apnsd.status")]).unwrap().help.starts_with("apnsd.status(app_id): "));
+        assert!(described(&[Value::string("apnsd.status")]).unwrap().help.starts_with("apnsd.status([app_id]): "));
         let status = signatures(described(&[Value::string("apnsd.status")]).unwrap());
-        let types = Value::Array(vec![Value::string("struct"), Value::string("string")]);
-        assert_eq!(status, Value::Array(vec![types]));
+        let of_all = Value::Array(vec![Value::string("struct")]);
+        let of_one = Value::Array(vec![Value::string("struct"), Value::string("string")]);
+        assert_eq!(status, Value::Array(vec![of_all, of_one]));
         let told = |name| described(&[name]).err().map(|fault| (fault.code, fault.text)).unwrap();
         assert_eq!(told(Value::string("nosuch")), (8001, "procedure nosuch not found".to_owned()));
         assert_eq!(told(Value::Nil), (8002, "name: a string is needed, not nil".to_owned()));
