@@ -137,7 +137,7 @@ def of_many_apps_those_in_trouble_come_first_and_any_is_found(world: World, _: B
     for number in range(MANY):
         pem = expired if number % 100 == 99 else certificate
         world.call("provision", f"com.example.tenant-{number:03}", pem, "sandbox", 15)
-    shown = "return [...document.querySelectorAll('.apps tbody th bdi')].map(e => e.innerText.slice(-3))"
+    shown = "return [...document.querySelectorAll('.apps tbody th > bdi')].map(e => e.innerText.slice(-3))"
     painted = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
     for scripts in (True, False):
         with Browser(scripts) as browser:
