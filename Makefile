@@ -88,14 +88,14 @@ package:
 	$(CARGO) build --locked --release
 	rm -rf target/generated && target/release/apnsd generate target/generated
 	packaging/changelog.sh >target/generated/changelog
-	$(CARGO) deb --no-build --locked --output target/debian/
+	$(CARGO) deb --no-build --strip --locked --output target/debian/
 
 # Has lintian and mandoc look at it, and installs it into a fresh Debian, which runs it, also under systemd. Needs root and
 # Debian's debootstrap, systemd-container, lintian, mandoc.
 check-package: package
 	lintian --fail-on error,warning --suppress-tags-from-file packaging/lintian-suppressed \
 		$$(ls -t target/debian/apnsd_*.deb | head -n 1)
-	mandoc -T lint -W warning target/generated/man/*.1
+	mandoc -T lint -W error target/generated/man/*.1
 	tests/package.sh $$(ls -t target/debian/apnsd_*.deb | head -n 1) target/package
 
 # A minute for each decoder; needs `cargo install cargo-fuzz --locked`.

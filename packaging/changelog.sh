@@ -12,16 +12,26 @@ value() {
 
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 awk -v version="$(value version)" -v maintainer="$(value maintainer)" -v date="$(LC_ALL=C date -uR -d "@$epoch")" '
-	function end() { if (open) printf "\n -- %s  %s\n\n", maintainer, date; open = 0 }
+	# Debian has lines of 80.
+	function write(mark, text,    count, words, line, i) {
+		count = split(text, words, " ")
+		line = mark
+		for (i = 1; i <= count; i++) {
+			if (length(line) + 1 + length(words[i]) > 79) { print line; line = "   " }
+			line = line " " words[i]
+		}
+		print line
+	}
+	function flush() { if (item != "") write("  *", item); item = "" }
+	function end() { flush(); if (open) printf "\n -- %s  %s\n\n", maintainer, date; open = 0 }
 	/^## / {
 		end()
-		name = $2 == "Unreleased" ? version : $2
-		printf "apnsd (%s-1) unstable; urgency=medium\n\n", name
+		printf "apnsd (%s-1) unstable; urgency=medium\n\n", $2 == "Unreleased" ? version : $2
 		open = 1
 		next
 	}
-	open && /^- / { print "  * " substr($0, 3); next }
-	open && /^  [^ ]/ { print "  " $0; next }
-	open && /^[^ ]/ { print "  * " $0 }
+	/^$/ { flush(); next }
+	open && /^- / { flush(); item = substr($0, 3); next }
+	open { item = item " " $0 }
 	END { end() }
 ' CHANGELOG.md
