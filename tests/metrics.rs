@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use apnsd::admin::metrics::catalogue::{Kind, Metric, OF_APPS, OF_PROCESS};
@@ -303,55 +303,78 @@ async fn all_metrics_are_on_the_page_in_open_metrics_or_the_older_format() {
     check_with_promtool(&["check", "metrics"], Some(&classic));
 }
 
-/// What reads the page in the end, where it is installed.
+/// What reads the page in the end.
 #[tokio::test]
-async fn prometheus_reads_it() {
-    if !is_installed("prometheus") {
-        return;
-    }
+async fn prometheus_reads_it_and_answers_every_query_of_the_dashboard() {
     let world = World::start(|_| ()).await;
     world.provision("shop", "sandbox").await;
     world.send("shop", &["aa"]).await;
-    let dir = tempfile::tempdir().unwrap();
-    let config = format!(
-        "global: {{scrape_interval: 1s}}\nrule_files: ['{}']\nscrape_configs: [{{job_name: apnsd, static_configs: [{{targets: \
-         ['{}']}}]}}]\n",
-        alerts().display(),
-        world.address()
-    );
-    fs::write(dir.path().join("prometheus.yml"), config).unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let log = fs::File::create(dir.path().join("log")).unwrap();
-    let mut prometheus = Command::new("prometheus")
-        .current_dir(dir.path())
-        .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap();
-    let query = "apnsd_notifications_outcomes_total%7Bapp%3D%22shop%22%2Coutcome%3D%22accepted%22%7D";
-    let found = tokio::time::timeout(PATIENCE, async {
-        loop {
-            let answer = ask(port, &format!("/api/v1/query?query={query}")).await.unwrap_or_default();
-            if answer.contains("\"1\"]") {
-                return answer;
-            }
-            world.clock.sleep(Duration::from_millis(200)).await;
+    let prometheus = Prometheus::start(&world.address());
+    let accepted = "apnsd_notifications_outcomes_total{app=\"shop\",outcome=\"accepted\"}";
+    prometheus.wait_for(&world.clock, accepted).await;
+    // It takes two looks before there are rates.
+    prometheus.wait_for(&world.clock, "rate(apnsd_notifications_accepted_total[5m])").await;
+    for query in queries(&dashboard()) {
+        // Those that show what goes wrong only show nothing here. A look that came too late hides all of them for a while.
+        match query.contains("> 0") {
+            true => assert!(prometheus.answer(&query).is_some(), "it does not answer {query}"),
+            false => prometheus.wait_for(&world.clock, &query).await,
         }
-    });
-    let found = found.await;
-    prometheus.kill().unwrap();
-    prometheus.wait().unwrap();
-    assert!(found.is_ok(), "{}", fs::read_to_string(dir.path().join("log")).unwrap());
+    }
 }
 
-async fn ask(port: u16, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: x\r\n\r\n").as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer)
+/// Prometheus with the alerts, looking at a daemon once a second. Killed with the test.
+struct Prometheus {
+    process: Child,
+    url: String,
+    dir: tempfile::TempDir,
+}
+
+impl Prometheus {
+    fn start(address: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = format!(
+            "global: {{scrape_interval: 1s}}\nrule_files: ['{}']\nscrape_configs: [{{job_name: apnsd, static_configs: \
+             [{{targets: ['{address}']}}]}}]\n",
+            alerts().display(),
+        );
+        fs::write(dir.path().join("prometheus.yml"), config).unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let log = fs::File::create(dir.path().join("log")).unwrap();
+        let process = Command::new(tool("prometheus"))
+            .current_dir(dir.path())
+            .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { process, url: format!("http://127.0.0.1:{port}"), dir }
+    }
+
+    /// What it answers to a query; `None` when it does not, as before it has started.
+    fn answer(&self, query: &str) -> Option<String> {
+        let output = Command::new(tool("promtool")).args(["query", "instant", &self.url, query]).output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim().to_owned())
+    }
+
+    async fn wait_for(&self, clock: &Clock, query: &str) {
+        let found = tokio::time::timeout(PATIENCE, async {
+            while self.answer(query).is_none_or(|answer| answer.is_empty()) {
+                clock.sleep(Duration::from_millis(200)).await;
+            }
+        });
+        let log = || fs::read_to_string(self.dir.path().join("log")).unwrap();
+        assert!(found.await.is_ok(), "nothing for {query}: {}", log());
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        // It may have ended long ago.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 #[test]
@@ -377,26 +400,70 @@ fn alerts_are_well_formed_and_fire_when_they_should() {
 
 #[test]
 fn every_query_of_the_dashboard_is_well_formed_and_of_metrics_that_exist() {
-    let text = fs::read_to_string(root().join("config/grafana-dashboard.json")).unwrap();
-    let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let mut queries = Vec::new();
-    for panel in dashboard["panels"].as_array().unwrap() {
-        for target in panel["targets"].as_array().into_iter().flatten() {
-            queries.push(target["expr"].as_str().unwrap().to_owned());
-        }
-    }
+    let dashboard = dashboard();
+    let queries = queries(&dashboard);
     assert!(queries.len() > 10, "{queries:?}");
-    assert_eq!(unknown_names(&queries.join("\n")), BTreeSet::new());
-    // As rules, with what Grafana puts in.
+    let variables = dashboard["templating"]["list"].as_array().unwrap().iter();
+    let variables: Vec<String> =
+        variables.filter_map(|one| one["query"]["query"].as_str().map(str::to_owned)).collect();
+    assert_eq!(variables.len(), 2, "{variables:?}");
+    assert_eq!(unknown_names(&(queries.join("\n") + &variables.join("\n"))), BTreeSet::new());
+    // As rules.
     let mut rules = "groups: [{name: dashboard, rules: [\n".to_owned();
     for (number, query) in queries.iter().enumerate() {
-        let query = query.replace("$__rate_interval", "5m").replace("$__range", "1h");
-        rules += &format!("{{record: 'query:{number}', expr: {}}},\n", serde_json::Value::from(query));
+        rules += &format!("{{record: 'query:{number}', expr: {}}},\n", serde_json::Value::from(query.as_str()));
     }
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("rules.yml");
     fs::write(&file, rules + "]}]\n").unwrap();
     check_with_promtool(&["check", "rules", file.to_str().unwrap()], None);
+}
+
+/// By Grafana's classic dashboard model, which every version since 8 imports.
+#[test]
+fn the_dashboard_is_one_that_grafana_imports() {
+    let dashboard = dashboard();
+    let keys: BTreeSet<&str> = dashboard.as_object().unwrap().keys().map(String::as_str).collect();
+    let known =
+        "annotations description editable panels refresh schemaVersion tags templating time timezone title uid version";
+    assert_eq!(keys, known.split(' ').collect());
+    let uid = dashboard["uid"].as_str().unwrap();
+    assert!((8..=40).contains(&uid.len()), "{uid}");
+    let variable = serde_json::json!({"type": "prometheus", "uid": "${datasource}"});
+    let (mut ids, mut cells) = (BTreeSet::new(), BTreeSet::new());
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let title = panel["title"].as_str().unwrap();
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}: its id is another's");
+        assert!(["stat", "timeseries"].contains(&panel["type"].as_str().unwrap()), "{title}");
+        let place = |key: &str| panel["gridPos"][key].as_u64().unwrap();
+        assert!(place("x") + place("w") <= 24, "{title} is wider than the grid");
+        for (x, y) in (0..place("w")).flat_map(|x| (0..place("h")).map(move |y| (x, y))) {
+            assert!(cells.insert((place("x") + x, place("y") + y)), "{title} lies on another panel");
+        }
+        assert!(panel["fieldConfig"]["defaults"]["unit"].is_string(), "{title} has no unit");
+        assert!(panel["options"].is_object() && panel["description"].is_string(), "{title}");
+        assert_eq!(panel["datasource"], variable, "{title}");
+        let targets = panel["targets"].as_array().unwrap();
+        let names: BTreeSet<&str> = targets.iter().map(|target| target["refId"].as_str().unwrap()).collect();
+        assert_eq!(names.len(), targets.len(), "{title}: two queries of one name");
+        assert!(targets.iter().all(|target| target["datasource"] == variable), "{title}");
+    }
+}
+
+fn dashboard() -> serde_json::Value {
+    let text = fs::read_to_string(root().join("config/grafana-dashboard.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The queries of all panels, with what Grafana puts in for a viewer who has picked nothing.
+fn queries(dashboard: &serde_json::Value) -> Vec<String> {
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let queries = targets.map(|target| target["expr"].as_str().unwrap());
+    let put_in = [("$__rate_interval", "5m"), ("$__range", "1h"), ("$instance", ".*"), ("$app", ".*")];
+    queries
+        .map(|query| put_in.iter().fold(query.to_owned(), |query, (name, value)| query.replace(name, value)))
+        .collect()
 }
 
 fn metrics() -> impl Iterator<Item = &'static Metric> {
@@ -426,22 +493,27 @@ fn unknown_names(text: &str) -> BTreeSet<&str> {
     words.filter(|word| !is_known(word)).collect()
 }
 
-fn is_installed(program: &str) -> bool {
-    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    found.is_ok_and(|status| status.success())
+/// One of Prometheus' programs: installed, or where `make tools` has put it.
+#[track_caller]
+fn tool(program: &str) -> PathBuf {
+    let places = [PathBuf::from(program), root().join("target/tools/usr/bin").join(program)];
+    let is_there = |path: &PathBuf| {
+        let found = Command::new(path).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        found.is_ok_and(|status| status.success())
+    };
+    let found = places.into_iter().find(is_there);
+    found.unwrap_or_else(|| panic!("{program} is missing: `make tools` fetches it, Debian has it in `prometheus`"))
 }
 
-/// Has Prometheus' own tool look at something, where it is installed.
+/// Has Prometheus' own tool look at something. What it says.
 #[track_caller]
-fn check_with_promtool(arguments: &[&str], input: Option<&str>) {
-    if !is_installed("promtool") {
-        return;
-    }
-    let mut command = Command::new("promtool");
+fn check_with_promtool(arguments: &[&str], input: Option<&str>) -> String {
+    let mut command = Command::new(tool("promtool"));
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.unwrap_or_default().as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "promtool {arguments:?}:\n{said}\n{}", input.unwrap_or_default());
+    String::from_utf8(output.stdout).unwrap()
 }

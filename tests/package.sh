@@ -13,12 +13,13 @@ here=$(dirname "$0")/package
 suite=${SUITE:-bookworm}
 
 [ "$(id -u)" = 0 ] || { echo "tests/package.sh needs root" >&2; exit 1; }
-if [ ! -e "$dir/base/complete" ]; then
+# What an ordinary Debian has, and what the tests look with.
+packages=systemd,dbus,procps,adduser,man-db,init-system-helpers,ca-certificates,zsh,fish,sqlite3
+if [ "$(cat "$dir/base/complete" 2>/dev/null)" != "$packages" ]; then
 	rm -rf "$dir/base"
 	mkdir -p "$dir"
-	debootstrap --variant=minbase --include=systemd,dbus,procps,adduser,man-db,init-system-helpers,ca-certificates \
-		"$suite" "$dir/base" >"$dir/debootstrap.log" || { tail "$dir/debootstrap.log" >&2; exit 1; }
-	touch "$dir/base/complete"
+	debootstrap --variant=minbase --include="$packages" "$suite" "$dir/base" >"$dir/debootstrap.log" || { tail "$dir/debootstrap.log" >&2; exit 1; }
+	echo "$packages" >"$dir/base/complete"
 fi
 
 # A copy for each test, with the package and the script.

@@ -113,7 +113,7 @@ async fn a_browser_gets_html_under_a_strict_policy() {
     assert!(page.starts_with("http/1.1 200 ok"), "{page}");
     for header in [
         "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n",
+         connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'\r\n",
         "content-type: text/html; charset=utf-8\r\n",
         "x-content-type-options: nosniff\r\n",
         "referrer-policy: no-referrer\r\n",
@@ -226,6 +226,35 @@ async fn an_open_page_is_told_what_changes() {
     assert!(first.contains("event: status\n") && first.contains("data: <h1>No apps yet</h1>\n"), "{first}");
     site.provision("", "late").await;
     read_until(&mut stream, "data-key=\"late\"").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_apps_the_address_says_which_are_shown() {
+    let site = Site::start("").await;
+    for number in 0..51 {
+        let app = format!("app-{number:02}");
+        site.call("", "provision", &[&app, "no certificate at all", "test", "<int>1</int>"]).await;
+    }
+    let shown = |page: &str| page.matches("<tbody role=\"rowgroup\" class=").count();
+    let first = site.page("/", HTML).await;
+    assert_eq!(shown(&first), 50);
+    assert!(first.contains("1 more are not shown: <a href=\"?show=all\">show all</a>"), "{first}");
+    assert!(first.contains("In trouble <b>51</b>") && first.contains("All <b>51</b>"), "{first}");
+    assert_eq!(shown(&site.page("/?show=all", HTML).await), 51);
+    let found = site.page("/?app=APP-4&show=trouble", HTML).await;
+    assert_eq!((shown(&found), found.matches("data-key=\"app-4").count()), (10, 10));
+    assert!(
+        found.contains("name=\"app\" value=\"APP-4\"") && found.contains("href=\"?app=APP-4&#38;show=all\""),
+        "{found}"
+    );
+    assert!(found.contains("<h1>None of 51 apps can send</h1>"), "the verdict is of all apps: {found}");
+    let none = site.page("/?app=%3Cb%3E", HTML).await;
+    assert!(none.contains("None has “<bdi>&#60;b&#62;</bdi>” in its id."), "{none}");
+    let stream = read_until(&mut site.begin("/status/events?app=app-07", "").await, "This daemon").await;
+    assert_eq!(stream.matches("data-key=").count(), 1, "{stream}");
+    let text = site.page("/", "").await;
+    assert!(text.contains("\nand 1 app more: `apnsd apps` and /?show=all list all\n"), "{text}");
+    assert!(site.page("/?app=none", "").await.contains("\nnone of 51 apps was asked for\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,7 +40,7 @@ pub enum StoreError {
     /// What is stored is damaged.
     #[error(
         "the store is damaged ({0}): stop the daemon and restore the state directory from a backup, \
-         or rescue it with `sqlite3 apnsd.db .recover`"
+         or rescue what `sqlite3 apnsd.db .dump` still reads of it"
     )]
     Corrupt(String),
     /// One call with more than a record can hold.
@@ -80,7 +80,7 @@ pub enum OpenError {
     },
     /// Not a store, or a damaged one.
     #[error(
-        "{path} is damaged ({problem}): restore it from a backup, rescue it with `sqlite3 {path} .recover`, \
+        "{path} is damaged ({problem}): restore it from a backup, rescue what `sqlite3 {path} .dump` still reads, \
          or move it away to begin with an empty store",
         path = path.display()
     )]

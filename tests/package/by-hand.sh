@@ -44,8 +44,11 @@ for page in apnsd apnsd-serve apnsd-token-create; do
 	man "$page" | grep -q "^ *$page" || fail "man $page"
 done
 bash -c '. /usr/share/bash-completion/completions/apnsd && complete -p apnsd' >/dev/null || fail 'no completions for bash'
-[ -s /usr/share/zsh/vendor-completions/_apnsd ] || fail 'no completions for zsh'
-[ -s /usr/share/fish/vendor_completions.d/apnsd.fish ] || fail 'no completions for fish'
+zsh -c 'autoload -U compinit && compinit -u -d /root/zcompdump && [[ $_comps[apnsd] = _apnsd ]] && autoload +X _apnsd' \
+	|| fail 'no completions for zsh'
+fish --command 'complete --do-complete "apnsd stat"' | grep -q '^status' || fail 'no completions for fish'
+zcat /usr/share/doc/apnsd/changelog.Debian.gz | head -n 1 | grep -q "^apnsd ($(dpkg-query -W -f '${Version}' apnsd))" \
+	|| fail 'the changelog is of another version'
 
 apnsd simulate --dir /root/simulator >/root/simulator.log &
 simulator=$!
@@ -76,11 +79,13 @@ for left in /var/lib/apnsd /etc/apnsd /usr/share/doc/apnsd /etc/systemd/system/m
 	/etc/systemd/system/apnsd.service /etc/systemd/system/apnsd.socket; do
 	[ ! -e "$left" ] && [ ! -L "$left" ] || fail "a purge leaves $left"
 done
+if getent passwd apnsd || getent group apnsd; then fail 'a purge leaves the user'; fi
 
 # What an administrator has put beside the configuration is not the package's.
 dpkg -i /root/apnsd.deb
 cp /root/simulator/good.pem /etc/apnsd/certs/
 dpkg -P apnsd
 [ -e /etc/apnsd/certs/good.pem ] || fail 'a purge takes certificates that are not its own'
+getent passwd apnsd >/dev/null || fail 'a purge takes the user, whose files are left'
 kill "$simulator"
 echo 'by hand: passed'

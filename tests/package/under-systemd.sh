@@ -88,32 +88,84 @@ becomes NRestarts 1
 becomes ActiveState active
 journalctl -u apnsd --no-pager | grep -q 'Watchdog timeout' || fail 'the watchdog did not end it'
 
-echo '== restarts through the socket refuse nobody'
+echo '== restarts and an upgrade through the socket refuse nobody and lose nothing'
 systemctl enable apnsd.socket
 systemctl stop apnsd
 systemctl start apnsd.socket
-(
-	while [ ! -e /root/done ]; do
-		apnsd apps >/root/apps 2>&1 || { cp /root/apps /root/refused; exit 1; }
-		echo answered >>/root/answered
-	done
-) &
-callers=$!
+# What callers use stays while the package changes.
+cp /usr/bin/apnsd /root/caller
+mkdir /root/accepted
+lanes=
+for lane in 1 2 3; do
+	(
+		number=0
+		while [ ! -e /root/done ]; do
+			number=$((number + 1))
+			token=$(printf '%02x%062x' $lane $number)
+			/root/caller notify shop --token "$token" --alert Hello >"/root/said.$lane" 2>&1 || {
+				cp "/root/said.$lane" /root/refused.by.$lane
+				exit 1
+			}
+			echo "$token" >>/root/accepted/$lane
+		done
+	) &
+	lanes="$lanes $!"
+done
 for _ in 1 2 3 4 5; do systemctl restart apnsd; done
-touch /root/done
-wait "$callers" || fail "a caller was refused: $(cat /root/refused)"
-echo "answered: $(wc -l </root/answered)"
-is 'the app after all of this' "$(apnsd apps | awk 'NR == 3 { print $1 }')" shop
-
-echo '== upgrade, removal, purge'
+# A newer version, which comes with another configuration than the one that was changed here.
+dpkg-deb -R /root/apnsd.deb /root/newer
+sed -i 's/^Version: .*/&+newer/' /root/newer/DEBIAN/control
+echo '# newer' >>/root/newer/etc/apnsd/apnsd.toml
+dpkg-deb -b /root/newer /root/newer.deb >/dev/null
+cp -p "$config" /root/before.toml
 before=$(unit MainPID)
-dpkg -i /root/apnsd.deb
+dpkg --force-confdef --force-confold -i /root/newer.deb
 becomes ActiveState active
 [ "$(unit MainPID)" != "$before" ] || fail 'an upgrade leaves the old program running'
 is 'the socket after an upgrade' "$(systemctl is-active apnsd.socket)" active
+cmp "$config" /root/before.toml || fail 'an upgrade changes the configuration'
+is 'the mode of it' "$(stat -c '%a %U:%G' "$config")" "$(stat -c '%a %U:%G' /root/before.toml)"
+touch /root/done
+for lane in $lanes; do wait "$lane" || fail "a caller was refused: $(cat /root/refused.by.*)"; done
+is 'the app after all of this' "$(apnsd apps | awk 'NR == 3 { print $1 }')" shop
+becomes StatusText '2 apps; 0 notifications wait'
+sort /root/accepted/* >/root/tokens
+bash -c '
+after=0
+while :; do
+	exec 3<>/dev/tcp/127.0.0.1/2199
+	printf "GET /journal?after=$after&limit=1000 HTTP/1.0\r\n\r\n" >&3
+	page=$(tr -d " \n" <&3)
+	grep -o "\"token\":\"[0-9a-f]*\"" <<<"$page" | cut -d\" -f4
+	next=$(grep -o "\"next\":[0-9]*" <<<"$page" | tail -n 1 | cut -d: -f2)
+	[ -n "$next" ] && [ "$next" != "$after" ] || break
+	after=$next
+done' | sort -u >/root/arrived
+comm -23 /root/tokens /root/arrived >/root/lost
+[ ! -s /root/lost ] || fail "$(wc -l </root/lost) of $(wc -l </root/tokens) that were accepted never arrived"
+echo "accepted during 5 restarts and an upgrade, and arrived: $(wc -l </root/tokens)"
+
+echo '== a configuration with problems behind the socket'
+sed -i '1i limits.depth = 0' "$config"
+if systemctl restart apnsd; then fail 'it starts with a configuration with problems'; fi
+if timeout 60 apnsd apps >/root/apps 2>&1; then fail 'who answers?'; fi
+for _ in $(seq 600); do
+	if systemctl is-failed --quiet apnsd.socket; then break; fi
+	sleep 0.1
+done
+is 'the socket that cannot start its service' "$(systemctl show --value -p Result apnsd.socket)" trigger-limit-hit
+apnsd check-config --config "$config" >/root/problems 2>&1 && fail 'no problems are found'
+grep -q 'limits.depth' /root/problems || fail "the problem is not named: $(cat /root/problems)"
+sed -i 1d "$config"
+systemctl reset-failed apnsd.service apnsd.socket
+systemctl start apnsd.socket apnsd.service
+is 'the app after that' "$(apnsd apps | awk 'NR == 3 { print $1 }')" shop
+
+echo '== removal, purge'
 dpkg -r apnsd
 [ -e /var/lib/apnsd/apnsd.db ] || fail 'a removal takes the state'
 if pgrep -x -u apnsd apnsd; then fail 'a removal leaves the service running'; fi
+is 'the socket after a removal' "$(systemctl is-active apnsd.socket)" inactive
 dpkg -P apnsd
 [ ! -e /var/lib/apnsd ] || fail 'a purge leaves the state'
 echo 'under systemd: passed'

@@ -101,6 +101,14 @@ class Browser:
         """Waits until an element has a text."""
         self.wait("return document.querySelector(arguments[0])?.innerText.includes(arguments[1])", selector, expected)
 
+    def click(self, selector: str) -> None:
+        """Clicks on an element, as a person does."""
+        self._ask("POST", f"/element/{self._find(selector)}/click", {})
+
+    def submit(self, selector: str, text: str) -> None:
+        """Writes into a field and ends with the return key."""
+        self._ask("POST", f"/element/{self._find(selector)}/value", {"text": text + "\ue007"})
+
     def resize(self, width: int, height: int, dark: bool = False, mobile: bool = False) -> None:
         """Gives the page a size in CSS pixels, smaller than a window can be, and a colour scheme."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
@@ -118,6 +126,10 @@ class Browser:
         """What the browser has complained of since this was asked last, such as a breach of the policy."""
         entries = self._ask("POST", "/se/log", {"type": "browser"})
         return [entry["message"] for entry in entries if entry["level"] in ("SEVERE", "WARNING")]
+
+    def _find(self, selector: str) -> str:
+        found: dict[str, str] = self._ask("POST", "/element", {"using": "css selector", "value": selector})
+        return next(iter(found.values()))
 
     def _devtools(self, command: str, parameters: dict[str, Any]) -> Any:
         return self._ask("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})

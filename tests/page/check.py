@@ -22,6 +22,10 @@ GOOD, BAD = "aa" * 32, "bad8" + "0" * 60
 HOSTILE = '<script>document.title="taken"</script>&"\'</tbody>'
 #: In CSS pixels: a desktop, a phone, the narrowest phone.
 WIDTHS = (1280, 390, 320)
+#: Apps of a daemon that has many.
+MANY = 300
+#: Of its page: characters, and the height on a phone in CSS pixels.
+SIZE_MAX, HEIGHT_MAX = 100_000, 16_000
 
 
 def provision(world: World, app: str, certificate: str, environment: str = "sandbox") -> None:
@@ -128,6 +132,36 @@ def without_scripts_it_loads_again_by_itself(world: World, _: Browser) -> None:
         browser.wait_text(".apps", "late")
 
 
+def of_many_apps_those_in_trouble_come_first_and_any_is_found(world: World, _: Browser) -> None:
+    certificate, expired = Path(world.certificate).read_text(), Path(world.expired_certificate).read_text()
+    for number in range(MANY):
+        pem = expired if number % 100 == 99 else certificate
+        world.call("provision", f"com.example.tenant-{number:03}", pem, "sandbox", 15)
+    shown = "return [...document.querySelectorAll('.apps tbody th > bdi')].map(e => e.innerText.slice(-3))"
+    painted = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+    for scripts in (True, False):
+        with Browser(scripts) as browser:
+            browser.open(world.url)
+            assert browser.text("h1") == "3 of 300 apps cannot send", browser.text("h1")
+            apps = browser.run(shown)
+            assert (len(apps), apps[:4]) == (50, ["099", "199", "299", "000"]), apps
+            size = browser.run("return document.documentElement.outerHTML.length")
+            assert size < SIZE_MAX, f"{size} bytes"
+            print(f"   {size / 1024:.0f} KiB, painted after {browser.wait(painted):.0f} ms")
+            browser.resize(390, 800, mobile=True)
+            height = browser.run("return document.documentElement.scrollHeight")
+            assert height < HEIGHT_MAX, f"{height} pixels on a phone"
+            browser.submit("input[name=app]", "TENANT-12")
+            browser.wait("return document.querySelectorAll('.apps tbody').length === 10")
+            browser.click("nav a[href*=trouble]")
+            browser.wait_text(".heading + p", "None that is in trouble has “TENANT-12” in its id.")
+            if scripts:
+                world.call("provision", "com.example.tenant-12x", expired, "sandbox", 15)
+                browser.wait_text(".apps", "tenant-12x")
+                world.call("apnsd.deprovision", "com.example.tenant-12x")
+            assert browser.complaints() == []
+
+
 def a_program_gets_text(world: World, _: Browser) -> None:
     provision(world, "old", world.expired_certificate)
     with urllib.request.urlopen(world.url) as answer:
@@ -166,6 +200,7 @@ TESTS: list[Callable[[World, Browser], None]] = [
     it_fits_narrow_screens_and_is_a_table_for_those_who_hear_it,
     what_others_wrote_stays_text,
     without_scripts_it_loads_again_by_itself,
+    of_many_apps_those_in_trouble_come_first_and_any_is_found,
     a_program_gets_text,
 ]
 

@@ -48,6 +48,11 @@ impl Chart {
         );
         Self { delivered, rejected, rate: now, peak, words }
     }
+
+    /// Whether there is nothing to draw.
+    pub(super) fn is_empty(&self) -> bool {
+        self.delivered.is_empty() && self.rejected.is_empty()
+    }
 }
 
 fn total(slot: &Slot) -> u64 {

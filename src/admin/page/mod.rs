@@ -2,7 +2,8 @@
 //! an open page up to date.
 //!
 //! - `about`: what it says of the daemon; `sampler`, `history`: what the last minutes were like.
-//! - `view`, `chart`, `words`: what is shown, in words; `text` and `templates/` in the repository: how.
+//! - `selection`: which apps; `view`, `chart`, `words`: what is shown, in words; `text` and `templates/` in the
+//!   repository: how.
 //! - `events`: the stream. `local_name`: which names a browser may know this daemon by.
 //!
 //! It changes nothing, and shows a user only what that user could ask for by a call.
@@ -13,6 +14,7 @@ mod events;
 mod history;
 mod local_name;
 mod sampler;
+mod selection;
 mod text;
 mod view;
 mod words;
@@ -32,7 +34,8 @@ use tokio::sync::Semaphore;
 use self::chart::Chart;
 use self::events::VIEWERS_MAX;
 use self::sampler::Samples;
-use self::view::{APPS_MAX, AppView, Level, Light, RejectionView, Totals, level, verdict};
+use self::selection::Selection;
+use self::view::{AppView, Level, Light, RejectionView, Totals, level, verdict};
 use super::visible_apps;
 use crate::clock::{Clock, Instant};
 use crate::domain::app::AppId;
@@ -51,7 +54,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (
         header::CONTENT_SECURITY_POLICY,
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+         base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     ),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
@@ -115,7 +118,7 @@ async fn show(State(page): State<Page>, request: Request) -> Response {
     if let Err(refusal) = page.judge(request.extensions()) {
         return refusal.into_response();
     }
-    let view = page.view(request.extensions());
+    let view = page.view(request.extensions(), &Selection::of(request.uri().query()));
     let vary = (header::VARY, "Accept");
     if !wants_html(request.headers()) {
         let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), vary];
@@ -157,8 +160,13 @@ struct View {
     verdict: Light,
     totals: Totals,
     chart: Chart,
+    /// Which apps were asked for.
+    selection: Selection,
+    /// How many there are in all, and how many of them somebody should look at.
+    known: usize,
+    troubled: usize,
     apps: Vec<AppView>,
-    /// Apps that are not shown, because there are too many.
+    /// Apps that were asked for and are not shown, because there are too many.
     left_out: usize,
     /// Newest first; `None` where the user may not ask for them.
     rejections: Option<Vec<RejectionView>>,
@@ -170,6 +178,16 @@ impl View {
     /// What a browser's tab says.
     fn title(&self) -> String {
         format!("{} – apnsd", self.verdict.word)
+    }
+
+    /// Whether it has what finds apps.
+    fn offers_selection(&self) -> bool {
+        self.selection.is_offered(self.known)
+    }
+
+    /// A text in parts, each with whether it is something to type.
+    fn parts<'a>(&self, text: &'a str) -> Vec<(bool, &'a str)> {
+        words::parts(text)
     }
 }
 
@@ -194,30 +212,37 @@ impl Page {
         }
     }
 
-    /// What whoever asks may see of it.
-    fn view(&self, asking: &Extensions) -> View {
+    /// What whoever asks may see of it, with the apps of a selection.
+    fn view(&self, asking: &Extensions, selection: &Selection) -> View {
         let Inner { service, samples, clock, .. } = &*self.0;
         let (now, at) = (clock.now(), clock.timestamp());
         let statuses = visible_apps(service, asking);
-        let ids = || statuses.iter().map(|app| &app.app_id);
         let mut ranked: Vec<(Level, &AppStatus)> = statuses.iter().map(|app| (level(app, at), app)).collect();
-        let watched = ranked.iter().filter(|(level, app)| *level < Level::Good && app.state.can_send()).count();
+        let is_troubled = |level: Level| level < Level::Good;
+        let watched = ranked.iter().filter(|(level, app)| is_troubled(*level) && app.state.can_send()).count();
+        let troubled = ranked.iter().filter(|(level, _)| is_troubled(*level)).count();
+        ranked.retain(|(level, app)| {
+            selection.fits(app.app_id.as_str()) && (is_troubled(*level) || !selection.is_trouble())
+        });
         // By name they are already.
         ranked.sort_by_key(|(level, _)| (*level).min(Level::Good));
-        let left_out = ranked.len().saturating_sub(APPS_MAX);
         let view = |(_, app): &(Level, &AppStatus)| {
             AppView::new(app, Chart::new(&samples.history([&app.app_id].into_iter(), now), now), at)
         };
+        let found = || statuses.iter().map(|app| &app.app_id).filter(|app| selection.fits(app.as_str()));
         let may_see_rejections = asking.get::<Arc<User>>().is_none_or(|user| user.may_call(REJECTIONS_CALL));
         View {
             version: env!("CARGO_PKG_VERSION"),
             at: words::moment(at),
             verdict: verdict(&statuses, watched, service.trouble()),
             totals: Totals::new(&statuses),
-            chart: Chart::new(&samples.history(ids(), now), now),
-            apps: ranked.iter().take(APPS_MAX).map(view).collect(),
-            left_out,
-            rejections: may_see_rejections.then(|| self.rejections(ids())),
+            chart: Chart::new(&samples.history(statuses.iter().map(|app| &app.app_id), now), now),
+            selection: selection.clone(),
+            known: statuses.len(),
+            troubled,
+            apps: ranked.iter().take(selection.limit()).map(view).collect(),
+            left_out: ranked.len().saturating_sub(selection.limit()),
+            rejections: may_see_rejections.then(|| self.rejections(found())),
             facts: self.facts(now),
         }
     }
@@ -228,15 +253,12 @@ impl Page {
 
     fn facts(&self, now: Instant) -> Vec<(&'static str, String)> {
         let About { addresses, accepted_means, started: _ } = &self.0.about;
-        let mut facts = vec![
-            ("Version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("Running for", words::coarse_span(now.since(self.0.started))),
-            ("Accepted means", (*accepted_means).to_owned()),
-            ("Listens on", words::plain(&addresses.join(", "))),
-        ];
+        let mut facts = vec![("Running for", words::coarse_span(now.since(self.0.started)))];
         if let Some(bytes) = self.0.samples.memory() {
             facts.push(("Memory", words::size(bytes)));
         }
+        facts.push(("Listens on", words::plain(&addresses.join(", "))));
+        facts.push(("Accepted means", (*accepted_means).to_owned()));
         facts
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Samples {
 struct Shared {
     apps: BTreeMap<AppId, Sampled>,
     memory: Option<u64>,
+    /// Whether there ever were more apps than it keeps: then one that it first sees may be an old one.
+    overflowed: bool,
 }
 
 /// What is kept of an app.
@@ -117,9 +119,11 @@ impl Samples {
         shared.memory = resident_memory();
         let present: HashSet<&AppId> = apps.iter().map(|app| &app.app_id).collect();
         shared.apps.retain(|app, _| present.contains(app));
+        shared.overflowed |= apps.len() > APPS_MAX;
         for app in apps {
             if !shared.apps.contains_key(&app.app_id) && shared.apps.len() < APPS_MAX {
-                shared.apps.insert(app.app_id.clone(), Sampled::new(app, now));
+                let is_new = tick > 1 && !shared.overflowed;
+                shared.apps.insert(app.app_id.clone(), Sampled::new(app, is_new, now));
             }
             if let Some(sampled) = shared.apps.get_mut(&app.app_id) {
                 sampled.count(app, now);
@@ -148,8 +152,9 @@ impl Samples {
 }
 
 impl Sampled {
-    fn new(app: &AppStatus, now: Instant) -> Self {
-        let AppStatus { delivered, rejected, .. } = *app;
+    /// All that a new app has counted came since the look before.
+    fn new(app: &AppStatus, is_new: bool, now: Instant) -> Self {
+        let (delivered, rejected) = if is_new { (0, 0) } else { (app.delivered, app.rejected) };
         Self { history: History::new(now), delivered, rejected, rejections: Vec::new(), read: None }
     }
 

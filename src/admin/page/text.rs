@@ -11,12 +11,16 @@ pub(super) fn text(view: &View) -> String {
     if !view.verdict.detail.is_empty() {
         text += &format!("{}\n", view.verdict.detail);
     }
+    if view.apps.is_empty() && view.known > 0 {
+        text += &format!("\nnone of {} was asked for\n", several(view.known, "app"));
+    }
     if !view.apps.is_empty() {
         let head = ["APP", "ENVIRONMENT", "STATE", "WAITING", "DELIVERED", "REJECTED", "RATE", "CREDENTIALS"];
         text += &format!("\n{}", table(head, view.apps.iter().map(app)));
     }
     if view.left_out > 0 {
-        text += &format!("and {} more: `apnsd apps` lists all\n", several(view.left_out, "app"));
+        let (more, all) = (several(view.left_out, "app"), view.selection.all());
+        text += &format!("and {more} more: `apnsd apps` and /{all} list all\n");
     }
     for app in &view.apps {
         for (heading, note) in &app.notes {
@@ -27,7 +31,7 @@ pub(super) fn text(view: &View) -> String {
         let head = ["REJECTED (UTC)", "APP", "TOKEN", "REASON", "TO BLAME"];
         text += &format!("\n{}", table(head, rejections.iter().map(rejection)));
     }
-    text.push('\n');
+    text += &format!("\nVersion: {}\n", view.version);
     for (name, fact) in &view.facts {
         text += &format!("{name}: {fact}\n");
     }

@@ -9,8 +9,6 @@ use crate::domain::time::Timestamp;
 use crate::domain::token::MaskedToken;
 use crate::service::status::AppStatus;
 
-/// Apps on the page; of more, those in trouble come first.
-pub(super) const APPS_MAX: usize = 200;
 /// So many days before its end a credential is to be renewed, as the log says too; and so many are few.
 const RENEW_DAYS: i64 = 30;
 const FEW_DAYS: i64 = 7;

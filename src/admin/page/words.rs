@@ -65,6 +65,20 @@ pub(super) fn plain(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
+/// A text in parts, each with whether it stands between backticks: something to type. One backtick alone is just that.
+pub(super) fn parts(text: &str) -> Vec<(bool, &str)> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('`') {
+        let Some((code, after)) = behind.split_once('`') else { break };
+        parts.extend([(false, before), (true, code)]);
+        rest = after;
+    }
+    parts.push((false, rest));
+    parts.retain(|(_, part)| !part.is_empty());
+    parts
+}
+
 /// One, or several: `1 app`, `3 apps`.
 pub(super) fn several(number: usize, one: &str) -> String {
     match number {
@@ -106,6 +120,14 @@ mod tests {
     fn moments_are_utc_without_the_letters() {
         let at = Timestamp::from_secs(1_300_000_000);
         assert_eq!((moment(at).as_str(), day(at).as_str()), ("2011-03-13 07:06:40", "2011-03-13"));
+    }
+
+    #[test]
+    fn what_is_to_be_typed_stands_between_backticks() {
+        assert_eq!(parts("Add one: `a b`."), [(false, "Add one: "), (true, "a b"), (false, ".")]);
+        assert_eq!(parts("`a`"), [(true, "a")]);
+        assert_eq!(parts("it`s"), [(false, "it`s")]);
+        assert_eq!(parts(""), []);
     }
 
     #[test]

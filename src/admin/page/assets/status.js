@@ -4,8 +4,8 @@
 (() => {
   const live = document.getElementById("live");
   const connection = document.getElementById("connection");
-  // Without user and password, which the address of the page may have.
-  const address = new URL("status/events", location.origin + location.pathname);
+  // Without user and password, which the address of the page may have; with the apps that it asks for.
+  const address = new URL("status/events" + location.search, location.origin + location.pathname);
   const AGAIN_AFTER_MS = 15000;
   let source = null;
   let again = 0;

@@ -61,6 +61,15 @@ fn only_what_came_since_the_first_look_is_in_the_history() {
 }
 
 #[test]
+fn what_a_new_app_delivered_before_it_was_first_seen_is_in_the_history() {
+    let samples = samples();
+    samples.count(&[], at(0), 1);
+    samples.count(&[app("a", 3, 1)], at(1), 2);
+    let newest = samples.history([id("a")].iter(), at(1)).slots(at(1))[59];
+    assert_eq!((newest.delivered, newest.rejected), (3, 1));
+}
+
+#[test]
 fn rejections_are_read_at_first_and_when_there_are_new_ones() {
     let samples = samples();
     assert_eq!(samples.count(&[app("a", 0, 0), app("b", 0, 5)], at(0), 1), [id("a"), id("b")]);
