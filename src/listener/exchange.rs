@@ -3,9 +3,9 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
@@ -13,23 +13,22 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use tower::ServiceExt;
 
 use super::after_answer::AfterAnswer;
+use super::connection::Shared;
 use super::endless::Endless;
 use super::peer::Peer;
 use super::progress::SharedProgress;
-use crate::shutdown::Shutdown;
 
 /// Hands a connection's requests to a router, each with its [`Peer`] and its [`AfterAnswer`].
 #[derive(Debug)]
 pub(super) struct Exchange {
-    router: Router,
     peer: Peer,
     progress: SharedProgress,
-    shutdown: Shutdown,
+    shared: Arc<Shared>,
 }
 
 impl Exchange {
-    pub(super) fn new(router: Router, peer: Peer, progress: SharedProgress, shutdown: Shutdown) -> Self {
-        Self { router, peer, progress, shutdown }
+    pub(super) fn new(peer: Peer, progress: SharedProgress, shared: Arc<Shared>) -> Self {
+        Self { peer, progress, shared }
     }
 
     /// Whether the request has a `Content-Length` and a `Transfer-Encoding`, which two programs on its way could read
@@ -53,16 +52,17 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
         let progress = self.progress.clone();
         let bodyless = request.method() == Method::HEAD;
         let request = request.map(|inner| Body::new(RequestBody { inner, progress: self.progress.clone() }));
-        let (router, shutdown) = (self.router.clone(), self.shutdown.clone());
+        let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             let mut answer = match two_lengths {
                 true => refuse_two_lengths(),
-                false => router.oneshot(request).await?,
+                false => shared.router.clone().oneshot(request).await?,
             };
+            shared.callers.answered(answer.status().as_u16());
             if answer.extensions().get::<Endless>().is_some() {
                 progress.lock().answer_is_endless();
             }
-            if progress.lock().is_body_unread() || shutdown.is_requested() {
+            if progress.lock().is_body_unread() || shared.shutdown.is_requested() {
                 // What is left of the body would have to be read to find the next request; or there is to be none.
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
