@@ -9,6 +9,7 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 use tracing::{error, info, warn};
 
+use crate::admin::metrics::Instruments;
 use crate::admin::page::about::About;
 use crate::clock::Clock;
 use crate::config::{AppSection, Config};
@@ -109,7 +110,9 @@ impl Daemon {
             accepted_means: accepted_means(config),
         };
         let server = Server::new(service.clone(), rpc_settings(config));
-        let pages = admin::pages(service.clone(), server.calls(), about, clock.clone(), &intake);
+        let instruments =
+            Instruments { calls: server.calls(), callers: listeners.callers(), failed_logins: auth.failed() };
+        let pages = admin::pages(service.clone(), instruments, about, clock.clone(), &intake);
         let router = auth.clone().guard(server.router(pages));
         let accept_loops = listeners.serve(router, listener_settings(config), &intake);
         info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), apps = service.apps().len(), "started");

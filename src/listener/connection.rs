@@ -65,13 +65,16 @@ where
         }
         tokio::select! {
             biased;
-            result = connection.as_mut() => return ended(result, &shared.callers),
+            result = connection.as_mut() => {
+                let end = ended(result);
+                return refused(&progress, &shared.callers).unwrap_or(end);
+            }
             verdict = pace.next() => match verdict {
                 Verdict::GoOn if !stopping => {}
                 Verdict::GoOn | Verdict::Finish => connection.as_mut().graceful_shutdown(),
                 Verdict::Leave(end) => {
                     debug!(%peer, phase = ?pace.phase(), ?end, "connection closed: the peer took too long");
-                    return end;
+                    return refused(&progress, &shared.callers).unwrap_or(end);
                 }
             },
             () = &mut stop, if !stopping => {
@@ -91,18 +94,24 @@ pub(super) async fn stopped_for_newcomers(shutdown: &Shutdown) {
     tokio::time::sleep(NEWCOMER).await;
 }
 
-fn ended(result: hyper::Result<()>, callers: &Callers) -> CallerEnd {
-    let Err(error) = result else {
-        debug!("connection closed");
-        return CallerEnd::Closed;
-    };
-    debug!(%error, "connection closed: broken, or not HTTP");
-    if error.is_parse_too_large() {
-        callers.answered(431);
-    } else if error.is_parse() {
-        callers.answered(400);
+fn ended(result: hyper::Result<()>) -> CallerEnd {
+    match result {
+        Ok(()) => {
+            debug!("connection closed");
+            CallerEnd::Closed
+        }
+        Err(error) => {
+            debug!(%error, "connection closed: broken, or not HTTP");
+            CallerEnd::Broken
+        }
     }
-    CallerEnd::Broken
+}
+
+/// Counts what the HTTP layer refused by itself, since no request came of it.
+fn refused(progress: &SharedProgress, callers: &Callers) -> Option<CallerEnd> {
+    let status = progress.lock().refused_head()?;
+    callers.answered(status);
+    Some(CallerEnd::Broken)
 }
 
 #[cfg(test)]

@@ -113,17 +113,23 @@ impl Pace {
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         self.limit.set(limit(phase, &self.settings).map(tokio::time::sleep));
-        self.place.could_go((phase == Phase::Idle).then_some(Lull::Idle));
+        // Whoever has just come has a moment for the first request; or each newcomer would be closed for the next one.
+        let is_idle = phase == Phase::Idle && self.has_begun();
+        self.place.could_go(is_idle.then_some(Lull::Idle));
         self.received = self.progress.lock().received();
-        let may_be_slow = !matches!(phase, Phase::Idle | Phase::Exchange);
+        let may_be_slow = !is_idle && phase != Phase::Exchange;
         self.look.set(may_be_slow.then(|| tokio::time::sleep(SLOW_AFTER)));
     }
 
     fn look(&mut self) {
         let received = self.progress.lock().received();
         let brings = received.saturating_sub(std::mem::replace(&mut self.received, received));
-        let is_slow = self.phase != Phase::Receiving || brings < SLOW_BYTES;
-        self.place.could_go(is_slow.then_some(Lull::Slow));
+        self.place.could_go(match self.phase {
+            Phase::Exchange => None,
+            Phase::Idle => Some(Lull::Idle),
+            Phase::Receiving => (brings < SLOW_BYTES).then_some(Lull::Slow),
+            Phase::Head | Phase::Stuck | Phase::Closing => Some(Lull::Slow),
+        });
         self.look.set(Some(tokio::time::sleep(SLOW_AFTER)));
     }
 }

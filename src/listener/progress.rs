@@ -65,6 +65,8 @@ pub(super) struct Progress {
     registered: Vec<Action>,
     /// Actions of answers that are complete: they run at the next flush.
     due: Vec<Action>,
+    /// The server closed its side before the head was complete: the HTTP layer had refused it.
+    head_refused: bool,
     /// The socket is gone: nothing runs any more.
     gone: bool,
 }
@@ -170,9 +172,15 @@ impl Progress {
     /// The server closes its side. Whether the peer may still be sending, and would lose the answer to a reset if the
     /// socket were closed at once.
     pub(super) fn closing(&mut self) -> bool {
-        let sending = self.body_unread || self.phase == Phase::Head;
+        self.head_refused = self.phase == Phase::Head;
+        let sending = self.body_unread || self.head_refused;
         self.enter(Phase::Closing);
         sending
+    }
+
+    /// The status with which the HTTP layer refused a head by itself, where it did.
+    pub(super) fn refused_head(&self) -> Option<u16> {
+        self.head_refused.then_some(if self.head.len() < HEAD_BYTES_MAX { 400 } else { 431 })
     }
 
     /// The socket is gone.
@@ -313,6 +321,12 @@ mod tests {
         let mut progress = Progress::default();
         progress.read(b"junk");
         assert!(progress.closing());
+        assert_eq!(progress.refused_head(), Some(400));
+        let mut progress = Progress::default();
+        progress.read(&[b'x'; HEAD_BYTES_MAX]);
+        assert_eq!(progress.refused_head(), None);
+        assert!(progress.closing());
+        assert_eq!(progress.refused_head(), Some(431));
     }
 
     #[test]

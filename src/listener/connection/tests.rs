@@ -221,7 +221,9 @@ async fn when_room_is_needed_the_connection_that_was_idle_for_longest_goes() {
     let (mut second, stream) = tokio::io::duplex(4096);
     tokio::task::yield_now().await;
     first.serve(stream);
-    tokio::task::yield_now().await;
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert!(!first.shared.room.ask(), "whoever has just come has a second for the first request");
+    tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(first.shared.room.ask());
     assert!(first.is_closed_within(1).await);
     second.write_all(POST).await.unwrap();
@@ -239,6 +241,7 @@ async fn when_room_is_needed_a_slow_head_or_body_goes_after_a_second_and_a_reque
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert!(slow.shared.room.ask());
         assert!(slow.is_closed_within(1).await);
+        assert!(slow.shutdown.finish(PATIENCE).await);
         assert_eq!(slow.ended(), [("crowded", 1)]);
     }
     let never = Router::new().fallback(|_: Bytes| std::future::pending::<()>());
@@ -266,19 +269,46 @@ async fn a_body_that_comes_fast_enough_does_not_give_way_until_it_slows_down() {
 async fn every_end_of_a_connection_is_counted_and_what_is_not_http_as_refused() {
     let mut idle = serve_pipe(echo(), 4096);
     assert!(idle.is_closed_within(80).await);
+    assert!(idle.shutdown.finish(PATIENCE).await);
     assert_eq!(idle.ended(), [("closed", 1)]);
     let mut slow = serve_pipe(echo(), 4096);
     slow.peer.write_all(b"POST / HT").await.unwrap();
     assert!(slow.is_closed_within(80).await);
+    assert!(slow.shutdown.finish(PATIENCE).await);
     assert_eq!(slow.ended(), [("slow", 1)]);
     for (bytes, status) in [(b"\x16\x03\x01\x02\x00".to_vec(), "400"), (vec![b'x'; 20_000], "431")] {
         let mut junk = serve_pipe(echo(), 32_000);
         junk.peer.write_all(&bytes).await.unwrap();
         assert!(junk.is_closed_within(80).await);
+        assert!(junk.shutdown.finish(PATIENCE).await);
         assert_eq!(junk.ended(), [("broken", 1)]);
         let refused: Vec<_> = junk.shared.callers.refused().filter(|(_, count)| *count > 0).collect();
         assert_eq!(refused, [(status, 1)]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_codings_than_chunked_and_several_hosts_are_refused() {
+    let codings = "Transfer-Encoding has to be `chunked` alone, or left out\n";
+    let hosts = "a request names one Host\n";
+    let cases = [
+        ("Transfer-Encoding: gzip, chunked", codings),
+        ("Transfer-Encoding: chunked, chunked", codings),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", codings),
+        ("Host: a\r\nHost: a\r\nContent-Length: 0", hosts),
+    ];
+    for (headers, text) in cases {
+        let mut served = serve_pipe(echo(), 4096);
+        served.peer.write_all(format!("POST / HTTP/1.1\r\n{headers}\r\n\r\n0\r\n\r\n").as_bytes()).await.unwrap();
+        let answer = served.read_until(text).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert!(answer.contains("Connection: close\r\n"), "{answer}");
+        assert!(served.is_closed_within(10).await);
+    }
+    let mut served = serve_pipe(echo(), 4096);
+    let good = b"POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+    served.peer.write_all(good).await.unwrap();
+    assert!(served.read_until("hi").await.starts_with("HTTP/1.1 200 "));
 }
 
 /// Answers 3,000 bytes and registers an action, whose fate the receiver tells: run, or dropped.

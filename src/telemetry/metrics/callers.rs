@@ -100,8 +100,7 @@ mod tests {
     #[test]
     fn connections_are_open_until_they_end_and_each_end_has_its_word() {
         let callers = Callers::default();
-        let ends =
-            [CallerEnd::Closed, CallerEnd::Slow, CallerEnd::Crowded, CallerEnd::Handshake, CallerEnd::Broken];
+        let ends = [CallerEnd::Closed, CallerEnd::Slow, CallerEnd::Crowded, CallerEnd::Handshake, CallerEnd::Broken];
         ends.iter().for_each(|_| callers.begins());
         callers.begins();
         ends.into_iter().for_each(|end| callers.ends(end));
