@@ -114,7 +114,11 @@ async fn what_is_not_http_1_is_refused() {
     site.tells(&[
         ("a target for proxies is a path here", absolute.into_bytes(), NO_SUCH),
         ("CONNECT", b"CONNECT evil.example:443 HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(), text),
-        ("TRACE shows nobody his headers", b"TRACE / HTTP/1.1\r\nHost: localhost\r\nCookie: x\r\n\r\n".to_vec(), text),
+        (
+            "TRACE shows nobody his headers",
+            b"TRACE / HTTP/1.1\r\nConnection: close\r\nCookie: x\r\n\r\n".to_vec(),
+            "405",
+        ),
         ("HTTP/0.9", b"GET /\r\n".to_vec(), "400"),
         ("HTTP/2 with prior knowledge", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec(), "closed"),
         ("HTTP/2 by name", b"POST / HTTP/2.0\r\nHost: localhost\r\n\r\n".to_vec(), "400"),
