@@ -104,6 +104,7 @@ impl Daemon {
         service.apply_sections(sections(config)).await;
         service.watch_files();
         service.watch_expiry();
+        liveness::watch_workers(service.clone(), clock.clone(), &work);
         let auth = Auth::new(config.users.clone(), clock.clone());
         let about = About {
             addresses: addresses.iter().map(ToString::to_string).collect(),
