@@ -9,6 +9,7 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 use tracing::{error, info, warn};
 
+use crate::admin::metrics::Instruments;
 use crate::clock::Clock;
 use crate::config::{AppSection, Config};
 use crate::delivery::Delivery;
@@ -104,6 +105,7 @@ impl Daemon {
         service.watch_files();
         service.watch_expiry();
         telemetry::tell_repeats(&work, &clock);
+        liveness::watch_workers(service.clone(), clock.clone(), &work);
         let auth = Auth::new(config.users.clone(), clock.clone());
         let about = About {
             addresses: addresses.iter().map(ToString::to_string).collect(),
@@ -111,7 +113,9 @@ impl Daemon {
             started: clock.timestamp(),
         };
         let server = Server::new(service.clone(), rpc_settings(config), about.clone());
-        let pages = admin::pages(service.clone(), server.calls(), about, clock.clone(), &intake);
+        let instruments =
+            Instruments { calls: server.calls(), callers: listeners.callers(), failed_logins: auth.failed() };
+        let pages = admin::pages(service.clone(), instruments, about, clock.clone(), &intake);
         let router = auth.clone().guard(server.router(pages));
         let accept_loops = listeners.serve(router, listener_settings(config), &intake);
         info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), apps = service.apps().len(), "started");

@@ -293,3 +293,27 @@ async fn a_user_may_be_given_small_bodies_alone() {
     let long = call("apnsd.status", Some(&"x".repeat(100)));
     assert_eq!(ask(site.connect(0).await, &bearer(&token), &long).await.0, "HTTP/1.1 413 Payload Too Large");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_signs_itself_is_taken_unless_it_is_an_authority() {
+    for (is_authority, told) in [(false, ""), (true, "certificate is one of an authority (CA:TRUE)")] {
+        let site = Site::start(TLS).await;
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.is_ca = if is_authority { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
+        let own = params.self_signed(&key).unwrap().pem();
+        fs::write(site.dir.path().join("server.pem"), own.clone() + &key.serialize_pem()).unwrap();
+        fs::write(site.dir.path().join("ca.pem"), own).unwrap();
+        site.reload(TLS).await;
+        let mut apps = std::process::Command::new(env!("CARGO_BIN_EXE_apnsd"));
+        let url = site.address(1).replace("tls:127.0.0.1", "https://localhost");
+        apps.args(["apps", "--url", &url]).env("SSL_CERT_FILE", site.dir.path().join("ca.pem"));
+        let output = tokio::task::spawn_blocking(move || apps.output().unwrap()).await.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), said.contains(told)),
+            (Some(if is_authority { 3 } else { 0 }), true),
+            "{said}"
+        );
+    }
+}

@@ -89,7 +89,8 @@ impl World {
     async fn get(&self, header: &str) -> (String, String) {
         let mut stream = TcpStream::connect(self.address()).await.unwrap();
         let authorization = &self.authorization;
-        let request = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{authorization}{header}\r\n");
+        let request =
+            format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{authorization}{header}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();

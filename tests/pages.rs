@@ -43,7 +43,7 @@ impl Site {
     /// Status and body of a page.
     async fn get(&self, path: &str, authorization: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.daemon.addresses()[0].to_string()).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{authorization}\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{authorization}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();

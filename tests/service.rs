@@ -119,7 +119,7 @@ impl Drop for Service {
 }
 
 const ANYWHERE: &str = "listen = [\"127.0.0.1:0\"]\n";
-const GET: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+const GET: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
 fn any_port() -> TcpListener {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()

@@ -297,7 +297,7 @@ async fn more_viewers_than_there_are_places_are_turned_away_until_one_goes() {
 async fn a_page_elsewhere_cannot_read_it_through_its_visitors_browser() {
     let token = Token::generate().unwrap();
     let open = Site::start("").await;
-    for path in ["/", "/status/events", "/status.js"] {
+    for path in ["/", "/status/events", "/status.js", "/metrics", "/healthz", "/readyz"] {
         let rebound = open.page(path, "Host: attacker.example:7077\r\n").await;
         assert!(rebound.starts_with("HTTP/1.1 421 "), "{path}: {rebound}");
         assert!(open.page(path, "Origin: https://attacker.example\r\n").await.starts_with("HTTP/1.1 403 "));

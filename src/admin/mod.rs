@@ -3,6 +3,7 @@
 //! A user of the daemon sees the apps that it may use, here as in calls.
 
 mod health;
+mod local_name;
 pub mod metrics;
 pub mod page;
 
@@ -10,20 +11,28 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::Extensions;
+use axum::middleware;
 
+use self::metrics::Instruments;
 use crate::clock::Clock;
 use crate::listener::user::User;
 use crate::service::PushService;
 use crate::service::about::About;
 use crate::service::status::AppStatus;
 use crate::shutdown::Shutdown;
-use crate::telemetry::metrics::calls::Calls;
 
 /// All pages. Their tasks, and the answers that go on for long, end with the owner's stop.
-pub fn pages(service: PushService, calls: Arc<Calls>, about: About, clock: Clock, shutdown: &Shutdown) -> Router {
+pub fn pages(
+    service: PushService,
+    instruments: Instruments,
+    about: About,
+    clock: Clock,
+    shutdown: &Shutdown,
+) -> Router {
     health::routes(service.clone())
-        .merge(metrics::routes(service.clone(), calls))
+        .merge(metrics::routes(service.clone(), instruments))
         .merge(page::routes(service, about, clock, shutdown))
+        .route_layer(middleware::from_fn(local_name::guard))
 }
 
 /// Whether whoever asks may see an app.

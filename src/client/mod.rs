@@ -158,7 +158,19 @@ async fn shake_hands(host: &str, stream: TcpStream) -> io::Result<tokio_rustls::
         .with_root_certificates(system_roots().map_err(io::Error::other)?)
         .with_no_client_auth();
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(with_cure)
+}
+
+/// The one refusal of a certificate that does not say what to do.
+fn with_cure(error: io::Error) -> io::Error {
+    // What webpki calls it; rustls has no name of its own for it.
+    match error.to_string().contains("CaUsedAsEndEntity") {
+        true => io::Error::other(
+            "the daemon's certificate is one of an authority (CA:TRUE), with which no server may show itself: make one \
+             with CA:FALSE, or have your authority sign one",
+        ),
+        false => error,
+    }
 }
 
 /// What an HTTP error says, short enough for a line.

@@ -3,15 +3,29 @@
 //! What a check proves: the store's writer and readers answer (be it with an error: a new process would find the same
 //! full disk), nobody keeps a lock of an app or its queue, every accept loop takes connections, and the runtime's threads
 //! get to run tasks. What it does not ask: gateways. An app that cannot send is no better off in a new process.
+//!
+//! Workers of apps are asked besides, and only the log hears of one that hangs: a worker may rightly be busy for long, as
+//! with the removal of a million rows, and a watchdog that ended the process for it would stop all other apps, again and
+//! again.
 
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::time::timeout;
+use tracing::error;
 
 use super::Daemon;
+use crate::clock::Clock;
+use crate::domain::app::AppId;
 use crate::listener::address::LocalAddress;
+use crate::service::PushService;
 use crate::service::status::AppStatus;
+use crate::shutdown::Shutdown;
+
+/// Time between two looks at the workers.
+const WORKERS_LOOK: Duration = Duration::from_secs(60);
+/// A worker that answers nobody for so long hangs.
+const WORKER_HANGS: Duration = Duration::from_secs(300);
 
 /// What does not work.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -67,6 +81,31 @@ impl Daemon {
     }
 }
 
+/// Says in the log which workers hang, until the stop.
+pub(super) fn watch_workers(service: PushService, clock: Clock, shutdown: &Shutdown) {
+    let stop = shutdown.clone();
+    shutdown.spawn(async move {
+        let look = async {
+            loop {
+                clock.sleep(WORKERS_LOOK).await;
+                service.silent_workers(WORKER_HANGS).await.iter().for_each(tell_of);
+            }
+        };
+        tokio::select! {
+            () = stop.requested() => (),
+            () = look => (),
+        }
+    });
+}
+
+fn tell_of(app: &AppId) {
+    error!(
+        %app, silent_for = ?WORKER_HANGS,
+        "the app's worker does not answer, so nothing is sent for it: restart the daemon (what waits is kept), and please \
+         report this with the log before it"
+    );
+}
+
 fn summary(apps: &[AppStatus]) -> String {
     let counted = |count: u64, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
     let silent = apps.iter().filter(|app| !app.state.can_send()).count() as u64;
@@ -86,14 +125,17 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::config::Config;
-    use crate::domain::app::AppId;
+    use crate::domain::app::{Address, Environment};
     use crate::domain::batch::{Batch, Message, PushOptions};
     use crate::domain::time::Timestamp;
     use crate::domain::token::Tokens;
-    use crate::shutdown::Shutdown;
+    use crate::service::request::{Notify, NotifyOptions, Provision, ProvisionOptions};
 
     async fn daemon(dir: &tempfile::TempDir) -> Daemon {
+        let gateway = Address::parse("binary://127.0.0.1:1").unwrap();
+        let nowhere = Environment { name: "nowhere".into(), gateway, feedback: None, ca: None, proxy: None };
         let config = Config {
+            environments: [("nowhere".into(), Arc::new(nowhere))].into(),
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             state_dir: dir.path().to_owned(),
             ..Config::default()
@@ -142,6 +184,55 @@ mod tests {
         assert_eq!(daemon.check(SHORT).await, Err(Hung::Store(SHORT)));
         drop(release);
         assert_eq!(daemon.check(PATIENCE).await, Ok(()));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_worker_that_hangs_is_named_and_one_that_works_or_waits_for_a_gateway_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let daemon = daemon(&dir).await;
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(vec!["example".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let provision = Provision {
+            app_id: "app".into(),
+            certificate: certificate.pem() + &key.serialize_pem(),
+            environment: "nowhere".into(),
+            timeout: None,
+            options: Some(ProvisionOptions::default()),
+        };
+        daemon.service.provision(provision).await.unwrap();
+        let app = daemon.service.app("app").unwrap();
+        let notify = Notify {
+            tokens: vec!["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"],
+            payloads: vec![br#"{"aps":{}}"#[..].into()],
+            payload_of: vec![],
+            options: NotifyOptions::default(),
+        };
+        daemon.service.notify(&app, notify).await.unwrap();
+        assert_eq!(daemon.service.silent_workers(PATIENCE).await, []);
+
+        // A commit that hangs, and a worker that waits for it.
+        let (release, held) = mpsc::channel::<()>();
+        let message = Message { payload: b"{}".as_slice().into(), options: PushOptions::default() };
+        let mut tokens = Tokens::default();
+        tokens.push(&[7; 32]);
+        let batch = Arc::new(Batch::broadcast(Clock::system().timestamp(), tokens, message));
+        let (store, service) = (daemon.store.clone(), daemon.service.clone());
+        let (began, begins) = tokio::sync::oneshot::channel();
+        let tasks = Shutdown::new();
+        tasks.spawn(async move {
+            let hang = move |_| {
+                began.send(()).unwrap();
+                let _ = held.recv();
+            };
+            drop(store.commit_then(&AppId::parse("app").unwrap(), &batch, None, hang).await);
+        });
+        begins.await.unwrap();
+        tasks.spawn(async move { drop(service.purge(&app).await) });
+        let named = async { while daemon.service.silent_workers(SHORT).await != [AppId::parse("app").unwrap()] {} };
+        let named = timeout(PATIENCE, named).await;
+        drop(release);
+        assert_eq!(named, Ok(()));
+        assert!(tasks.finish(PATIENCE).await);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -97,6 +97,7 @@ enum Command {
     Park(oneshot::Sender<()>),
     Purge(oneshot::Sender<u64>),
     ConnectTimeout(Duration, oneshot::Sender<()>),
+    Answer(oneshot::Sender<()>),
 }
 
 #[derive(Debug)]
@@ -216,6 +217,12 @@ impl WorkerHandle {
     /// Bounds later connection attempts.
     pub async fn set_connect_timeout(&self, timeout: Duration) -> Result<(), CommandError> {
         self.command(|done| Command::ConnectTimeout(timeout, done)).await
+    }
+
+    /// Resolves once the worker takes up what happens, or has ended. Does not resolve while it hangs.
+    pub async fn answers(&self) {
+        // One that has ended hangs nowhere.
+        let _ = self.command(Command::Answer).await;
     }
 
     async fn command<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, CommandError> {

@@ -320,6 +320,7 @@ impl Worker {
                 self.state.pause();
                 done
             }
+            Command::Answer(done) => done,
             Command::ConnectTimeout(timeout, done) => {
                 self.gateway.set_connect_timeout(timeout);
                 self.express.set_connect_timeout(timeout);

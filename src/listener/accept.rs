@@ -15,7 +15,9 @@ use super::address::LocalAddress;
 use super::bind::SocketFile;
 use super::connection::{Shared, serve, stopped_for_newcomers};
 use super::peer::Peer;
+use super::room::{Lull, Place, SLOW_AFTER};
 use super::tls::Tls;
+use crate::telemetry::metrics::callers::CallerEnd;
 
 /// First and longest wait after an error that is not the fault of one connection, such as too many open files.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -102,7 +104,8 @@ impl Acceptor {
                 Err(error) if is_of_one_connection(&error) => debug!(%error, "a caller was gone before it was served"),
                 Err(error) => {
                     warn!(%error, again_in = ?wait, "no connection can be accepted");
-                    self.shared.make_room.notify_one();
+                    // Where nobody can go there is nothing to be done but wait.
+                    let _ = self.shared.room.ask();
                     tokio::select! {
                         () = stop.requested() => return,
                         () = answering(&mut self.asked, tokio::time::sleep(wait)) => (),
@@ -116,17 +119,21 @@ impl Acceptor {
     async fn serve(&mut self, accepted: Accepted) {
         // The semaphore is never closed.
         let Ok(turn) = self.turn().await else { return };
-        let shared = self.shared.clone();
+        let (shared, place) = (self.shared.clone(), self.shared.room.place());
         match accepted {
-            Accepted::Tcp(stream, peer) => self.spawn(turn, serve(stream, peer, shared)),
-            Accepted::Tls(stream, tls, peer) => self.spawn(turn, shake_hands_and_serve(stream, tls, peer, shared)),
-            Accepted::Unix(stream) => self.spawn(turn, serve(stream, Peer::Unix, shared)),
+            Accepted::Tcp(stream, peer) => self.spawn(turn, serve(stream, peer, shared, place)),
+            Accepted::Tls(stream, tls, peer) => {
+                self.spawn(turn, shake_hands_and_serve(stream, tls, peer, shared, place));
+            }
+            Accepted::Unix(stream) => self.spawn(turn, serve(stream, Peer::Unix, shared, place)),
         }
     }
 
-    fn spawn(&self, turn: OwnedSemaphorePermit, connection: impl Future<Output = ()> + Send + 'static) {
+    fn spawn(&self, turn: OwnedSemaphorePermit, connection: impl Future<Output = CallerEnd> + Send + 'static) {
+        let callers = Arc::clone(&self.shared.callers);
+        callers.begins();
         self.shared.shutdown.spawn(async move {
-            connection.await;
+            callers.ends(connection.await);
             drop(turn);
         });
     }
@@ -140,8 +147,8 @@ impl Acceptor {
             warn!(connections_max = self.shared.settings.connections_max, "all connections are taken: callers wait");
             self.full = true;
         }
-        self.shared.make_room.notify_one();
-        answering(&mut self.asked, self.connections.clone().acquire_owned()).await
+        let turn = self.shared.room.ask_until(self.connections.clone().acquire_owned());
+        answering(&mut self.asked, turn).await
     }
 }
 
@@ -177,18 +184,44 @@ async fn answering<T>(asked: &mut Asked, wait: impl Future<Output = T>) -> T {
 }
 
 /// A handshake is part of what must come in `header_timeout`.
-async fn shake_hands_and_serve(stream: TcpStream, acceptor: TlsAcceptor, peer: Peer, shared: Arc<Shared>) {
+async fn shake_hands_and_serve(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    peer: Peer,
+    shared: Arc<Shared>,
+    mut place: Place,
+) -> CallerEnd {
     let handshake = tokio::time::timeout(shared.settings.header_timeout, acceptor.accept(stream));
     let shaken = tokio::select! {
         biased;
-        () = stopped_for_newcomers(&shared.shutdown) => return,
+        () = stopped_for_newcomers(&shared.shutdown) => return CallerEnd::Closed,
         shaken = handshake => shaken,
+        () = must_go(&mut place) => {
+            debug!(%peer, "no TLS with a caller: it was slow, and another one needed the place");
+            return CallerEnd::Crowded;
+        }
     };
     match shaken {
-        Ok(Ok(stream)) => serve(stream, peer, shared).await,
-        Ok(Err(error)) => debug!(%peer, %error, "no TLS with a caller"),
-        Err(_) => debug!(%peer, "no TLS with a caller: the handshake took too long"),
+        Ok(Ok(stream)) => {
+            place.could_go(None);
+            serve(stream, peer, shared, place).await
+        }
+        Ok(Err(error)) => {
+            debug!(%peer, %error, "no TLS with a caller");
+            CallerEnd::Handshake
+        }
+        Err(_) => {
+            debug!(%peer, "no TLS with a caller: the handshake took too long");
+            CallerEnd::Slow
+        }
     }
+}
+
+/// Resolves when a connection has been slow with its handshake and another one needs the place.
+async fn must_go(place: &mut Place) {
+    tokio::time::sleep(SLOW_AFTER).await;
+    place.could_go(Some(Lull::Slow));
+    place.told().await;
 }
 
 /// Errors of `accept` that say something about the connection and nothing about the socket.

@@ -20,6 +20,7 @@ use super::admission::{Admission, Admitted, TooMany};
 use super::peer::Peer;
 use super::user::{TokenHash, User};
 use crate::clock::{Clock, Instant};
+use crate::telemetry::metrics::tally::Tally;
 
 /// What a refused request waits for its answer, so that trying tokens is slow.
 const REFUSAL_DELAY: Duration = Duration::from_secs(1);
@@ -28,6 +29,9 @@ const REFUSAL_DELAY: Duration = Duration::from_secs(1);
 const REFUSALS_WAITING_MAX: usize = 32;
 /// Least time between two lines of the log about refused requests.
 const LOG_AGAIN: Duration = Duration::from_secs(10);
+
+/// Every [`Refusal`], in a word.
+const FAILURES: &[&str] = &["none", "wrong"];
 
 /// The users, and what became of those who are none. Cheap to clone; all clones change together.
 #[derive(Clone, Debug)]
@@ -39,6 +43,7 @@ struct Inner {
     clock: Clock,
     waiting: Semaphore,
     refused: Mutex<Refused>,
+    failed: Arc<Tally>,
 }
 
 /// Refused requests that the log has not heard of.
@@ -64,11 +69,26 @@ enum Refusal {
     WrongCredentials,
 }
 
+impl Refusal {
+    fn word(self) -> &'static str {
+        match self {
+            Self::NoCredentials => "none",
+            Self::WrongCredentials => "wrong",
+        }
+    }
+}
+
 impl Auth {
     /// Only these may call; everybody, where there are none.
     pub fn new(users: Vec<User>, clock: Clock) -> Self {
         let waiting = Semaphore::new(REFUSALS_WAITING_MAX);
-        Self(Arc::new(Inner { users: RwLock::new(shared(users, &clock)), clock, waiting, refused: Mutex::default() }))
+        let (users, refused) = (RwLock::new(shared(users, &clock)), Mutex::default());
+        Self(Arc::new(Inner { users, clock, waiting, refused, failed: Arc::new(Tally::new(FAILURES)) }))
+    }
+
+    /// How often requests proved no user, by why: they had no credentials, or wrong ones.
+    pub fn failed(&self) -> Arc<Tally> {
+        Arc::clone(&self.0.failed)
     }
 
     /// From the next request on, these may call.
@@ -108,6 +128,7 @@ impl Auth {
     }
 
     async fn refuse(&self, refusal: Refusal, peer: Option<&Peer>) -> Response {
+        self.0.failed.add(refusal.word());
         self.log(refusal, peer);
         let Ok(_place) = self.0.waiting.try_acquire() else {
             let text = "Too many requests with wrong credentials at the moment: try again later.\n";

@@ -11,7 +11,7 @@ use axum::Router;
 use socket2::{Domain, Protocol, Type};
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 
 use super::Settings;
@@ -19,16 +19,21 @@ use super::accept::{AcceptLoops, Acceptor, Socket};
 use super::address::{ListenAddress, LocalAddress};
 use super::connection::Shared;
 use super::inherited::{Inherited, InheritedSocket};
+use super::room::Room;
 use super::tls::{Tls, TlsError};
 use super::unix::{self, Unmade};
 use crate::shutdown::Shutdown;
+use crate::telemetry::metrics::callers::Callers;
 
 /// Connections that the kernel keeps while none is accepted (it caps this at `net.core.somaxconn`).
 const BACKLOG: i32 = 1024;
 
 /// Sockets that are bound and not yet served. Callers can connect already; they wait.
 #[derive(Debug)]
-pub struct Listeners(Vec<(LocalAddress, Socket)>);
+pub struct Listeners {
+    sockets: Vec<(LocalAddress, Socket)>,
+    callers: Arc<Callers>,
+}
 
 /// Why an address cannot be listened on, and what to do.
 #[derive(Debug, Error)]
@@ -91,6 +96,10 @@ impl BindError {
 }
 
 impl Listeners {
+    fn new(sockets: Vec<(LocalAddress, Socket)>) -> Self {
+        Self { sockets, callers: Arc::default() }
+    }
+
     /// Binds all addresses or none. An IPv6 address takes IPv6 only, so that `0.0.0.0` and `[::]` can stand side by
     /// side. A socket file that is left from a dead process is replaced.
     pub async fn bind(
@@ -115,28 +124,33 @@ impl Listeners {
                 }
             }
         }
-        Ok(Self(bound))
+        Ok(Self::new(bound))
     }
 
     /// Takes over sockets that are bound already. The file of a Unix socket stays with whoever bound it.
     pub fn adopt(inherited: Inherited, tls: Option<&Tls>) -> Result<Self, BindError> {
         let adopted = inherited.into_sockets().into_iter().map(|socket| adopt(socket, tls));
-        adopted.collect::<Result<_, _>>().map(Self)
+        adopted.collect::<Result<_, _>>().map(Self::new)
     }
 
     /// Where they listen, with the ports that were really taken; in the order of the addresses.
     pub fn local_addresses(&self) -> Vec<LocalAddress> {
-        self.0.iter().map(|(address, _)| address.clone()).collect()
+        self.sockets.iter().map(|(address, _)| address.clone()).collect()
+    }
+
+    /// What is counted of connections and requests once they are served.
+    pub fn callers(&self) -> Arc<Callers> {
+        Arc::clone(&self.callers)
     }
 
     /// Serves the router on all of them until the stop: then nothing more is accepted, requests in flight are answered
     /// and idle connections closed. [`Shutdown::finish`] waits for that. Returns at once.
     pub fn serve(self, router: Router, settings: Settings, shutdown: &Shutdown) -> AcceptLoops {
         let connections = Arc::new(Semaphore::new(settings.connections_max.clamp(1, Semaphore::MAX_PERMITS)));
-        let make_room = Notify::new();
-        let shared = Arc::new(Shared { router, settings, shutdown: shutdown.clone(), make_room });
+        let (room, callers) = (Room::default(), self.callers);
+        let shared = Arc::new(Shared { router, settings, shutdown: shutdown.clone(), room, callers });
         let mut loops = AcceptLoops::default();
-        for (address, socket) in self.0 {
+        for (address, socket) in self.sockets {
             info!(%address, "listening");
             let asked = loops.add(address);
             shutdown.spawn(Acceptor::new(socket, shared.clone(), connections.clone(), asked).run());

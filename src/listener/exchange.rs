@@ -3,39 +3,46 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use hyper::body::{Frame, Incoming, SizeHint};
 use tower::ServiceExt;
 
 use super::after_answer::AfterAnswer;
+use super::connection::Shared;
 use super::endless::Endless;
 use super::peer::Peer;
 use super::progress::SharedProgress;
-use crate::shutdown::Shutdown;
 
 /// Hands a connection's requests to a router, each with its [`Peer`] and its [`AfterAnswer`].
 #[derive(Debug)]
 pub(super) struct Exchange {
-    router: Router,
     peer: Peer,
     progress: SharedProgress,
-    shutdown: Shutdown,
+    shared: Arc<Shared>,
 }
 
 impl Exchange {
-    pub(super) fn new(router: Router, peer: Peer, progress: SharedProgress, shutdown: Shutdown) -> Self {
-        Self { router, peer, progress, shutdown }
+    pub(super) fn new(peer: Peer, progress: SharedProgress, shared: Arc<Shared>) -> Self {
+        Self { peer, progress, shared }
     }
 
-    /// Whether the request has a `Content-Length` and a `Transfer-Encoding`, which two programs on its way could read
-    /// as two different requests (RFC 9112, 6.1). The HTTP layer believes the latter and closes after the answer.
-    fn has_two_lengths<B>(&self, request: &Request<B>) -> bool {
-        request.headers().contains_key(header::TRANSFER_ENCODING) && self.progress.lock().head_names_length()
+    /// Why two programs on a request's way could read it as two different requests (RFC 9112, 3.2 and 6.1), where they
+    /// could: it has a `Content-Length` and a `Transfer-Encoding` (the HTTP layer believes the latter), a coding besides
+    /// `chunked` (which the HTTP layer would leave in place), or several hosts.
+    fn ambiguity(&self, headers: &HeaderMap) -> Option<&'static str> {
+        let codings = || headers.get_all(header::TRANSFER_ENCODING).iter();
+        if codings().next().is_some() && self.progress.lock().head_names_length() {
+            return Some("a request has either Content-Length or Transfer-Encoding, not both\n");
+        }
+        if codings().count() > 1 || codings().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+            return Some("Transfer-Encoding has to be `chunked` alone, or left out\n");
+        }
+        (headers.get_all(header::HOST).iter().count() > 1).then_some("a request names one Host\n")
     }
 }
 
@@ -45,7 +52,7 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let two_lengths = self.has_two_lengths(&request);
+        let ambiguity = self.ambiguity(request.headers());
         let has_body = !hyper::body::Body::is_end_stream(request.body());
         let number = self.progress.lock().request_begins(has_body);
         request.extensions_mut().insert(self.peer);
@@ -53,16 +60,18 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
         let progress = self.progress.clone();
         let bodyless = request.method() == Method::HEAD;
         let request = request.map(|inner| Body::new(RequestBody { inner, progress: self.progress.clone() }));
-        let (router, shutdown) = (self.router.clone(), self.shutdown.clone());
+        let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let mut answer = match two_lengths {
-                true => refuse_two_lengths(),
-                false => router.oneshot(request).await?,
+            let mut answer = match ambiguity {
+                Some(text) => refuse(text),
+                None => shared.router.clone().oneshot(request).await?,
             };
+            shared.callers.answered(answer.status().as_u16());
             if answer.extensions().get::<Endless>().is_some() {
                 progress.lock().answer_is_endless();
             }
-            if progress.lock().is_body_unread() || shutdown.is_requested() {
+            let is_refused = ambiguity.is_some();
+            if is_refused || progress.lock().is_body_unread() || shared.shutdown.is_requested() {
                 // What is left of the body would have to be read to find the next request; or there is to be none.
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -74,8 +83,7 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
     }
 }
 
-fn refuse_two_lengths() -> Response<Body> {
-    let text = "a request has either Content-Length or Transfer-Encoding, not both\n";
+fn refuse(text: &'static str) -> Response<Body> {
     (StatusCode::BAD_REQUEST, text).into_response()
 }
 

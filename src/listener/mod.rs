@@ -7,6 +7,8 @@
 //! - [`tls`], [`auth`], [`user`]: what a caller must show.
 //! - [`unix`]: mode and group of Unix sockets.
 //! - [`peer`]: where a request came from.
+//! - `connection`, `progress`, `pace`: one connection, how far it is, what it may take; `room`: which ones give way to
+//!   others.
 //! - [`after_answer`]: runs something once the whole answer has left the process; [`endless`]: answers without an end.
 //!
 //! Requests arrive whole or not at all: a call that was read is executed and answered even when the caller has closed
@@ -22,8 +24,10 @@ mod connection;
 pub mod endless;
 mod exchange;
 pub mod inherited;
+mod pace;
 pub mod peer;
 mod progress;
+mod room;
 mod stream;
 pub mod tls;
 pub mod unix;
@@ -40,8 +44,8 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// Longest time between two requests, and from the connection's start to its first.
     pub keep_alive: Duration,
-    /// Connections served at once, over all addresses. More of them wait to be accepted, and the one that has been
-    /// idle for longest is closed to make room.
+    /// Connections served at once, over all addresses. More of them wait to be accepted, and one that is idle, or else
+    /// slow, is closed to make room.
     pub connections_max: usize,
 }
 

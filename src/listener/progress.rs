@@ -6,6 +6,8 @@
 //!     └────────────────────┴───────── the server closes its side ─────┴──► Closing
 //! ```
 //!
+//! As long as some of its body is still to come, an exchange counts as receiving.
+//!
 //! While bytes of an answer wait for a peer that takes none, the connection counts as stuck, whatever its phase.
 //!
 //! Bytes of a next request that arrive together with an earlier one are with the HTTP layer and not seen here: until
@@ -26,7 +28,9 @@ pub(super) enum Phase {
     Idle,
     /// Part of a request's head has arrived.
     Head,
-    /// A request is being read, executed or answered.
+    /// A request's head is complete and its body is not.
+    Receiving,
+    /// A request is being executed or answered.
     Exchange,
     /// Bytes of an answer wait for the peer to take some.
     Stuck,
@@ -44,6 +48,8 @@ pub(super) struct Progress {
     stuck: bool,
     /// Grows with every change, so that whoever holds the timer notices.
     step: u64,
+    /// Bytes that have arrived, ever.
+    received: u64,
     /// What was read since the connection was last idle, as far as a head can reach.
     head: Vec<u8>,
     /// Number of the request that is being answered.
@@ -59,6 +65,8 @@ pub(super) struct Progress {
     registered: Vec<Action>,
     /// Actions of answers that are complete: they run at the next flush.
     due: Vec<Action>,
+    /// The server closed its side before the head was complete: the HTTP layer had refused it.
+    head_refused: bool,
     /// The socket is gone: nothing runs any more.
     gone: bool,
 }
@@ -66,15 +74,26 @@ pub(super) struct Progress {
 impl Progress {
     /// What the connection is doing, and a number that grows when that changes or anything moves.
     pub(super) fn phase(&self) -> (Phase, u64) {
-        (if self.stuck { Phase::Stuck } else { self.phase }, self.step)
+        let phase = match self.phase {
+            _ if self.stuck => Phase::Stuck,
+            Phase::Exchange if self.body_unread => Phase::Receiving,
+            phase => phase,
+        };
+        (phase, self.step)
+    }
+
+    /// Bytes that have arrived since the connection began.
+    pub(super) fn received(&self) -> u64 {
+        self.received
     }
 
     /// Bytes have arrived.
     pub(super) fn read(&mut self, bytes: &[u8]) {
+        self.received = self.received.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         match self.phase {
             Phase::Idle => self.enter(Phase::Head),
             Phase::Head => {}
-            Phase::Exchange | Phase::Stuck | Phase::Closing => return,
+            Phase::Receiving | Phase::Exchange | Phase::Stuck | Phase::Closing => return,
         }
         let room = HEAD_BYTES_MAX.saturating_sub(self.head.len());
         self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -103,7 +122,9 @@ impl Progress {
 
     /// The request's body was read to its end.
     pub(super) fn body_ends(&mut self) {
-        self.body_unread = false;
+        if mem::take(&mut self.body_unread) {
+            self.step += 1;
+        }
     }
 
     /// Whether some of the request's body is still to be read.
@@ -151,9 +172,15 @@ impl Progress {
     /// The server closes its side. Whether the peer may still be sending, and would lose the answer to a reset if the
     /// socket were closed at once.
     pub(super) fn closing(&mut self) -> bool {
-        let sending = self.body_unread || self.phase == Phase::Head;
+        self.head_refused = self.phase == Phase::Head;
+        let sending = self.body_unread || self.head_refused;
         self.enter(Phase::Closing);
         sending
+    }
+
+    /// The status with which the HTTP layer refused a head by itself, where it did.
+    pub(super) fn refused_head(&self) -> Option<u16> {
+        self.head_refused.then_some(if self.head.len() < HEAD_BYTES_MAX { 400 } else { 431 })
     }
 
     /// The socket is gone.
@@ -221,6 +248,20 @@ mod tests {
     }
 
     #[test]
+    fn an_exchange_is_receiving_until_the_body_has_come() {
+        let mut progress = Progress::default();
+        progress.read(b"POST / HTTP/1.1\r\n\r\n");
+        progress.request_begins(true);
+        let (receiving, step) = progress.phase();
+        assert_eq!((receiving, progress.received()), (Phase::Receiving, 19));
+        progress.read(b"body");
+        assert_eq!((phase(&progress), progress.received()), (Phase::Receiving, 23));
+        progress.body_ends();
+        assert_eq!(phase(&progress), Phase::Exchange);
+        assert!(progress.phase().1 > step);
+    }
+
+    #[test]
     fn actions_are_due_when_the_answer_is_complete_and_flushed() {
         let mut progress = Progress::default();
         let request = progress.request_begins(false);
@@ -280,6 +321,12 @@ mod tests {
         let mut progress = Progress::default();
         progress.read(b"junk");
         assert!(progress.closing());
+        assert_eq!(progress.refused_head(), Some(400));
+        let mut progress = Progress::default();
+        progress.read(&[b'x'; HEAD_BYTES_MAX]);
+        assert_eq!(progress.refused_head(), None);
+        assert!(progress.closing());
+        assert_eq!(progress.refused_head(), Some(431));
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::future::join_all;
 
 use super::entry::{Basis, Entry, Provisioned, Standing};
 use super::error::ServiceError;
@@ -9,7 +12,7 @@ use super::status::AppStatus;
 use super::stored;
 use super::terms::{Removed, Terms};
 use super::{App, PushService};
-use crate::domain::app::AppState;
+use crate::domain::app::{AppId, AppState};
 use crate::domain::outcome::Reason;
 use crate::domain::time::Timestamp;
 use crate::telemetry;
@@ -79,6 +82,22 @@ impl PushService {
     /// The wall clock, as the moments in answers are told by.
     pub fn now(&self) -> Timestamp {
         self.0.clock.timestamp()
+    }
+
+    /// Apps whose workers do not answer for so long, by name. None while the store is in trouble: workers wait for it then,
+    /// as they should.
+    pub async fn silent_workers(&self, limit: Duration) -> Vec<AppId> {
+        let entries = self.0.apps.iter().filter_map(|entry| Some((entry.id.clone(), entry.provisioned()?)));
+        let asked = entries.collect::<Vec<_>>().into_iter().map(|(app_id, provisioned)| async move {
+            let answer = provisioned.worker().ok()?.answers();
+            tokio::time::timeout(limit, answer).await.is_err().then_some(app_id)
+        });
+        let mut silent: Vec<AppId> = join_all(asked).await.into_iter().flatten().collect();
+        silent.sort();
+        match self.0.store.trouble() {
+            None => silent,
+            Some(_) => Vec::new(),
+        }
     }
 
     /// Notifications that were accepted and have no outcome yet, over all apps.

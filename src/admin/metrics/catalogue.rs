@@ -87,6 +87,16 @@ metrics! { OF_APPS:
 metrics! { OF_PROCESS:
     CALLS = Counter "apnsd_calls_total" &["method", "fault"],
         "XML-RPC calls by method and code of the fault, none for success.";
+    REFUSED = Counter "apnsd_requests_refused_total" &["status"],
+        "Requests that were answered with an HTTP status of 400 or more.";
+    FAILED_LOGINS = Counter "apnsd_logins_failed_total" &["cause"],
+        "Requests with no credentials or wrong ones, where users are needed.";
+    CALLERS = Gauge "apnsd_caller_connections" &[],
+        "Connections of callers that stand.";
+    CALLERS_OPENED = Counter "apnsd_caller_connections_opened_total" &[],
+        "Connections of callers that were accepted.";
+    CALLERS_ENDED = Counter "apnsd_caller_connections_ended_total" &["cause"],
+        "Connections of callers that ended.";
     READY = Gauge "apnsd_ready" &[],
         "1 while notifications can be accepted, 0 while the store cannot keep them.";
     COMMIT_REQUESTS = Histogram "apnsd_store_commit_requests" &[],

@@ -19,8 +19,9 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use self::catalogue::{
-    ACCEPTED, BUILD, CALLS, COMMIT_REQUESTS, COMMIT_SECONDS, CONNECTIONS, DEFERRED, ENDED, EXPIRY, IN_FLIGHT, Metric,
-    OLDEST, OPENED, OUTCOME_SECONDS, OUTCOMES, READY, RETRIED, REVISED, STATE, STREAMS, TOKEN_ISSUED, WAITING,
+    ACCEPTED, BUILD, CALLERS, CALLERS_ENDED, CALLERS_OPENED, CALLS, COMMIT_REQUESTS, COMMIT_SECONDS, CONNECTIONS,
+    DEFERRED, ENDED, EXPIRY, FAILED_LOGINS, IN_FLIGHT, Metric, OLDEST, OPENED, OUTCOME_SECONDS, OUTCOMES, READY,
+    REFUSED, RETRIED, REVISED, STATE, STREAMS, TOKEN_ISSUED, WAITING,
 };
 use self::exposition::{CLASSIC, Families, OPEN_METRICS, Samples, classic, open_metrics};
 use self::process::ProcessSample;
@@ -31,17 +32,30 @@ use crate::domain::time::Timestamp;
 use crate::listener::user::User;
 use crate::service::PushService;
 use crate::service::samples::AppSample;
+use crate::telemetry::metrics::callers::Callers;
 use crate::telemetry::metrics::calls::Calls;
+use crate::telemetry::metrics::tally::Tally;
 
-pub(super) fn routes(service: PushService, calls: Arc<Calls>) -> Router {
-    Router::new().route("/metrics", get(metrics)).with_state(Source { service, calls })
+pub(super) fn routes(service: PushService, instruments: Instruments) -> Router {
+    Router::new().route("/metrics", get(metrics)).with_state(Source { service, instruments })
+}
+
+/// What is counted of callers and what they ask for.
+#[derive(Clone, Debug)]
+pub struct Instruments {
+    /// Calls, by method and fault.
+    pub calls: Arc<Calls>,
+    /// Connections, and requests that were refused.
+    pub callers: Arc<Callers>,
+    /// Requests that proved no user, by why.
+    pub failed_logins: Arc<Tally>,
 }
 
 /// Where everything is read.
 #[derive(Clone, Debug)]
 struct Source {
     service: PushService,
-    calls: Arc<Calls>,
+    instruments: Instruments,
 }
 
 /// Written away from the runtime's threads: with thousands of apps it takes a while.
@@ -181,12 +195,31 @@ impl Snapshot {
     }
 }
 
-impl ProcessFacts {
+impl Instruments {
     fn encode(&self, families: &mut Families<'_>) -> fmt::Result {
-        let Source { service, calls } = &self.source;
+        let Self { calls, callers, failed_logins } = self;
         families.metric(&CALLS, |samples| {
             calls.counts().try_for_each(|(method, fault, count)| samples.counter(&[method, fault], count))
         })?;
+        let mut counts = |metric, counts: Vec<(&'static str, u64)>| {
+            families.metric(metric, |samples| {
+                counts.into_iter().try_for_each(|(label, count)| samples.counter(&[label], count))
+            })
+        };
+        counts(&REFUSED, callers.refused().collect())?;
+        counts(&FAILED_LOGINS, failed_logins.counts().collect())?;
+        families.metric(&CALLERS, |samples| samples.gauge(&[], callers.open() as f64))?;
+        families.metric(&CALLERS_OPENED, |samples| samples.counter(&[], callers.opened()))?;
+        families.metric(&CALLERS_ENDED, |samples| {
+            callers.ended().try_for_each(|(cause, count)| samples.counter(&[cause], count))
+        })
+    }
+}
+
+impl ProcessFacts {
+    fn encode(&self, families: &mut Families<'_>) -> fmt::Result {
+        let Source { service, instruments } = &self.source;
+        instruments.encode(families)?;
         families.metric(&READY, |samples| samples.gauge(&[], if service.trouble().is_none() { 1.0 } else { 0.0 }))?;
         if let Some(commits) = service.commits() {
             families.metric(&COMMIT_REQUESTS, |samples| samples.histogram(&[], &commits.requests))?;

@@ -4,7 +4,7 @@
 //! - `about`: what it says of the daemon; `sampler`, `history`: what the last minutes were like.
 //! - `selection`: which apps; `view`, `chart`, `words`: what is shown, in words; `text` and `templates/` in the
 //!   repository: how.
-//! - `events`: the stream. `local_name`: which names a browser may know this daemon by.
+//! - `events`: the stream.
 //!
 //! It changes nothing, and shows a user only what that user could ask for by a call.
 
@@ -12,7 +12,6 @@ pub mod about;
 mod chart;
 mod events;
 mod history;
-mod local_name;
 mod sampler;
 mod selection;
 mod text;
@@ -102,12 +101,9 @@ pub(super) fn routes(service: PushService, about: About, clock: Clock, shutdown:
         .route_layer(middleware::from_fn(front))
 }
 
-/// Refuses what asks by a strange name, and puts [`HEADERS`] on every answer.
+/// Puts [`HEADERS`] on every answer.
 async fn front(request: Request, next: Next) -> Response {
-    let mut answer = match local_name::judge(&request) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
-    };
+    let mut answer = next.run(request).await;
     for (name, value) in HEADERS {
         answer.headers_mut().insert(name, HeaderValue::from_static(value));
     }

@@ -90,7 +90,7 @@ async fn users_change_while_connections_stay() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_wrong_tokens_is_turned_away_and_holds_up_nobody() {
-    let (_, router) = guarded(vec![user("web", "apnsd_secret")]);
+    let (auth, router) = guarded(vec![user("web", "apnsd_secret")]);
     let flood = futures_util::future::join_all((0..1000).map(|_| ask(&router, REMOTE, Some("Bearer wrong"))));
     let good = async {
         // The flood begins first: join polls in order.
@@ -101,4 +101,6 @@ async fn a_flood_of_wrong_tokens_is_turned_away_and_holds_up_nobody() {
     assert_eq!(turned_away, 1000 - REFUSALS_WAITING_MAX);
     assert_eq!(answers.iter().filter(|(status, _)| *status == 401).count(), REFUSALS_WAITING_MAX);
     assert_eq!(ask(&router, REMOTE, Some("Bearer wrong")).await.0, 401);
+    assert_eq!(ask(&router, REMOTE, None).await.0, 401);
+    assert_eq!(auth.failed().counts().collect::<Vec<_>>(), [("none", 1), ("wrong", 1001)]);
 }

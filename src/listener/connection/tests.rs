@@ -28,9 +28,11 @@ fn serve_pipe(router: Router, pipe: usize) -> Served {
     let (peer, stream) = tokio::io::duplex(pipe);
     let shutdown = Shutdown::new();
     let settings = Settings::default();
-    let shared = Arc::new(Shared { router, settings, shutdown: shutdown.clone(), make_room: Notify::new() });
-    shutdown.spawn(serve(stream, Peer::Unix, shared.clone()));
-    Served { peer, shutdown, shared }
+    let (room, callers) = (Room::default(), Arc::default());
+    let shared = Arc::new(Shared { router, settings, shutdown: shutdown.clone(), room, callers });
+    let served = Served { peer, shutdown, shared };
+    served.serve(stream);
+    served
 }
 
 fn echo() -> Router {
@@ -38,6 +40,19 @@ fn echo() -> Router {
 }
 
 impl Served {
+    /// Serves another connection.
+    fn serve(&self, stream: DuplexStream) {
+        let (shared, place) = (self.shared.clone(), self.shared.room.place());
+        self.shutdown.spawn(async move {
+            shared.callers.begins();
+            shared.callers.ends(serve(stream, Peer::Unix, shared.clone(), place).await);
+        });
+    }
+
+    fn ended(&self) -> Vec<(&'static str, u64)> {
+        self.shared.callers.ended().filter(|(_, count)| *count > 0).collect()
+    }
+
     /// Reads until the text ends with this.
     async fn read_until(&mut self, end: &str) -> String {
         let mut text = Vec::new();
@@ -205,12 +220,95 @@ async fn when_room_is_needed_the_connection_that_was_idle_for_longest_goes() {
     let mut first = serve_pipe(echo(), 4096);
     let (mut second, stream) = tokio::io::duplex(4096);
     tokio::task::yield_now().await;
-    first.shutdown.spawn(serve(stream, Peer::Unix, first.shared.clone()));
-    tokio::task::yield_now().await;
-    first.shared.make_room.notify_one();
+    first.serve(stream);
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert!(!first.shared.room.ask(), "whoever has just come has a second for the first request");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(first.shared.room.ask());
     assert!(first.is_closed_within(1).await);
     second.write_all(POST).await.unwrap();
     assert_eq!(timeout(PATIENCE, second.read_u8()).await.unwrap().unwrap(), b'H');
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_room_is_needed_a_slow_head_or_body_goes_after_a_second_and_a_request_that_is_whole_never() {
+    let begun: [&[u8]; 2] = [b"POST / HT", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n<"];
+    for begin in begun {
+        let mut slow = serve_pipe(echo(), 4096);
+        slow.peer.write_all(begin).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        assert!(!slow.shared.room.ask(), "it may only have begun");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(slow.shared.room.ask());
+        assert!(slow.is_closed_within(1).await);
+        assert!(slow.shutdown.finish(PATIENCE).await);
+        assert_eq!(slow.ended(), [("crowded", 1)]);
+    }
+    let never = Router::new().fallback(|_: Bytes| std::future::pending::<()>());
+    let mut busy = serve_pipe(never, 4096);
+    busy.peer.write_all(POST).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!busy.shared.room.ask());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_fast_enough_does_not_give_way_until_it_slows_down() {
+    let mut large = serve_pipe(echo(), 64 * 1024);
+    large.peer.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n").await.unwrap();
+    for _ in 0..20 {
+        large.peer.write_all(&[b'x'; 9_000]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(!large.shared.room.ask());
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(large.shared.room.ask());
+    assert!(large.is_closed_within(1).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_end_of_a_connection_is_counted_and_what_is_not_http_as_refused() {
+    let mut idle = serve_pipe(echo(), 4096);
+    assert!(idle.is_closed_within(80).await);
+    assert!(idle.shutdown.finish(PATIENCE).await);
+    assert_eq!(idle.ended(), [("closed", 1)]);
+    let mut slow = serve_pipe(echo(), 4096);
+    slow.peer.write_all(b"POST / HT").await.unwrap();
+    assert!(slow.is_closed_within(80).await);
+    assert!(slow.shutdown.finish(PATIENCE).await);
+    assert_eq!(slow.ended(), [("slow", 1)]);
+    for (bytes, status) in [(b"\x16\x03\x01\x02\x00".to_vec(), "400"), (vec![b'x'; 20_000], "431")] {
+        let mut junk = serve_pipe(echo(), 32_000);
+        junk.peer.write_all(&bytes).await.unwrap();
+        assert!(junk.is_closed_within(80).await);
+        assert!(junk.shutdown.finish(PATIENCE).await);
+        assert_eq!(junk.ended(), [("broken", 1)]);
+        let refused: Vec<_> = junk.shared.callers.refused().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(refused, [(status, 1)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_codings_than_chunked_and_several_hosts_are_refused() {
+    let codings = "Transfer-Encoding has to be `chunked` alone, or left out\n";
+    let hosts = "a request names one Host\n";
+    let cases = [
+        ("Transfer-Encoding: gzip, chunked", codings),
+        ("Transfer-Encoding: chunked, chunked", codings),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", codings),
+        ("Host: a\r\nHost: a\r\nContent-Length: 0", hosts),
+    ];
+    for (headers, text) in cases {
+        let mut served = serve_pipe(echo(), 4096);
+        served.peer.write_all(format!("POST / HTTP/1.1\r\n{headers}\r\n\r\n0\r\n\r\n").as_bytes()).await.unwrap();
+        let answer = served.read_until(text).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert!(answer.contains("Connection: close\r\n"), "{answer}");
+        assert!(served.is_closed_within(10).await);
+    }
+    let mut served = serve_pipe(echo(), 4096);
+    let good = b"POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+    served.peer.write_all(good).await.unwrap();
+    assert!(served.read_until("hi").await.starts_with("HTTP/1.1 200 "));
 }
 
 /// Answers 3,000 bytes and registers an action, whose fate the receiver tells: run, or dropped.

@@ -3,6 +3,7 @@
 //!
 //! How they are named and written out is decided in `admin::metrics`.
 
+pub mod callers;
 pub mod calls;
 pub mod histogram;
 pub mod tally;

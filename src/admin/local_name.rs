@@ -1,4 +1,5 @@
-//! Which names a browser may know this daemon by, where nobody has to show anything.
+//! Which names a browser may know this daemon by, where nobody has to show anything: for all pages, be they for people
+//! or for machines. Calls need no such rule: browsers send `Origin` with every POST, and those are refused.
 //!
 //! A page anywhere can have its own name resolve to 127.0.0.1 and then read, as if it were its own, what a daemon on its
 //! visitor's machine serves ("DNS rebinding"). The name stays in the `Host` header, which tells it from a request that
@@ -9,36 +10,35 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::listener::peer::Peer;
 use crate::listener::user::User;
 
-/// A request by a name that is none of this machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StrangeName;
-
 /// Refuses a request without a user that comes from this machine and names another.
-pub(super) fn judge(request: &Request) -> Result<(), StrangeName> {
+pub(super) async fn guard(request: Request, next: Next) -> Response {
+    match is_strange(&request) {
+        true => refuse(),
+        false => next.run(request).await,
+    }
+}
+
+fn is_strange(request: &Request) -> bool {
     let is_local = match request.extensions().get::<Peer>() {
         Some(Peer::Tcp(address)) => address.to_canonical().is_loopback(),
         Some(Peer::Unix) | None => false,
     };
     let is_known = request.extensions().get::<Arc<User>>().is_some();
     // Browsers always name a host.
-    let Some(host) = request.headers().get(header::HOST).filter(|_| is_local && !is_known) else { return Ok(()) };
-    match host.to_str().is_ok_and(is_local_name) {
-        true => Ok(()),
-        false => Err(StrangeName),
-    }
+    let host = request.headers().get(header::HOST).filter(|_| is_local && !is_known);
+    host.is_some_and(|host| !host.to_str().is_ok_and(is_local_name))
 }
 
-impl IntoResponse for StrangeName {
-    fn into_response(self) -> Response {
-        let text = "This page is served by the names of this machine only: open it as http://127.0.0.1 or \
-                    http://localhost with the daemon's port.\n";
-        (StatusCode::MISDIRECTED_REQUEST, text).into_response()
-    }
+fn refuse() -> Response {
+    let text = "This page is served by the names of this machine only: open it as http://127.0.0.1 or \
+                http://localhost with the daemon's port.\n";
+    (StatusCode::MISDIRECTED_REQUEST, text).into_response()
 }
 
 /// Whether a host, with or without a port, is an IP address or one of the names that no DNS decides (RFC 6761, 6.3).
