@@ -4,7 +4,7 @@
 
 pub mod catalogue;
 mod exposition;
-mod process;
+pub(in crate::admin) mod process;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -12,6 +12,18 @@ use tracing::debug;
 use super::catalogue::{CPU, MAX_FILES, OPEN_FILES, RESIDENT, STARTED, VIRTUAL};
 use super::exposition::Families;
 
+/// Bytes of memory that this process holds at present; `None` where the system does not tell.
+#[cfg(target_os = "linux")]
+pub(in crate::admin) fn resident_memory() -> Option<u64> {
+    Some(Process::myself().ok()?.stat().ok()?.rss_bytes().get())
+}
+
+/// Bytes of memory that this process holds at present: nothing that could be asked here.
+#[cfg(not(target_os = "linux"))]
+pub(in crate::admin) fn resident_memory() -> Option<u64> {
+    None
+}
+
 /// What the system says of this process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ProcessSample {

@@ -1,14 +1,13 @@
 //! The status page, `GET /`: HTML for browsers, text for everybody else, and a stream of server-sent events that keeps
 //! an open page up to date.
 //!
-//! - `about`: what it says of the daemon; `sampler`, `history`: what the last minutes were like.
+//! - `sampler`, `history`: what the last minutes were like.
 //! - `selection`: which apps; `view`, `chart`, `words`: what is shown, in words; `text` and `templates/` in the
 //!   repository: how.
 //! - `events`: the stream.
 //!
 //! It changes nothing, and shows a user only what that user could ask for by a call.
 
-pub mod about;
 mod chart;
 mod events;
 mod history;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::debug;
 
-use super::about::resident_memory;
 use super::history::History;
+use crate::admin::metrics::process::resident_memory;
 use crate::clock::{Clock, Instant};
 use crate::domain::app::AppId;
 use crate::domain::feedback::Rejection;
