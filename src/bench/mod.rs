@@ -93,13 +93,13 @@ pub enum BenchError {
     #[error("a call of the measurement was refused: {0}")]
     Refused(String),
     /// The daemon did not deliver in time.
-    #[error("only {has} of {wanted} notifications arrived within {seconds} s")]
+    #[error("only {has} of {wanted} notifications arrived, and none in the last {seconds} s")]
     Missing {
         /// What arrived.
         has: u64,
         /// What was accepted.
         wanted: u64,
-        /// How long it was waited for.
+        /// How long it was waited for one more.
         seconds: u64,
     },
     /// The URL cannot be measured.

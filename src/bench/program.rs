@@ -78,8 +78,7 @@ impl Program {
         let pid = i32::try_from(self.child.id()?).ok()?;
         let status = procfs::process::Process::new(pid).ok()?.status().ok()?;
         // To the nanosecond, and with threads that have ended; /proc/PID/stat counts in steps of 10 ms.
-        let clock = nix::time::clock_getcpuclockid(nix::unistd::Pid::from_raw(pid)).ok()?;
-        let cpu = Duration::from(clock.now().ok()?);
+        let cpu = processor_time(nix::unistd::Pid::from_raw(pid))?;
         let kibibytes = |value: Option<u64>| value.unwrap_or_default() * 1024;
         Some(Usage { cpu, resident: kibibytes(status.vmrss), peak: kibibytes(status.vmhwm) })
     }
@@ -99,4 +98,22 @@ impl Program {
         let ended = self.child.wait().await;
         ended.map(drop).map_err(failed())
     }
+}
+
+/// Time that this process, which calls, has spent on a processor; `None` where the system does not tell.
+#[cfg(target_os = "linux")]
+pub(super) fn own_processor_time() -> Option<Duration> {
+    processor_time(nix::unistd::Pid::this())
+}
+
+/// Time that this process has spent on a processor: nothing that could be asked here.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn own_processor_time() -> Option<Duration> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+fn processor_time(pid: nix::unistd::Pid) -> Option<Duration> {
+    let clock = nix::time::clock_getcpuclockid(pid).ok()?;
+    Some(Duration::from(clock.now().ok()?))
 }

@@ -111,7 +111,7 @@ impl World {
     }
 
     /// What the simulator has used.
-    pub(super) fn simulator_usage(&self) -> Option<Usage> {
+    pub(super) fn gateway_usage(&self) -> Option<Usage> {
         self.simulator.usage()
     }
 

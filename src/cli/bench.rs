@@ -96,5 +96,5 @@ pub(super) fn run(args: Bench) -> Result<(), Failure> {
 fn raise_file_limit() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // Where that is refused, fewer apps are measured, and the report says so.
-    drop(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }));
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

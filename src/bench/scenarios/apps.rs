@@ -35,6 +35,7 @@ pub(super) async fn measure(bench: &mut Bench<'_>) -> Result<(), BenchError> {
     let warm = daemon.target.post(&bodies::single(&daemon.app));
     few(&daemon.target, &warm, 1, 1).run(&bench.clock).await?;
     counter.wait(1).await?;
+    let open_before = counter.open_connections().await?;
     let before = daemon.usage();
     let began = bench.clock.now();
     let (world, daemon_ref) = (&bench.world, &daemon);
@@ -52,7 +53,7 @@ pub(super) async fn measure(bench: &mut Bench<'_>) -> Result<(), BenchError> {
         few(&daemon.target, &request, 1, 1).run(&bench.clock).await?;
     }
     counter.wait(1 + u64::from(count)).await?;
-    let open = counter.open_connections().await?;
+    let open = counter.open_connections().await?.saturating_sub(open_before);
     bench.clock.sleep(SETTLED).await;
     bench.report.add(Figure::new("apps.provision", "apps provisioned, 8 at once", rate, Unit::PerSecond));
     let what = "their open connections, of those wanted";

@@ -44,12 +44,6 @@ async fn one(
     if let Some(rate) = delivered.delivered_rate(1) {
         bench.report.add(Figure::new(format!("{key}.delivered"), "the same at the gateway", rate, Unit::PerSecond));
     }
-    if let Some(time) = delivered.processor_time(1) {
-        let what = "daemon's processor time per call, delivered";
-        bench.report.add(Figure::new(format!("{key}.cpu"), what, time, Unit::Microseconds));
-    }
-    if let Some(peak) = delivered.peak() {
-        bench.report.add(Figure::new(format!("{key}.peak"), "daemon's peak memory", peak, Unit::Megabytes));
-    }
+    delivered.add_to(bench, key, 1);
     daemon.stop().await
 }

@@ -1,6 +1,6 @@
 //! Deliveries over HTTP/2, from a queue that is full: calls cost nothing of what is measured.
 
-use super::{drained, fill};
+use super::{add_peak, drained, fill};
 use crate::bench::limits::Limit;
 use crate::bench::load::per_second;
 use crate::bench::report::{Figure, Target, Unit};
@@ -46,8 +46,7 @@ async fn one(bench: &mut Bench<'_>, connections: u8) -> Result<(), BenchError> {
         bench.report.add(Figure::new(format!("{key}.cpu"), what, time, Unit::Microseconds));
     }
     if let Some(usage) = daemon.usage() {
-        let peak = usage.peak as f64 / 1e6;
-        bench.report.add(Figure::new(format!("{key}.peak"), "daemon's peak memory", peak, Unit::Megabytes));
+        add_peak(bench, &key, usage);
     }
     daemon.stop().await
 }

@@ -9,9 +9,11 @@ mod latency;
 mod memory;
 mod tokens;
 
+use std::time::Duration;
+
 use super::http::Target;
 use super::load::{Done, Load};
-use super::program::Usage;
+use super::program::{Usage, own_processor_time};
 use super::report::{Figure, Target as Wanted, Unit};
 use super::world::{Counter, Daemon};
 use super::{Bench, BenchError};
@@ -104,21 +106,38 @@ struct Delivered {
     done: Done,
     /// When the gateway had everything; `None` where it cannot be asked.
     arrived: Option<Instant>,
-    before: Option<Usage>,
-    after: Option<Usage>,
+    before: Spent,
+    after: Spent,
+}
+
+/// What each side has used.
+#[derive(Clone, Copy, Default)]
+struct Spent {
+    daemon: Option<Usage>,
+    gateway: Option<Usage>,
+    callers: Option<Duration>,
+}
+
+impl Spent {
+    fn now(bench: &Bench<'_>, daemon: &Daemon) -> Self {
+        let gateway = bench.world.is_own().then(|| bench.world.gateway_usage()).flatten();
+        Self { daemon: daemon.usage(), gateway, callers: own_processor_time() }
+    }
 }
 
 impl Delivered {
     /// Runs a load whose calls are for `tokens` notifications each, and waits for all of them.
     async fn of(bench: &Bench<'_>, daemon: &Daemon, load: Load<'_>, tokens: u64) -> Result<Self, BenchError> {
         let mut counter = bench.world.counter().await?;
-        let before = daemon.usage();
+        let before = Spent::now(bench, daemon);
         let done = load.run(&bench.clock).await?;
+        let callers = own_processor_time();
         let arrived = match bench.world.is_own() {
             true => Some(counter.wait(done.calls() * tokens).await?),
             false => None,
         };
-        Ok(Self { done, arrived, before, after: daemon.usage() })
+        let after = Spent { callers, ..Spent::now(bench, daemon) };
+        Ok(Self { done, arrived, before, after })
     }
 
     /// Notifications that the gateway got in a second, from the first call to the last arrival.
@@ -127,21 +146,42 @@ impl Delivered {
         Some(super::load::per_second(self.done.calls() * tokens, took))
     }
 
-    /// Microseconds of the daemon's processor time for each notification.
-    fn processor_time(&self, tokens: u64) -> Option<f64> {
+    /// Adds what the gateway got, and what that cost each side.
+    fn add_to(&self, bench: &mut Bench<'_>, key: &str, tokens: u64) {
         let count = self.done.calls() * tokens;
-        Some(processor_time(self.before?, self.after?, count))
-    }
-
-    /// The most memory that the daemon had, in megabytes.
-    fn peak(&self) -> Option<f64> {
-        Some(self.after?.peak as f64 / 1e6)
+        let Spent { daemon, gateway, callers } = self.before;
+        let cost = |before: Option<Usage>, after: Option<Usage>| Some(processor_time(before?, after?, count));
+        let since =
+            |before: Option<Duration>, after: Option<Duration>| Some(each(after?.saturating_sub(before?), count));
+        let costs = [
+            ("cpu", "daemon's processor time for each, delivered", cost(daemon, self.after.daemon)),
+            ("cpu.gateway", "simulator's processor time for each", cost(gateway, self.after.gateway)),
+            ("cpu.callers", "callers' processor time for each", since(callers, self.after.callers)),
+        ];
+        for (name, what, cost) in costs {
+            if let Some(cost) = cost {
+                bench.report.add(Figure::new(format!("{key}.{name}"), what, cost, Unit::Microseconds));
+            }
+        }
+        if let Some(usage) = self.after.daemon {
+            add_peak(bench, key, usage);
+        }
     }
 }
 
 /// Microseconds of processor time for each of so many.
 fn processor_time(before: Usage, after: Usage, count: u64) -> f64 {
-    after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6 / count.max(1) as f64
+    each(after.cpu.saturating_sub(before.cpu), count)
+}
+
+fn each(time: Duration, count: u64) -> f64 {
+    time.as_secs_f64() * 1e6 / count.max(1) as f64
+}
+
+/// The most memory that the daemon had.
+fn add_peak(bench: &mut Bench<'_>, key: &str, usage: Usage) {
+    let peak = usage.peak as f64 / 1e6;
+    bench.report.add(Figure::new(format!("{key}.peak"), "daemon's peak memory", peak, Unit::Megabytes));
 }
 
 /// Adds the figures of latencies that every load has.
@@ -171,7 +211,7 @@ async fn fill(bench: &Bench<'_>, daemon: &Daemon, count: u32) -> Result<(), Benc
 
 /// So many calls, however long they take.
 fn few<'a>(target: &'a Target, request: &'a [u8], connections: usize, calls: u64) -> Load<'a> {
-    let span = std::time::Duration::from_secs(3600);
+    let span = Duration::from_secs(3600);
     Load { target, request, connections, reconnect: false, span, calls_max: Some(calls) }
 }
 

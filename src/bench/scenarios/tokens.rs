@@ -51,12 +51,6 @@ async fn one(bench: &mut Bench<'_>, shape: Shape, allowed: f64) -> Result<(), Be
         }
     }
     add_latencies(bench, &key, &what, &delivered.done, None);
-    if let Some(time) = delivered.processor_time(tokens) {
-        let what = "daemon's processor time per token, delivered";
-        bench.report.add(Figure::new(format!("{key}.cpu"), what, time, Unit::Microseconds));
-    }
-    if let Some(peak) = delivered.peak() {
-        bench.report.add(Figure::new(format!("{key}.peak"), "daemon's peak memory", peak, Unit::Megabytes));
-    }
+    delivered.add_to(bench, &key, tokens);
     daemon.stop().await
 }
