@@ -8,7 +8,7 @@ COMMANDS := gcc g++ make python3 openssl ruby rake rubocop valgrind pkg-config m
 PACKAGES := $(COMMANDS) python3-venv libxmlrpc-core-c3-dev libcurl4-openssl-dev libjansson-dev \
 	ruby-xmlrpc ruby-minitest ruby-railties ruby-activejob ruby-rack
 
-.PHONY: check clients page format lint test docs tools fuzz package check-package
+.PHONY: check clients page format lint test docs tools bench fuzz package check-package
 
 check: tools format lint test docs clients
 
@@ -61,6 +61,11 @@ package:
 # Installs it into a fresh Debian, which runs it, also under systemd. Needs root, debootstrap, systemd-container.
 check-package: package
 	tests/package.sh $$(ls -t target/debian/apnsd_*.deb | head -n 1) target/package
+
+# How fast everything is, on a quiet machine; takes some ten minutes with the build.
+bench:
+	$(CARGO) build --locked --release
+	target/release/apnsd bench
 
 # A minute for each decoder; needs `cargo install cargo-fuzz --locked`.
 fuzz:

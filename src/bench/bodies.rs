@@ -5,15 +5,15 @@ use crate::xmlrpc::encode::encode_call;
 use crate::xmlrpc::value::Value;
 
 /// Bytes of a payload as JSON.
-pub(super) const PAYLOAD: usize = 85;
+pub const PAYLOAD: usize = 85;
 /// Bytes of a frame of the binary gateway with such a payload: command 2 with all five items.
-pub(super) const FRAME: usize = PAYLOAD + 61;
+pub const FRAME: usize = PAYLOAD + 61;
 /// Characters of the alert that make it so many.
 const ALERT: usize = 37;
 
 /// How a call names its notifications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub enum Shape {
     /// One notification for each token, all equal.
     Equal,
     /// One for each, no two alike.
@@ -23,10 +23,10 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    pub(super) const ALL: [Self; 3] = [Self::Equal, Self::Broadcast, Self::Distinct];
+    pub const ALL: [Self; 3] = [Self::Equal, Self::Broadcast, Self::Distinct];
 
     /// Its part of a figure's key.
-    pub(super) const fn key(self) -> &'static str {
+    pub const fn key(self) -> &'static str {
         match self {
             Self::Equal => "equal",
             Self::Distinct => "distinct",
@@ -36,12 +36,12 @@ impl Shape {
 }
 
 /// A `notify` call for one token.
-pub(super) fn single(app: &str) -> String {
+pub fn single(app: &str) -> String {
     encode_call("notify", &[Value::string(app), token(0), notification(0)])
 }
 
 /// A `notify` call for so many tokens.
-pub(super) fn many(app: &str, tokens: usize, shape: Shape) -> String {
+pub fn many(app: &str, tokens: usize, shape: Shape) -> String {
     let all = (0..tokens).map(token).collect();
     let notifications = match shape {
         Shape::Equal => Value::Array((0..tokens).map(|_| notification(0)).collect()),
@@ -52,14 +52,14 @@ pub(super) fn many(app: &str, tokens: usize, shape: Shape) -> String {
 }
 
 /// A token that no gateway of the simulator treats in a special way.
-pub(super) fn token_bytes(number: usize) -> [u8; 32] {
+pub fn token_bytes(number: usize) -> [u8; 32] {
     let mut token = [0x5e; 32];
     token[24..].copy_from_slice(&(number as u64).to_be_bytes());
     token
 }
 
 /// The payload of a notification, as the daemon renders it.
-pub(super) fn payload(number: usize) -> String {
+pub fn payload(number: usize) -> String {
     format!("{{\"aps\":{{\"alert\":\"{}\",\"badge\":1,\"sound\":\"default\"}}}}", alert(number))
 }
 

@@ -40,7 +40,7 @@ impl Machine {
         if self.load > BUSY {
             let load = self.load;
             warnings.push(format!(
-                "the machine was busy before the measurement (load {load:.2}): trust ratios and processor time, not rates"
+                "the machine was busy before (load {load:.2}): trust ratios and processor time, not rates"
             ));
         }
         if ["tmpfs", "ramfs", "overlay"].contains(&self.file_system.as_str()) {

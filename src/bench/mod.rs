@@ -1,5 +1,5 @@
-//! `apnsd bench`: how fast the daemon is, against what the machine allows. Starts daemon and simulator as processes of their
-//! own, calls, counts what arrives, and measures the machine's limits in the same run.
+//! `apnsd bench`: how fast the daemon is, against what the machine allows. Starts daemon and simulator as processes of
+//! their own, calls, counts what arrives, and measures the machine's limits in the same run.
 //!
 //! - `scenarios`: what is measured, one file a family; each gives the report its figures.
 //! - `limits`: the same work by the least code that does it: what the machine allows.
@@ -9,7 +9,8 @@
 //!
 //! Optimises nothing and judges nothing but by the targets that stand with the figures.
 
-mod bodies;
+#[doc(hidden)]
+pub mod bodies;
 mod http;
 mod limits;
 mod load;

@@ -12,6 +12,9 @@ use super::BenchError;
 /// Characters of a log that a failure shows.
 const LOG_SHOWN: usize = 1000;
 
+/// How often a killed process is looked at, at most: for about a second.
+const LOOKS_MAX: u32 = 1_000_000;
+
 /// What a process has used.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Usage {
@@ -97,6 +100,20 @@ impl Program {
         }
         let ended = self.child.wait().await;
         ended.map(drop).map_err(failed())
+    }
+}
+
+impl Drop for Program {
+    /// Kills it and waits until it is gone, so that its files can be removed. That takes the kernel milliseconds.
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.start_kill();
+        for _ in 0..LOOKS_MAX {
+            match self.child.try_wait() {
+                Ok(None) => std::thread::yield_now(),
+                Ok(Some(_)) | Err(_) => break,
+            }
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! What was measured: figures with what the project wants of them and what the machine allows, as JSON with keys that stay.
+//! What was measured: figures with what the project wants of them and what the machine allows, as JSON with keys that
+//! stay.
 
 use serde::Serialize;
 

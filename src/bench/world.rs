@@ -1,5 +1,5 @@
-//! The processes under measurement: a simulator for the whole run, and a daemon for each scenario, with a state directory
-//! of its own that is removed afterwards.
+//! The processes under measurement: a simulator for the whole run, and a daemon for each scenario, with a state
+//! directory of its own that is removed afterwards.
 
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -44,13 +44,14 @@ pub(super) struct Gateway {
 pub(super) struct World {
     program: PathBuf,
     clock: Clock,
-    pub(super) dir: TempDir,
     pub(super) gateway: Gateway,
     /// Where [`NEAR`] is, if it is anywhere.
     pub(super) near: Option<SocketAddr>,
     simulator: Program,
     remote: Option<Remote>,
     daemons: u32,
+    /// Dropped last: nobody writes into it any more.
+    pub(super) dir: TempDir,
 }
 
 impl World {

@@ -15,7 +15,8 @@ use crate::bench::{self, Remote, Scenario, Settings};
 /// Measure how fast the daemon is on this machine, and what the machine allows
 ///
 /// Starts daemon and simulator as processes of their own, calls, and counts what arrives. Figures stand beside the same
-/// work by the least code that does it, measured in the same run. Needs a quiet machine and a few minutes; leaves nothing.
+/// work by the least code that does it, measured in the same run. Needs a quiet machine and a few minutes; leaves
+/// nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  apnsd bench\n  apnsd bench calls tokens --seconds 10 --json bench.json")]
 pub(super) struct Bench {

@@ -1,5 +1,5 @@
-//! Frames of the binary gateway through one TLS connection, written as they lie in memory, to somebody who drops them and
-//! to the simulator, who reads them.
+//! Frames of the binary gateway through one TLS connection, written as they lie in memory, to somebody who drops them
+//! and to the simulator, who reads them.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -1,5 +1,5 @@
-//! HTTP: a handler on axum that reads its request and answers as the daemon does, and does nothing else; called by the same
-//! callers as the daemon. It has a runtime of its own, as large as the daemon's.
+//! HTTP: a handler on axum that reads its request and answers as the daemon does, and does nothing else; called by the
+//! same callers as the daemon. It has a runtime of its own, as large as the daemon's.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,4 +1,5 @@
-//! A long queue: what a call and a delivery cost at two depths, what waits takes of memory, and a restart with all of it.
+//! A long queue: what a call and a delivery cost at two depths, what waits takes of memory, and a restart with all of
+//! it.
 
 use super::{drained, few, fill, processor_time};
 use crate::bench::load::per_second;

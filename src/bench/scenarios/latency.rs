@@ -1,5 +1,5 @@
-//! From a call to the gateway's sight of the frame, with one call at a time. The gateway is a simulator in this process,
-//! so that one clock dates both ends.
+//! From a call to the gateway's sight of the frame, with one call at a time. The gateway is a simulator in this
+//! process, so that one clock dates both ends.
 
 use std::time::Duration;
 
