@@ -83,7 +83,7 @@ pub enum BenchError {
         source: io::Error,
     },
     /// A process under measurement ended, or never answered.
-    #[error("`apnsd {verb}` did not come up; the end of its log: {log}")]
+    #[error("the measured apnsd {verb} did not come up; the end of its log: {log}")]
     NotUp {
         /// Its verb.
         verb: &'static str,
