@@ -86,8 +86,9 @@ fn pieces() -> Vec<Piece> {
         pieces.push((name, ROWS, window(batch.clone())));
     }
     for (name, batch) in [("requests.broadcast", broadcast), ("requests.distinct", distinct)] {
-        let work =
-            move || drop(black_box(build_requests(&batch, "127.0.0.1:2197".parse().unwrap(), "com.example.app")));
+        let work = move || {
+            black_box(build_requests(&batch, "127.0.0.1:2197".parse().unwrap(), "com.example.app"));
+        };
         pieces.push((name, ROWS, Box::new(work)));
     }
     pieces.push(("commit", COMMITS, commit()));

@@ -36,7 +36,7 @@ pub(super) enum Limit {
     Handler(usize),
     /// The same with a new connection for each, so many at once.
     HandlerReconnecting(usize),
-    /// Appends of 4 KiB to a file, each synced to the disk, one after the other.
+    /// Writes of 4 KiB into a file, each synced to the disk, one after the other.
     Sync,
 }
 
@@ -62,7 +62,7 @@ impl Limit {
             Self::HandlerReconnecting(at_once) => {
                 format!("empty HTTP handler, a connection a call, at once: {at_once}")
             }
-            Self::Sync => "4 KiB appended and synced".to_owned(),
+            Self::Sync => "4 KiB written and synced, one after the other".to_owned(),
         }
     }
 }
@@ -101,7 +101,7 @@ impl Limits {
             Limit::HandlerReconnecting(at_once) => handler::posts(at_once, true, span, &clock, &self.shutdown).await?,
             Limit::Sync => {
                 let file = world.dir.path().join("sync");
-                blocking(move || sync::appends(&file, span, &clock)).await?
+                blocking(move || sync::writes(&file, span, &clock)).await?
             }
         };
         self.measured.insert(limit, value);
