@@ -11,10 +11,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::BenchError;
+use crate::xmlrpc::decode::{Limits, decode_response};
+use crate::xmlrpc::value::Fault;
 
 /// Most bytes of an answer that is looked at.
 const ANSWER_MAX: usize = 64 * 1024 * 1024;
 const READ: usize = 16 * 1024;
+/// Characters of an answer that a failure shows.
+const SHOWN: usize = 500;
 
 /// A server, and what stands in the head of every request to it.
 #[derive(Clone)]
@@ -75,8 +79,13 @@ impl Answer<'_> {
         match self.status == 200 && memchr::memmem::find(self.body, b"<fault>").is_none() {
             true => Ok(()),
             false => {
-                let text: String = String::from_utf8_lossy(self.body).chars().take(500).collect();
-                Err(BenchError::Refused(format!("status {}: {text}", self.status)))
+                let text = String::from_utf8_lossy(self.body);
+                Err(BenchError::Refused(match decode_response(&text, &Limits::default()) {
+                    Ok(Err(Fault { code, text })) => format!("fault {code}: {text}"),
+                    Ok(Ok(_)) | Err(_) => {
+                        format!("status {}: {}", self.status, text.chars().take(SHOWN).collect::<String>())
+                    }
+                }))
             }
         }
     }
@@ -155,7 +164,12 @@ mod tests {
     fn a_fault_is_no_success() {
         let answer = |status, body: &'static str| Answer { status, body: body.as_bytes() }.success();
         assert!(answer(200, "<methodResponse><params/></methodResponse>").is_ok());
-        assert!(answer(200, "<methodResponse><fault>full</fault></methodResponse>").is_err());
+        let fault = "<methodResponse><fault><value><struct><member><name>faultCode</name><value><int>500</int></value>\
+            </member><member><name>faultString</name><value>full</value></member></struct></value></fault></methodResponse>";
+        assert_eq!(
+            answer(200, fault).unwrap_err().to_string(),
+            "a call of the measurement was refused: fault 500: full"
+        );
         assert_eq!(
             answer(503, "later").unwrap_err().to_string(),
             "a call of the measurement was refused: status 503: later"
