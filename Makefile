@@ -15,7 +15,7 @@ PACKAGES := python3-venv libxmlrpc-core-c3-dev libcurl4-openssl-dev libjansson-d
 TOOLS := target/tools
 export PATH := $(CURDIR)/$(TOOLS)/usr/bin:$(PATH)
 
-.PHONY: check clients page format lint test docs units tools fuzz package check-package
+.PHONY: check clients page format lint test docs units tools bench fuzz package check-package
 
 check: tools format lint test docs units clients page
 
@@ -97,6 +97,11 @@ check-package: package
 		$$(ls -t target/debian/apnsd_*.deb | head -n 1)
 	mandoc -T lint -W error target/generated/man/*.1
 	tests/package.sh $$(ls -t target/debian/apnsd_*.deb | head -n 1) target/package
+
+# How fast everything is, on a quiet machine; takes some ten minutes with the build.
+bench:
+	$(CARGO) build --locked --release
+	target/release/apnsd bench
 
 # A minute for each decoder; needs `cargo install cargo-fuzz --locked`.
 fuzz:

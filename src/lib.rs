@@ -22,9 +22,11 @@
 //! - [`simulator`]: Apple's gateways on loopback, with faults on command.
 //! - [`config`]: one file and the environment, every key and its default.
 //! - [`daemon`]: builds and stops everything: the whole wiring in one place.
+//! - [`bench`]: measures the daemon, and what the machine allows.
 //! - [`cli`]: the command line.
 
 pub mod admin;
+pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod clock;

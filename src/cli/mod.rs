@@ -3,6 +3,7 @@
 //! Standard output has results only, so that `--json` can be piped; everything else goes to standard error.
 
 mod apps;
+mod bench;
 mod call;
 mod check;
 mod check_config;
@@ -68,6 +69,7 @@ enum Command {
     Export(export::Export),
     Import(import::Import),
     Token(token::Tokens),
+    Bench(bench::Bench),
     Generate(generate::Generate),
 }
 
@@ -112,6 +114,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Token(args) => token::run(&args),
+        Command::Bench(args) => bench::run(args),
         Command::Generate(args) => generate::run(&args),
     }
 }

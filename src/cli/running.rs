@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::{Exit, Failure};
@@ -67,8 +68,16 @@ impl ReloadSignal {
 
 /// Runs to the end on all processors.
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| failed("start", &error))?;
+    block_on_runtime(&mut Builder::new_multi_thread(), work)
+}
+
+/// Runs to the end on this thread.
+pub(super) fn block_on_one_thread<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    block_on_runtime(&mut Builder::new_current_thread(), work)
+}
+
+fn block_on_runtime<T>(builder: &mut Builder, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = builder.enable_all().build().map_err(|error| failed("start", &error))?;
     let done = runtime.block_on(work);
     // Whatever still runs was told to stop and has had its time.
     runtime.shutdown_background();

@@ -20,9 +20,18 @@ mod values;
 
 use std::time::Duration;
 
+use crate::xmlrpc::value::Value;
+
 /// Whether callers can call a method of this name.
 pub fn is_method(name: &str) -> bool {
     methods::is_method(name)
+}
+
+/// A notification as JSON, for `benches/`; `None` where it has no JSON form.
+#[doc(hidden)]
+pub fn encode_json(notification: &Value<'_>) -> Option<Vec<u8>> {
+    let mut json = Vec::new();
+    json::push_notification(&mut json, notification).ok().map(|()| json)
 }
 
 /// Limits of calls (`[limits]` and `http.body_timeout` in the config file).

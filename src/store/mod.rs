@@ -102,6 +102,12 @@ pub struct Backlog {
     pub next_due: Option<Timestamp>,
 }
 
+/// The record of a batch, for `benches/`.
+#[doc(hidden)]
+pub fn encode_record(batch: &Batch) -> Vec<u8> {
+    record::encode(batch)
+}
+
 /// The store. Cheap to clone; clones are the same store.
 #[derive(Clone, Debug)]
 pub enum Store {

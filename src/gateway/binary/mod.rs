@@ -24,6 +24,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
+
 use self::connection::{Connection, Progress};
 use self::window::{End, Ending, Window};
 use super::meter::{Meter, Metered};
@@ -274,6 +276,28 @@ impl Open {
         let is_stalled = window.unflushed_since().is_some_and(|since| since + STALL <= now);
         is_stalled.then(|| End::Lost(format!("the gateway has read nothing for {} s", STALL.as_secs())))
     }
+}
+
+/// Passes the rows of a span through a send window, from the queue to their settlement, for `benches/`; how many bytes
+/// and rows that were.
+#[doc(hidden)]
+pub fn pass_window(span: Span, out: &mut BytesMut) -> (usize, usize) {
+    let settings = Settings::default();
+    let (mut window, start) = (Window::new(&settings), Instant::default());
+    window.opened(start);
+    let (mut rest, mut bytes) = (Some(span), 0);
+    loop {
+        rest = rest.and_then(|span| window.push(span));
+        window.encode(out, start);
+        if out.is_empty() {
+            break;
+        }
+        bytes += out.len();
+        out.clear();
+        window.flushed(start);
+    }
+    let settled = window.poll(start + settings.settle_after);
+    (bytes, settled.iter().map(|settled| settled.span.len() as usize).sum())
 }
 
 #[cfg(test)]

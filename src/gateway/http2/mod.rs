@@ -48,7 +48,7 @@ use super::{CloseCause, Closed, Event, Route, RouteError, Settings, Shared};
 use crate::clock::{Clock, Instant};
 use crate::credentials::Credentials;
 use crate::domain::app::{Address, AppId};
-use crate::domain::batch::Span;
+use crate::domain::batch::{Batch, Span};
 use crate::domain::outcome::{Outcome, Reason, Retry};
 
 /// The only protocol that is offered (ALPN).
@@ -59,6 +59,14 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(20);
 const LOOK_AHEAD: u32 = 64;
 /// How long a planned close waits for answers: the daemon's own deadline lies behind it.
 const RETIRE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Builds the requests of all rows of a batch, for `benches/`; the bytes of their payloads.
+#[doc(hidden)]
+pub fn build_requests(batch: &Arc<Batch>, authority: Authority, topic: &str) -> usize {
+    let mut requests = Requests::new(authority, Some(topic));
+    let prepared = (0..batch.rows()).filter_map(|row| requests.prepare(batch, row).ok());
+    prepared.map(|prepared| std::hint::black_box(prepared).body.len()).sum()
+}
 
 /// One app's way to the HTTP/2 provider API.
 pub struct Http2Gateway {
