@@ -1,5 +1,7 @@
 //! `apps`, `status`, `pause`, `resume`, `deprovision`: inspect and steer.
 
+use std::borrow::Cow;
+
 use clap::Args;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -111,16 +113,18 @@ pub(super) fn status(args: &Status) -> Result<(), Failure> {
 
 /// An app whose `expires` is put in words.
 fn with_end<'a>(app: &Value<'a>, now: Timestamp, words: impl Fn(DateTime, i64) -> Option<String>) -> Value<'a> {
-    let mut app = app.clone();
-    if let Value::Struct(members) = &mut app
-        && let Some((_, value)) = members.iter_mut().find(|(name, _)| name == "expires")
-        && let Value::DateTime(end) = *value
-        && let Ok(moment) = end.to_zoned(TimeZone::UTC)
-    {
-        let moment = Timestamp::from_millis(moment.timestamp().as_millisecond());
-        *value = words(end, moment.days_since(now)).map_or(Value::Nil, Value::string);
+    let in_words = |end: DateTime| {
+        let moment = Timestamp::from_millis(end.to_zoned(TimeZone::UTC).ok()?.timestamp().as_millisecond());
+        Some(words(end, moment.days_since(now)).map_or(Value::Nil, Value::string))
+    };
+    let shown = |(name, value): &(Cow<'a, str>, Value<'a>)| match value {
+        Value::DateTime(end) if name == "expires" => (name.clone(), in_words(*end).unwrap_or_else(|| value.clone())),
+        value => (name.clone(), value.clone()),
+    };
+    match app {
+        Value::Struct(members) => Value::Struct(members.iter().map(shown).collect()),
+        other => other.clone(),
     }
-    app
 }
 
 /// Only where it is time to renew.
@@ -165,7 +169,7 @@ mod tests {
     fn an_end_is_told_where_it_is_near() {
         let end = jiff::civil::date(2027, 1, 15).at(8, 0, 0, 0);
         let app =
-            Value::Struct(vec![("expires".into(), Value::DateTime(end)), ("state".into(), Value::string("idle"))]);
+            Value::structure(vec![("expires".into(), Value::DateTime(end)), ("state".into(), Value::string("idle"))]);
         for (days, in_a_table, in_a_sheet) in [
             (31, None, "in 31 days"),
             (30, Some("in 30 days"), "in 30 days"),

@@ -41,7 +41,7 @@ pub(super) fn run(args: &Notify) -> Result<(), Failure> {
         Value::string(args.app_id.as_str()),
         Value::Array(tokens.into_iter().map(Value::string).collect()),
         args.message.to_value(),
-        Value::Struct(args.options.members()),
+        Value::structure(args.options.members()),
     ];
     if args.dry_run {
         return args.daemon.call("apnsd.validate", params, |answer| sheet(answer, |_| ""));
