@@ -371,7 +371,7 @@ async fn a_dry_run_shows_what_is_sent() {
     {
         let token = token("aa", number);
         let arguments =
-            || vec![Value::string(APP), Value::string(token.clone()), payload.clone(), Value::Struct(options.clone())];
+            || vec![Value::string(APP), Value::string(token.clone()), payload.clone(), Value::structure(options.clone())];
         let dry = world.client.call("apnsd.validate", arguments()).await.unwrap();
         world.client.call("apnsd.send", arguments()).await.unwrap();
         let request = world.requests().pop().unwrap();

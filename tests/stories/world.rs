@@ -101,7 +101,7 @@ impl World {
             Value::string(key.file.pem.clone()),
             Value::string("sandbox"),
             Value::Nil,
-            Value::Struct(options.to_vec()),
+            Value::structure(options.to_vec()),
         ];
         self.client.call("provision", arguments).await.map(drop)
     }
