@@ -235,7 +235,7 @@ impl Site {
         let options = options.iter().map(|(name, text)| ((*name).into(), string(text)));
         let options = options.chain([("force".into(), Value::Boolean(true))]).collect();
         let [app, environment] = [&Self::app(number), self.way(number).environment()].map(string);
-        let arguments = vec![app, string(credentials), environment, Value::Int(15), Value::structure(options)];
+        let arguments = vec![app, string(credentials), environment, Value::Int(15), Value::Struct(options)];
         self.client().call("provision", arguments).await.map(drop)
     }
 
