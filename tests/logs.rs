@@ -93,8 +93,8 @@ impl World {
     }
 
     async fn notify(&self, app: &str, tokens: &[String], text: &str) {
-        let aps = Value::Struct(vec![("alert".into(), Value::string(text.to_owned()))]);
-        let payload = Value::Struct(vec![("aps".into(), aps)]);
+        let aps = Value::structure(vec![("alert".into(), Value::string(text.to_owned()))]);
+        let payload = Value::structure(vec![("aps".into(), aps)]);
         let tokens = tokens.iter().cloned().map(Value::string).collect();
         let arguments = vec![Value::string(app.to_owned()), Value::Array(tokens), payload];
         self.client.call("notify", arguments).await.unwrap();

@@ -74,7 +74,7 @@ impl World {
             string(&key.file.pem),
             Value::string("sandbox"),
             Value::Nil,
-            Value::Struct(options.to_vec()),
+            Value::structure(options.to_vec()),
         ];
         self.call("provision", arguments).await.unwrap();
     }
@@ -82,7 +82,8 @@ impl World {
     /// Sends a notification to each token, and waits for what becomes of them.
     async fn send(&self, app: &str, tokens: &[&str]) {
         let tokens = tokens.iter().map(|token| string(&format!("{token:a<64}"))).collect();
-        let alert = Value::Struct(vec![("aps".into(), Value::Struct(vec![("alert".into(), Value::string("Hello"))]))]);
+        let alert =
+            Value::structure(vec![("aps".into(), Value::structure(vec![("alert".into(), Value::string("Hello"))]))]);
         self.call("apnsd.send", vec![string(app), Value::Array(tokens), alert]).await.unwrap();
     }
 
@@ -177,7 +178,7 @@ async fn silence_of_the_binary_gateway_is_told_apart_from_acceptance_and_each_en
     let configure = |config: &mut Config| config.delivery.gateway.settle_after = Duration::from_millis(200);
     let world = World::start(configure).await;
     world.provision("old", "sandbox-binary").await;
-    let alert = || Value::Struct(vec![("aps".into(), Value::Struct(Vec::new()))]);
+    let alert = || Value::structure(vec![("aps".into(), Value::structure(Vec::new()))]);
     let token = |begin: &str| string(&format!("{begin:a<64}"));
     let notify = |tokens| world.call("notify", vec![string("old"), Value::Array(tokens), alert()]);
     notify(vec![token("aa"), token("bad8")]).await.unwrap();
@@ -209,7 +210,7 @@ async fn connections_that_the_provider_ends_and_answers_that_may_pass_are_counte
     let age = world.clock.timestamp().as_secs() as f64 - issued;
     assert!((0.0..3600.0).contains(&age), "{age}");
     assert!(!page.contains("apnsd_certificate_expiry_timestamp_seconds{app=\"keyed\"}"), "a key has no end");
-    let arguments = vec![string("keyed"), string(&format!("{:a<64}", "bad1")), Value::Struct(Vec::new())];
+    let arguments = vec![string("keyed"), string(&format!("{:a<64}", "bad1")), Value::structure(Vec::new())];
     world.call("notify", arguments).await.unwrap();
     let retried =
         "apnsd_notifications_retried_total{app=\"keyed\",blame=\"provider\",reason=\"InternalServerError\"} 1";
@@ -226,7 +227,7 @@ async fn calls_are_counted_by_method_and_fault() {
         .unwrap_err();
     world.call("made.up", Vec::new()).await.unwrap_err();
     world.call("feedback", Vec::new()).await.unwrap_err();
-    let call = |method: &str| Value::Struct(vec![("methodName".into(), string(method))]);
+    let call = |method: &str| Value::structure(vec![("methodName".into(), string(method))]);
     let calls = Value::Array(vec![call("apnsd.apps"), call("apnsd.apps")]);
     world.call("system.multicall", vec![calls]).await.unwrap();
     let mut stream = TcpStream::connect(world.address()).await.unwrap();

@@ -73,7 +73,7 @@ fn notification(number: usize) -> Value<'static> {
         ("badge".into(), Value::Int(1)),
         ("sound".into(), Value::string("default")),
     ];
-    Value::Struct(vec![("aps".into(), Value::Struct(aps))])
+    Value::structure(vec![("aps".into(), Value::structure(aps))])
 }
 
 fn alert(number: usize) -> String {

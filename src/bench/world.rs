@@ -252,7 +252,7 @@ impl Daemon {
         let certificate = world.certificates().join("good.pem").to_string_lossy().into_owned();
         let options = vec![("connections".into(), Value::Int(connections.into()))];
         let params = [app, &certificate, environment].map(|text| Value::string(text.to_owned())).into_iter();
-        let params = params.chain([Value::Int(15), Value::Struct(options)]).collect();
+        let params = params.chain([Value::Int(15), Value::structure(options)]).collect();
         self.call("provision", params).await.map(drop)
     }
 

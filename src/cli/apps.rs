@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::call::Daemon;
 use super::exit::Failure;
-use super::render::{Columns, cell, items, table};
+use super::render::{Columns, cell, items, member, table};
 use crate::clock::Clock;
 use crate::domain::time::Timestamp;
 use crate::xmlrpc::value::Value;
@@ -97,16 +97,12 @@ pub(super) fn with_end<'a>(
     now: Timestamp,
     words: impl Fn(DateTime, i64) -> Option<String>,
 ) -> Value<'a> {
-    let mut app = app.clone();
-    if let Value::Struct(members) = &mut app
-        && let Some((_, value)) = members.iter_mut().find(|(name, _)| name == "expires")
-        && let Value::DateTime(end) = *value
-        && let Ok(moment) = end.to_zoned(TimeZone::UTC)
-    {
-        let moment = Timestamp::from_millis(moment.timestamp().as_millisecond());
-        *value = words(end, moment.days_since(now)).map_or(Value::Nil, Value::string);
-    }
-    app
+    let Value::Struct(members) = app else { return app.clone() };
+    let Some(Value::DateTime(end)) = member(app, "expires") else { return app.clone() };
+    let Ok(moment) = end.to_zoned(TimeZone::UTC) else { return app.clone() };
+    let moment = Timestamp::from_millis(moment.timestamp().as_millisecond());
+    let told = words(*end, moment.days_since(now)).map_or(Value::Nil, Value::string);
+    Value::Struct(members.with("expires", told))
 }
 
 /// Only where it is time to renew.
@@ -152,7 +148,7 @@ mod tests {
     fn an_end_is_told_where_it_is_near() {
         let end = jiff::civil::date(2027, 1, 15).at(8, 0, 0, 0);
         let app =
-            Value::Struct(vec![("expires".into(), Value::DateTime(end)), ("state".into(), Value::string("idle"))]);
+            Value::structure(vec![("expires".into(), Value::DateTime(end)), ("state".into(), Value::string("idle"))]);
         for (days, in_a_table, in_a_sheet) in [
             (31, None, "in 31 days"),
             (30, Some("in 30 days"), "in 30 days"),

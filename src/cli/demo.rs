@@ -196,7 +196,7 @@ impl Stage<'_> {
             }
         };
         let mut arguments = [app.id, credentials, app.environment].map(Value::string).to_vec();
-        arguments.extend([Value::Int(15), Value::Struct(options)]);
+        arguments.extend([Value::Int(15), Value::structure(options)]);
         self.call("provision", arguments).await?;
         let call = format!("provision({:?}, {}, {:?}, 15{shown})", app.id, app.credentials, app.environment);
         print(&format!("{call:<74}nil\n"))
@@ -391,7 +391,7 @@ fn number(hex: &str) -> Option<usize> {
 
 fn notification(number: usize) -> Value<'static> {
     let alert = Value::string(format!("Hello, number {number}"));
-    Value::Struct(vec![("aps".into(), Value::Struct(vec![("alert".into(), alert)]))])
+    Value::structure(vec![("aps".into(), Value::structure(vec![("alert".into(), alert)]))])
 }
 
 fn rows<'a>(page: &'a Value<'static>) -> &'a [Value<'static>] {

@@ -36,8 +36,8 @@ pub(super) fn run(args: &Log) -> Result<(), Failure> {
 
 fn told(levels: &Value<'_>, asked: Option<&str>) -> String {
     let all = cell(member(levels, "level"));
-    let apps = match member(levels, "apps") {
-        Some(Value::Struct(apps)) => apps.as_slice(),
+    let apps: &[_] = match member(levels, "apps") {
+        Some(Value::Struct(apps)) => apps,
         Some(_) | None => &[],
     };
     match asked {
@@ -59,7 +59,7 @@ mod tests {
     fn levels_are_told_for_all_and_for_those_that_differ() {
         let levels = |apps: &[(&'static str, &'static str)]| {
             let apps = apps.iter().map(|(app, level)| ((*app).into(), Value::string(*level))).collect();
-            Value::Struct(vec![("level".into(), Value::string("info")), ("apps".into(), Value::Struct(apps))])
+            Value::structure(vec![("level".into(), Value::string("info")), ("apps".into(), Value::Struct(apps))])
         };
         let some = levels(&[("a", "debug"), ("b", "error")]);
         assert_eq!(told(&some, None), "info\na: debug\nb: error\n");

@@ -77,7 +77,7 @@ fn dry_run(args: &Notify) -> Result<(), Failure> {
     let mut notifications = 0;
     while !tokens.is_empty() {
         let part = tokens.drain(..tokens.len().min(long::PART)).map(Value::string).collect();
-        let options = Value::Struct(args.options.members());
+        let options = Value::structure(args.options.members());
         let params = vec![Value::string(args.app_id.as_str()), Value::Array(part), args.message.to_value(), options];
         answer = args.daemon.ask("apnsd.validate", params)?;
         notifications += match member(&answer, "notifications") {
@@ -90,10 +90,8 @@ fn dry_run(args: &Notify) -> Result<(), Failure> {
             }
         };
     }
-    if let Value::Struct(members) = &mut answer
-        && let Some((_, count)) = members.iter_mut().find(|(name, _)| name == "notifications")
-    {
-        *count = Value::Int(notifications);
+    if let Value::Struct(members) = &answer {
+        answer = Value::Struct(members.with("notifications", Value::Int(notifications)));
     }
     args.daemon.print(&answer, |answer| sheet(answer, |_| ""))
 }

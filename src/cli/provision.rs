@@ -79,14 +79,14 @@ pub(super) fn run(args: &Provision) -> Result<(), Failure> {
         ("connections", args.connections.map(|count| Value::Int(count.into()))),
         ("force", args.force.then_some(Value::Boolean(true))),
     ];
-    let options = options.into_iter().filter_map(|(name, value)| Some((name.into(), value?))).collect();
+    let options = options.into_iter().filter_map(|(name, value)| Some((name.into(), value?))).collect::<Vec<_>>();
     let params = vec![
         Value::string(args.app_id.as_str()),
         Value::string(certificate),
         Value::string(args.environment.as_str()),
         timeout.map_or(Value::Nil, Value::Int),
         // Options, even without any, ask for a fault where the certificate cannot be used.
-        Value::Struct(options),
+        Value::structure(options),
     ];
     let Provision { app_id, environment, .. } = args;
     let done =

@@ -174,7 +174,7 @@ mod tests {
             ("oldest", Value::DateTime(time)),
             ("deferred", Value::Int(2)),
             ("next_due", Value::DateTime(time)),
-            ("retries", Value::Struct(retries)),
+            ("retries", Value::structure(retries)),
             ("state", Value::string("connected")),
             ("gateway", Value::string("not of the queue")),
         ])];

@@ -185,7 +185,7 @@ mod tests {
             (Value::Nil, "", "null"),
             (Value::Array(vec![Value::Int(1), Value::Int(2)]), "1, 2", "[1,2]"),
             (
-                Value::Struct(vec![("b".into(), Value::Int(1)), ("a".into(), Value::Int(2))]),
+                Value::structure(vec![("b".into(), Value::Int(1)), ("a".into(), Value::Int(2))]),
                 "b 1, a 2",
                 r#"{"b":1,"a":2}"#,
             ),

@@ -49,7 +49,7 @@ pub(super) fn run(args: &Send) -> Result<(), Failure> {
         Value::string(args.app_id.as_str()),
         Value::Array(args.recipients.tokens()?.into_iter().map(Value::string).collect()),
         args.message.to_value(),
-        Value::Struct(options),
+        Value::structure(options),
     ];
     let answer = args.daemon.ask_later("apnsd.send", params, args.wait)?;
     args.daemon.print(&answer, |rows| as_table(items(rows)) + &obstacles(items(rows)))?;

@@ -188,9 +188,11 @@ fn into_owned(value: Value<'_>) -> Value<'static> {
         Value::Base64(bytes) => Value::Base64(bytes),
         Value::Nil => Value::Nil,
         Value::Array(items) => Value::Array(items.into_iter().map(into_owned).collect()),
-        Value::Struct(members) => Value::Struct(
-            members.into_iter().map(|(name, value)| (Cow::Owned(name.into_owned()), into_owned(value))).collect(),
-        ),
+        Value::Struct(members) => {
+            let owned =
+                |(name, value): &(Cow<'_, str>, Value<'_>)| (Cow::Owned(name.to_string()), into_owned(value.clone()));
+            Value::Struct(members.iter().map(owned).collect())
+        }
     }
 }
 

@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn unknown_members_are_refused_with_the_known_ones() {
         let value =
-            Value::Struct(vec![("a".into(), Value::Nil), ("b".into(), Value::Int(1)), ("c".into(), Value::Nil)]);
+            Value::structure(vec![("a".into(), Value::Nil), ("b".into(), Value::Int(1)), ("c".into(), Value::Nil)]);
         let given: Vec<_> = members(&value, "options", &["a", "b", "c"]).unwrap().collect();
         assert_eq!(given, [("b", &Value::Int(1))]);
         let Err(fault) = members(&value, "options", &["a", "b"]) else { panic!("c is unknown") };

@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     fn options(name: &'static str, value: Value<'static>, rows: usize) -> Result<NotifyOptions, String> {
-        let value = Value::Struct(vec![(name.into(), value)]);
+        let value = Value::structure(vec![(name.into(), value)]);
         of_notify(&value, rows).map_err(|fault| {
             assert_eq!(fault.code, 8002);
             fault.text
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn nil_is_as_good_as_nothing() {
         assert_eq!(options("expiration", Value::Nil, 1).unwrap(), NotifyOptions::default());
-        assert_eq!(of_notify(&Value::Struct(vec![]), 1).unwrap(), NotifyOptions::default());
+        assert_eq!(of_notify(&Value::structure(vec![]), 1).unwrap(), NotifyOptions::default());
     }
 
     #[test]
@@ -269,10 +269,10 @@ mod tests {
     #[test]
     fn a_send_waits_as_long_as_it_is_told_up_to_a_minute() {
         let wait = |value| {
-            let told = of_send(&Value::Struct(vec![("timeout".into(), value)]), 1);
+            let told = of_send(&Value::structure(vec![("timeout".into(), value)]), 1);
             told.map(|(_, wait)| wait).map_err(|fault| fault.text)
         };
-        assert_eq!(of_send(&Value::Struct(vec![]), 1).unwrap().1, Duration::from_secs(10));
+        assert_eq!(of_send(&Value::structure(vec![]), 1).unwrap().1, Duration::from_secs(10));
         assert_eq!(wait(Value::Double(0.5)), Ok(Duration::from_millis(500)));
         assert_eq!(wait(Value::Int(60)), Ok(Duration::from_secs(60)));
         assert_eq!(wait(Value::Nil), Ok(Duration::from_secs(10)));

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     fn badge(number: i64) -> Value<'static> {
-        Value::Struct(vec![("badge".into(), Value::Int(number))])
+        Value::structure(vec![("badge".into(), Value::Int(number))])
     }
 
     #[test]

@@ -49,6 +49,6 @@ mod tests {
     #[test]
     fn members_without_a_value_are_left_out() {
         let value = structure([("a", Some(Value::Nil)), ("b", None)]);
-        assert_eq!(value, Value::Struct(vec![("a".into(), Value::Nil)]));
+        assert_eq!(value, Value::structure(vec![("a".into(), Value::Nil)]));
     }
 }

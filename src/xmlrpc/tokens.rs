@@ -1,14 +1,14 @@
 //! XML as the decoder sees it: start tags, end tags and text. Everything that only XML knows ends here: declarations,
 //! comments, CDATA, references, line ends, attributes (read over), illegal characters and DOCTYPE (refused).
 //!
-//! [`Tokens`] is the whole face of the XML parser below (quick-xml's slice reader), so that another may take its place.
+//! [`Tokens`] is the whole face of the XML parser below (quick-xml's slice reader).
 
 use std::borrow::Cow;
 
 use quick_xml::Reader;
 use quick_xml::errors::{Error, IllFormedError, SyntaxError};
 use quick_xml::escape::resolve_xml_entity;
-use quick_xml::events::{BytesStart, Event};
+use quick_xml::events::{BytesStart, BytesText, Event};
 
 use super::error::{ErrorKind, Problem, excerpt};
 
@@ -83,29 +83,32 @@ impl Tag {
     }
 }
 
-/// Reads a document token by token.
+/// Reads a document token by token. Plain markup, which is nearly all there is, is read here; everything else is read by
+/// quick-xml, one event at a time.
 pub(super) struct Tokens<'a> {
     text: &'a str,
-    reader: Reader<&'a [u8]>,
     /// Where the last token began.
     start: usize,
-    /// Elements that are open.
-    open: usize,
+    /// Where the next one begins.
+    at: usize,
+    /// Names of the elements that are open.
+    open: Vec<&'a str>,
     /// Whether the last token began an element that has no content.
     empty: bool,
     has_carriage_returns: bool,
+    /// Whether plain markup is read here. Only tests and fuzzing do without.
+    by_hand: bool,
 }
 
 impl<'a> Tokens<'a> {
     /// Begins a document, once it is sure that all its characters are allowed.
-    pub(super) fn new(text: &'a str) -> Result<Self, Problem> {
+    pub(super) fn new(text: &'a str, by_hand: bool) -> Result<Self, Problem> {
         if let Some((offset, character)) = illegal_character(text) {
             return Err(Problem::new(ErrorKind::IllegalCharacter(character.into()), offset));
         }
-        let mut reader = Reader::from_str(text);
-        reader.config_mut().check_comments = true;
         let has_carriage_returns = memchr::memchr(b'\r', text.as_bytes()).is_some();
-        Ok(Self { text, reader, start: 0, open: 0, empty: false, has_carriage_returns })
+        let at = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
+        Ok(Self { text, start: at, at, open: Vec::new(), empty: false, has_carriage_returns, by_hand })
     }
 
     /// Where the last token began.
@@ -125,39 +128,101 @@ impl<'a> Tokens<'a> {
             return Ok(self.end_tag());
         }
         loop {
-            self.start = usize::try_from(self.reader.buffer_position()).unwrap_or(usize::MAX);
-            if matches!(self.text.as_bytes().get(self.start..), Some([b'<', b'!', b'D' | b'd', ..])) {
-                return Err(self.problem(ErrorKind::Doctype));
-            }
-            // What plain documents are made of is matched where it is read: moving events on takes a fifth of all the time.
-            return match self.reader.read_event() {
-                Ok(Event::Start(tag)) => self.start_tag(&tag),
-                Ok(Event::End(_)) => Ok(self.end_tag()),
-                Ok(Event::Text(text)) if self.open > 0 && !self.has_carriage_returns => {
-                    Ok(Token::Text(text.into_inner()))
-                }
-                Ok(event) => match self.token(event)? {
-                    Some(token) => Ok(token),
-                    None => continue,
+            self.start = self.at;
+            let token = match self.text.as_bytes().get(self.at) {
+                None => return Ok(Token::Eof),
+                Some(b'<') => match self.plain_tag() {
+                    Some(token) => return Ok(token),
+                    None => self.other()?,
                 },
-                Err(error) => Err(self.syntax_problem(error)),
+                Some(b'&') => self.other()?,
+                Some(_) => self.characters()?,
             };
+            if let Some(token) = token {
+                return Ok(token);
+            }
         }
     }
 
-    /// What an event means; `None` when it means nothing to XML-RPC.
-    fn token(&mut self, event: Event<'a>) -> Result<Option<Token<'a>>, Problem> {
+    /// Passes over elements that stand next and are, byte for byte, equal to the one that began at `from` and has just
+    /// ended; how many they are. White space may stand between.
+    pub(super) fn skip_repeats(&mut self, from: usize) -> usize {
+        let (text, mut count) = (self.text.as_bytes(), 0);
+        let Some(element) = text.get(from..self.at).filter(|element| !element.is_empty() && self.by_hand) else {
+            return 0;
+        };
+        loop {
+            let rest = text.get(self.at..).unwrap_or_default();
+            let next = rest.trim_ascii_start();
+            if !next.starts_with(element) {
+                return count;
+            }
+            self.at += rest.len() - next.len() + element.len();
+            count += 1;
+        }
+    }
+
+    /// A start tag without attributes of an element that XML-RPC has, or the end tag of the open element, both without
+    /// white space.
+    fn plain_tag(&mut self) -> Option<Token<'a>> {
+        let rest = self.text.get(self.at + 1..).filter(|_| self.by_hand)?;
+        if let Some(rest) = rest.strip_prefix('/') {
+            let name = self.open.last()?;
+            rest.strip_prefix(name)?.strip_prefix('>')?;
+            self.at += name.len() + "</>".len();
+            return Some(self.end_tag());
+        }
+        let length = rest.bytes().take(NAME_MAX + 1).position(|byte| byte == b'>')?;
+        let name = &rest[..length];
+        let tag = Some(Tag::named(name)).filter(|tag| *tag != Tag::Unknown)?;
+        self.open.push(name);
+        self.at += length + "<>".len();
+        Some(Token::Start(tag))
+    }
+
+    /// Text up to the next tag or reference; outside of the root element it can be white space only.
+    fn characters(&mut self) -> Result<Option<Token<'a>>, Problem> {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let length = memchr::memchr2(b'<', b'&', rest.as_bytes()).unwrap_or(rest.len());
+        let text = &rest[..length];
+        self.at += length;
+        match self.open.is_empty() {
+            true if text.trim_ascii().is_empty() => Ok(None),
+            true => Err(self.text_outside()),
+            false if self.has_carriage_returns => Ok(Some(Token::Text(normalised(text)))),
+            false => Ok(Some(Token::Text(Cow::Borrowed(text)))),
+        }
+    }
+
+    /// What the next event of quick-xml means; `None` when it means nothing to XML-RPC.
+    fn other(&mut self) -> Result<Option<Token<'a>>, Problem> {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        if matches!(rest.as_bytes(), [b'<', b'!', b'D' | b'd', ..]) {
+            return Err(self.problem(ErrorKind::Doctype));
+        }
+        let mut reader = Reader::from_str(rest);
+        let config = reader.config_mut();
+        config.check_comments = true;
+        // Each event is the first of its reader, which knows nothing of the tags before it.
+        (config.check_end_names, config.allow_unmatched_ends) = (false, true);
+        let event = reader.read_event().map_err(|error| self.syntax_problem(error))?;
+        let length = usize::try_from(reader.buffer_position()).unwrap_or(rest.len());
+        self.at += length;
         match event {
             Event::Start(tag) => self.start_tag(&tag).map(Some),
             Event::Empty(tag) => {
                 self.empty = true;
                 self.start_tag(&tag).map(Some)
             }
-            Event::End(_) => Ok(Some(self.end_tag())),
-            Event::Text(text) if self.open == 0 && text.trim_ascii().is_empty() => Ok(None),
-            Event::Text(_) | Event::CData(_) | Event::GeneralRef(_) if self.open == 0 => {
-                Err(self.not_well_formed("text outside of the root element"))
-            }
+            Event::End(tag) => match self.open.last() {
+                Some(open) if *open == tag.name().as_ref() => Ok(Some(self.end_tag())),
+                Some(open) => {
+                    let (open, close) = (excerpt(open), excerpt(tag.name().as_ref()));
+                    Err(self.problem(ErrorKind::MismatchedTag { open, close }))
+                }
+                None => Err(self.not_well_formed("end tag without a start tag")),
+            },
+            Event::Text(_) | Event::CData(_) | Event::GeneralRef(_) if self.open.is_empty() => Err(self.text_outside()),
             Event::Text(text) => Ok(Some(Token::Text(text.xml10_content()))),
             Event::CData(text) => Ok(Some(Token::Text(text.xml10_content()))),
             Event::GeneralRef(name) => self.reference(&name).map(|character| Some(Token::Character(character))),
@@ -182,12 +247,13 @@ impl<'a> Tokens<'a> {
         if (named == Tag::Unknown || !tag.attributes_raw().is_empty()) && !is_well_formed(tag) {
             return Err(self.not_well_formed("invalid tag; write &lt; for a `<` in text"));
         }
-        self.open += 1;
+        let name = self.start + "<".len();
+        self.open.push(self.text.get(name..name + tag.name().as_ref().len()).unwrap_or_default());
         Ok(Token::Start(named))
     }
 
-    const fn end_tag(&mut self) -> Token<'a> {
-        self.open = self.open.saturating_sub(1);
+    fn end_tag(&mut self) -> Token<'a> {
+        self.open.pop();
         Token::End
     }
 
@@ -206,6 +272,10 @@ impl<'a> Tokens<'a> {
         character.ok_or_else(|| self.problem(ErrorKind::IllegalCharacter(code)))
     }
 
+    fn text_outside(&self) -> Problem {
+        self.not_well_formed("text outside of the root element")
+    }
+
     fn not_well_formed(&self, what: &'static str) -> Problem {
         self.problem(ErrorKind::NotWellFormed(what))
     }
@@ -219,12 +289,6 @@ impl<'a> Tokens<'a> {
             Error::Syntax(SyntaxError::InvalidBangMarkup) => ErrorKind::NotWellFormed("unknown markup after `<!`"),
             Error::Syntax(SyntaxError::UnclosedDoctype) => ErrorKind::Doctype,
             Error::Syntax(_) => ErrorKind::UnclosedToken,
-            Error::IllFormed(IllFormedError::MismatchedEndTag { expected, found }) => {
-                ErrorKind::MismatchedTag { open: excerpt(&expected), close: excerpt(&found) }
-            }
-            Error::IllFormed(IllFormedError::UnmatchedEndTag(_)) => {
-                ErrorKind::NotWellFormed("end tag without a start tag")
-            }
             Error::IllFormed(IllFormedError::UnclosedReference) => {
                 ErrorKind::NotWellFormed("`&` that begins no reference: write &amp;")
             }
@@ -233,6 +297,11 @@ impl<'a> Tokens<'a> {
         };
         self.problem(kind)
     }
+}
+
+/// Text with its line ends as XML has them (XML 1.0, 2.11).
+fn normalised(text: &str) -> Cow<'_, str> {
+    BytesText::from_escaped(text).xml10_content()
 }
 
 fn is_well_formed(tag: &BytesStart<'_>) -> bool {
@@ -256,6 +325,11 @@ fn illegal_character(text: &str) -> Option<(usize, char)> {
 }
 
 const BLOCK: usize = 256;
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// The longest name that XML-RPC has: `dateTime.iso8601`.
+const NAME_MAX: usize = 16;
 
 const fn is_xml_character(character: char) -> bool {
     matches!(character, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)

@@ -105,6 +105,6 @@ fn whole_body(answer: &[u8]) -> Option<(String, bool)> {
 }
 
 fn alert(text: String) -> Value<'static> {
-    let aps = Value::Struct(vec![("alert".into(), Value::string(text))]);
-    Value::Struct(vec![("aps".into(), aps)])
+    let aps = Value::structure(vec![("alert".into(), Value::string(text))]);
+    Value::structure(vec![("aps".into(), aps)])
 }

@@ -110,7 +110,7 @@ async fn a_new_certificate_takes_over_between_calls_and_nothing_is_lost() {
     certificates.push(world.simulator.certificates().issue("com.example.app").unwrap());
     for (round, call) in all.chunks(20).enumerate() {
         world.notify(call).await.unwrap();
-        let options = Value::Struct(vec![("force".into(), Value::Boolean(true))]);
+        let options = Value::structure(vec![("force".into(), Value::Boolean(true))]);
         let pem = Value::string(certificates[(round + 1) % 2].clone());
         let arguments = vec![Value::string(APP), pem, Value::string("sandbox-binary"), Value::Int(15), options];
         world.client.call("provision", arguments).await.unwrap();

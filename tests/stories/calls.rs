@@ -72,7 +72,7 @@ async fn one_wrong_item_refuses_the_call_and_nothing_is_queued() {
     let expected = (8002, "token 2: a token has 32 to 100 bytes, this one has 1".to_owned());
     assert_eq!(fault(&world, "notify", arguments).await, expected);
 
-    let notifications = array([alert("one"), Value::Struct(vec![("b".into(), Value::Base64(vec![1]))])]);
+    let notifications = array([alert("one"), Value::structure(vec![("b".into(), Value::Base64(vec![1]))])]);
     let (code, text) = fault(&world, "notify", vec![Value::string(APP), array(tokens(2)), notifications]).await;
     assert_eq!((code, text.as_str()), (8002, "notification 1: b: base64 has no JSON form"));
 

@@ -54,7 +54,7 @@ async fn tokens_of_any_length_come_once_with_their_time() {
 async fn a_call_that_names_itself_is_given_the_same_again() {
     let world = World::with_app(quick).await;
     let named = async |id: &'static str| {
-        let options = Value::Struct(vec![("request_id".into(), Value::string(id))]);
+        let options = Value::structure(vec![("request_id".into(), Value::string(id))]);
         match world.client.call("feedback", vec![Value::string(APP), options]).await.unwrap() {
             Value::Array(entries) => entries.len(),
             other => panic!("{other:?}"),

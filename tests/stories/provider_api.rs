@@ -192,7 +192,7 @@ async fn a_p8_key_needs_no_certificate() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_one_call_names_cannot_pause_the_app() {
     let world = World::with_http2_app().await;
-    let options = Value::Struct(vec![("topic".into(), Value::string("com.example.another"))]);
+    let options = Value::structure(vec![("topic".into(), Value::string("com.example.another"))]);
     let arguments = vec![Value::string(APP), Value::string(token("aa", 1)), alert("x"), options];
     world.client.call("notify", arguments).await.unwrap();
     assert_eq!(world.rejections(1).await, [(token("aa", 1), "TopicDisallowed".to_owned())]);

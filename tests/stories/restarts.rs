@@ -16,7 +16,7 @@ fn quick(config: &mut Config) {
 }
 
 async fn notify_as(world: &World, request_id: &str, words: &str) -> Result<(), ClientError> {
-    let options = Value::Struct(vec![("request_id".into(), Value::string(request_id.to_owned()))]);
+    let options = Value::structure(vec![("request_id".into(), Value::string(request_id.to_owned()))]);
     let arguments = vec![Value::string(APP), Value::string(token("aa", 1)), alert(words), options];
     world.client.call("notify", arguments).await.map(drop)
 }

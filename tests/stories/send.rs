@@ -153,7 +153,7 @@ async fn a_repeated_send_sends_nothing_and_says_so() {
 /// A call that waits for outcomes for a minute, on a client of its own.
 fn waiting(world: &World, tokens: &[String]) -> impl Future<Output = Result<Value<'static>, ClientError>> + use<> {
     let (client, tokens) = (world.client.clone(), tokens.iter().cloned().map(Value::string).collect());
-    let timeout = Value::Struct(vec![("timeout".into(), Value::Int(60))]);
+    let timeout = Value::structure(vec![("timeout".into(), Value::Int(60))]);
     async move {
         let arguments = vec![Value::string(APP), Value::Array(tokens), alert("now"), timeout];
         client.call("apnsd.send", arguments).await
@@ -354,8 +354,8 @@ async fn while_a_connection_is_made_those_who_wait_hear_of_it() {
 async fn a_dry_run_shows_what_is_sent() {
     let world = World::over_http2(|_| ()).await;
     world.provision(&world.simulator.certificates().good.pem).await.unwrap();
-    let silent = Value::Struct(vec![("content-available".into(), Value::Int(1))]);
-    let payloads = [alert("hi"), Value::Struct(vec![("aps".into(), silent)])];
+    let silent = Value::structure(vec![("content-available".into(), Value::Int(1))]);
+    let payloads = [alert("hi"), Value::structure(vec![("aps".into(), silent)])];
     let push_types =
         [None, Some("alert"), Some("background"), Some("voip"), Some("liveactivity"), Some("complication")];
     let options = push_types.map(|push_type| match push_type {
@@ -370,8 +370,9 @@ async fn a_dry_run_shows_what_is_sent() {
         .enumerate()
     {
         let token = token("aa", number);
-        let arguments =
-            || vec![Value::string(APP), Value::string(token.clone()), payload.clone(), Value::Struct(options.clone())];
+        let arguments = || {
+            vec![Value::string(APP), Value::string(token.clone()), payload.clone(), Value::structure(options.clone())]
+        };
         let dry = world.client.call("apnsd.validate", arguments()).await.unwrap();
         world.client.call("apnsd.send", arguments()).await.unwrap();
         let request = world.requests().pop().unwrap();

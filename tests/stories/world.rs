@@ -101,7 +101,7 @@ impl World {
             Value::string(key.file.pem.clone()),
             Value::string("sandbox"),
             Value::Nil,
-            Value::Struct(options.to_vec()),
+            Value::structure(options.to_vec()),
         ];
         self.client.call("provision", arguments).await.map(drop)
     }
@@ -115,7 +115,7 @@ impl World {
     /// Replaces the app's certificate by a new one, by force.
     pub(crate) async fn replace(&self, bundle_id: &str) -> Result<(), ClientError> {
         let pem = Value::string(self.simulator.certificates().issue(bundle_id).unwrap());
-        let options = Value::Struct(vec![("force".into(), Value::Boolean(true))]);
+        let options = Value::structure(vec![("force".into(), Value::Boolean(true))]);
         let arguments = vec![Value::string(APP), pem, Value::string(self.environment), Value::Int(15), options];
         self.client.call("provision", arguments).await.map(drop)
     }
@@ -240,8 +240,8 @@ pub(crate) fn thirteen(bad: &str) -> Vec<String> {
 }
 
 pub(crate) fn alert(text: &str) -> Value<'static> {
-    let aps = Value::Struct(vec![("alert".into(), Value::string(text.to_owned()))]);
-    Value::Struct(vec![("aps".into(), aps)])
+    let aps = Value::structure(vec![("alert".into(), Value::string(text.to_owned()))]);
+    Value::structure(vec![("aps".into(), aps)])
 }
 
 pub(crate) fn member<'a>(value: &'a Value<'static>, name: &str) -> &'a Value<'static> {

@@ -122,7 +122,7 @@ fn provision(args: &Import, app: &Planned, certificate: &str) -> Result<(), Fail
         Value::string(app.environment.as_str()),
         app.timeout.map_or(Value::Nil, Value::Double),
         // Options, even without any, ask for a fault where the certificate cannot be used.
-        Value::Struct(options),
+        Value::structure(options),
     ];
     args.daemon.ask("provision", params).map(drop)
 }

@@ -156,7 +156,7 @@ impl List<'_> {
         options.retain(|(option, _)| option != "request_id");
         options.push(("request_id".into(), Value::string(name.to_owned())));
         let tokens = part.iter().map(|recipient| Value::string(recipient.token.as_str())).collect();
-        vec![Value::string(self.app), Value::Array(tokens), self.message.clone(), Value::Struct(options)]
+        vec![Value::string(self.app), Value::Array(tokens), self.message.clone(), Value::structure(options)]
     }
 
     /// The truth about a list that was not accepted as a whole.

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     fn app(accepted: Value<'static>, delivered: i64) -> Value<'static> {
-        Value::Struct(vec![
+        Value::structure(vec![
             ("app_id".into(), Value::string("shop")),
             ("accepted".into(), accepted),
             ("delivered".into(), Value::Int(delivered)),
@@ -65,7 +65,7 @@ mod tests {
 
     fn sample(started: i64, app: Value<'static>, seconds: u64) -> Sample {
         let members = vec![("started".into(), Value::Int(started)), ("apps".into(), Value::Array(vec![app]))];
-        Sample { answer: Value::Struct(members), at: Instant::from_start(Duration::from_secs(seconds)) }
+        Sample { answer: Value::structure(members), at: Instant::from_start(Duration::from_secs(seconds)) }
     }
 
     #[test]

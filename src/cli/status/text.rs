@@ -121,13 +121,9 @@ fn wrapped(text: &str, first: &str, next: &str, width: Option<usize>) -> String 
 }
 
 fn with(app: &Value<'static>, more: &[(&'static str, Value<'static>)]) -> Value<'static> {
-    match app.clone() {
-        Value::Struct(mut members) => {
-            members.extend(more.iter().map(|(name, value)| ((*name).into(), value.clone())));
-            Value::Struct(members)
-        }
-        other => other,
-    }
+    let Value::Struct(members) = app else { return app.clone() };
+    let more = more.iter().map(|(name, value)| ((*name).into(), value.clone()));
+    Value::Struct(members.iter().cloned().chain(more).collect())
 }
 
 /// The daemon's clock, where it tells; else the moment is this machine's.

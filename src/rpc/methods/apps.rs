@@ -103,7 +103,7 @@ fn retries(app: &AppStatus) -> Option<Value<'static>> {
         }
     }
     let members: Vec<_> = by_name.into_iter().map(|(name, rows)| (name.into(), count(rows))).collect();
-    (!members.is_empty()).then_some(Value::Struct(members))
+    (!members.is_empty()).then(|| Value::structure(members))
 }
 
 #[cfg(test)]

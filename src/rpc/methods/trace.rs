@@ -62,7 +62,7 @@ mod tests {
 
     fn members(trace: &Trace) -> Vec<(String, Value<'static>)> {
         match event(trace) {
-            Value::Struct(members) => members.into_iter().map(|(name, value)| (name.into_owned(), value)).collect(),
+            Value::Struct(members) => members.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
             other => panic!("{other:?}"),
         }
     }

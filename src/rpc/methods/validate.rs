@@ -75,7 +75,7 @@ mod tests {
             ("payload_bytes", Value::Int(27)),
             ("protocol", Value::string("http2")),
             ("environment", Value::string("sandbox")),
-            ("options", Value::Struct(options)),
+            ("options", Value::structure(options)),
         ];
         assert_eq!(told(&validated), Value::Struct(members.map(|(name, value)| (name.into(), value)).into()));
     }

@@ -74,7 +74,7 @@ fn every_type_is_read() {
     );
     accepts(
         "<value><struct><member><name>a</name><value><i4>1</i4></value></member></struct></value>",
-        Value::Struct(vec![member("a", Value::Int(1))]),
+        Value::structure(vec![member("a", Value::Int(1))]),
     );
 }
 
@@ -86,7 +86,7 @@ fn empty_elements_are_empty_values() {
     accepts("<value><base64/></value>", Value::Base64(Vec::new()));
     accepts("<value><array/></value>", Value::Array(Vec::new()));
     accepts("<value><array><data/></array></value>", Value::Array(Vec::new()));
-    accepts("<value><struct/></value>", Value::Struct(Vec::new()));
+    accepts("<value><struct/></value>", Value::structure(Vec::new()));
     accepts("<value><array><data><value/></data></array></value>", Value::Array(vec![Value::string("")]));
 }
 
@@ -101,7 +101,7 @@ fn white_space_is_kept_in_strings_and_ignored_around_elements() {
     accepts(
         "<value>\n<struct>\n<member>\n<name> a </name>\n<value>\n<array>\n<data>\n<value>\n<i4>1</i4>\n</value>\n\
          </data>\n</array>\n</value>\n</member>\n</struct>\n</value>\n",
-        Value::Struct(vec![member(" a ", Value::Array(vec![Value::Int(1)]))]),
+        Value::structure(vec![member(" a ", Value::Array(vec![Value::Int(1)]))]),
     );
 }
 
@@ -115,7 +115,7 @@ fn text_may_be_escaped_in_every_way() {
     accepts("<value>a]]>b</value>", Value::string("a]]>b"));
     accepts("<value><int>1&#50;<![CDATA[3]]></int></value>", Value::Int(123));
     accepts("<value><struct><member><name>a&amp;<![CDATA[b]]></name><value/></member></struct></value>", {
-        Value::Struct(vec![member("a&b", Value::string(""))])
+        Value::structure(vec![member("a&b", Value::string(""))])
     });
 }
 
@@ -152,7 +152,7 @@ fn the_last_of_equal_members_wins_at_the_place_of_the_first() {
                 <member><name>a</name><value><i4>1</i4></value></member>\
                 <member><name>b</name><value><i4>2</i4></value></member>\
                 <member><name>&#97;</name><value><i4>3</i4></value></member></struct></value>";
-    accepts(text, Value::Struct(vec![member("a", Value::Int(3)), member("b", Value::Int(2))]));
+    accepts(text, Value::structure(vec![member("a", Value::Int(3)), member("b", Value::Int(2))]));
 }
 
 #[test]
@@ -250,4 +250,20 @@ fn the_bodies_of_real_clients_decode() {
             false => assert!(decoded.is_ok(), "{}: {decoded:?}", path.display()),
         }
     }
+}
+
+#[test]
+fn equal_neighbours_in_a_list_share_what_they_hold() {
+    let one = "<value><struct><member><name>a</name><value>x</value></member></struct></value>";
+    let other = one.replace('x', "y");
+    let text = call_with(&format!("<value><array><data>{one}{one}\n {one}{other}{one}</data></array></value>"));
+    let Value::Array(list) = call(&text).unwrap().params.remove(0) else { panic!("a list") };
+    let members = |at: usize| match &list[at] {
+        Value::Struct(members) => members,
+        other => panic!("{other:?}"),
+    };
+    assert!([1, 2].iter().all(|at| members(*at).as_ptr() == members(0).as_ptr()));
+    assert!([3, 4].iter().all(|at| members(*at).as_ptr() != members(0).as_ptr()));
+    let structure = |text: &'static str| Value::structure(vec![member("a", Value::string(text))]);
+    assert_eq!(list, [structure("x"), structure("x"), structure("x"), structure("y"), structure("x")]);
 }

@@ -94,7 +94,7 @@ fn a_fault_is_the_answer_of_pyapns() {
 
 #[test]
 fn a_call_is_that_of_pythons_client() {
-    let settings = Value::Struct(vec![("TIMEOUT".into(), Value::Int(15))]);
+    let settings = Value::structure(vec![("TIMEOUT".into(), Value::Int(15))]);
     assert_eq!(
         encode_call("configure", &[Value::string("a"), settings]),
         "<?xml version='1.0'?>\n\
@@ -158,7 +158,7 @@ fn text_is_escaped_and_stays_legal() {
         "<value><string>&lt;b a=\"'\"&gt;&amp;amp;ä😀\t\n&#13;\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{7f}</string></value>\n",
     );
     encodes(
-        Value::Struct(vec![("<&>".into(), Value::Nil)]),
+        Value::structure(vec![("<&>".into(), Value::Nil)]),
         "<value><struct>\n<member>\n<name>&lt;&amp;&gt;</name>\n<value><nil/></value></member>\n</struct></value>\n",
     );
 }

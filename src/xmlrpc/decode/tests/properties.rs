@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{LIMITS, call, call_with, response};
 use crate::xmlrpc::charset::decode_text;
-use crate::xmlrpc::decode::decode_call;
+use crate::xmlrpc::decode::{decode_call, decode_call_by_quick_xml};
 use crate::xmlrpc::encode::{encode_call, encode_fault, encode_response};
 use crate::xmlrpc::error::Place;
 use crate::xmlrpc::value::{Fault, MethodCall, Value};
@@ -110,7 +110,45 @@ fn decode_everything(body: &[u8]) {
     }
 }
 
+/// Lists in which values repeat themselves, some of them nearly.
+fn repetitive() -> impl Strategy<Value = Value<'static>> {
+    prop::collection::vec((values(), 1..4_usize), 0..6).prop_map(|runs| {
+        Value::Array(runs.into_iter().flat_map(|(value, times)| std::iter::repeat_n(value, times)).collect())
+    })
+}
+
+/// What is read by hand must be what quick-xml reads, errors and their places included.
+fn assert_read_as_by_quick_xml(text: &str) {
+    let (by_hand, by_quick_xml) = (decode_call(text, &LIMITS), decode_call_by_quick_xml(text, &LIMITS));
+    // As text, in which a NaN is its own equal.
+    assert_eq!(format!("{by_hand:?}"), format!("{by_quick_xml:?}"), "{text}");
+}
+
 proptest! {
+    #[test]
+    fn pieces_are_read_as_quick_xml_reads_them(text in pieces()) {
+        assert_read_as_by_quick_xml(&text);
+        assert_read_as_by_quick_xml(&call_with(&text));
+    }
+
+    #[test]
+    fn lists_are_read_as_quick_xml_reads_them(
+        list in repetitive(),
+        between in prop::sample::select(vec!["", "\n", " \r\n", "<!---->", "x"]),
+        cut in (any::<prop::sample::Index>(), 0..4_usize, pieces()),
+        is_cut in any::<bool>(),
+    ) {
+        let mut text = encode_call("m", &[list]).replace("</value>", &format!("</value>{between}"));
+        assert_read_as_by_quick_xml(&text);
+        let (at, removed, piece) = cut;
+        let at = text.floor_char_boundary(at.index(text.len() + 1));
+        let end = text.ceil_char_boundary((at + removed).min(text.len()));
+        if is_cut {
+            text.replace_range(at..end, &piece);
+        }
+        assert_read_as_by_quick_xml(&text);
+    }
+
     #[test]
     fn any_value_survives_encoding_and_decoding(values in prop::collection::vec(values(), 0..5), text in texts()) {
         let encoded = encode_call("a.b", &values);

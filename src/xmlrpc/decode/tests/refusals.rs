@@ -257,5 +257,5 @@ fn the_stack_holds_even_when_the_limit_is_absurd() {
 #[test]
 fn siblings_are_not_nested() {
     let text = format!("<value><array><data>{}</data></array></value>", "<value><struct/></value>".repeat(100));
-    accepts(&text, Value::Array(vec![Value::Struct(Vec::new()); 100]));
+    accepts(&text, Value::Array(vec![Value::structure(Vec::new()); 100]));
 }
