@@ -62,6 +62,17 @@ pub enum StartError {
     Store(#[from] StoreError),
 }
 
+/// Why a daemon goes on with the configuration before.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ReloadError {
+    /// Without users, and without certificates of callers, everybody could call at an address that stays.
+    #[error(
+        "`{0}` can be reached by others and is listened on until the next start, and everybody could call: restart the \
+         daemon, or keep a [[user]]"
+    )]
+    OpenToOthers(LocalAddress),
+}
+
 /// How a daemon stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
@@ -126,8 +137,17 @@ impl Daemon {
 
     /// Takes over what a running daemon can: environments, apps and their files, `[provision]`, users, the files of
     /// `[tls]`, `log.level`. Of the other keys, those that differ are named in the log: they count at the next start.
-    pub async fn reload(&self, config: &Config) {
+    ///
+    /// # Errors
+    ///
+    /// It would be open to everybody; nothing has changed.
+    pub async fn reload(&self, config: &Config) -> Result<(), ReloadError> {
         let mut present = self.config.lock().await;
+        // Neither sockets nor what must be shown in a handshake change before the next start.
+        let is_opened = |address: &&LocalAddress| config.opens_to_others(&address.as_listened(), present.tls.as_ref());
+        if let Some(opened) = self.addresses.iter().find(is_opened) {
+            return Err(ReloadError::OpenToOthers(opened.clone()));
+        }
         let later = keys_for_the_next_start(&present, config);
         if !later.is_empty() {
             warn!("reloaded, but a change of {} counts at the next start only", later.join(", "));
@@ -148,6 +168,7 @@ impl Daemon {
         present.log.level = config.log.level.clone();
         self.service.reload(present.environments.clone(), service_settings(&present), sections(&present)).await;
         info!(apps = self.service.apps().len(), "reloaded");
+        Ok(())
     }
 
     /// Where it listens, with the ports that were really taken.

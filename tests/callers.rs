@@ -94,7 +94,7 @@ impl Site {
     }
 
     async fn reload(&self, config: &str) {
-        self.daemon.reload(&load(self.dir.path(), config)).await;
+        self.daemon.reload(&load(self.dir.path(), config)).await.unwrap();
     }
 }
 
@@ -244,6 +244,36 @@ async fn users_come_and_go_with_a_reload() {
     let apps = call("apnsd.apps", None);
     assert_eq!(ask(site.connect(0).await, &bearer(&old), &apps).await.0, UNAUTHORIZED);
     assert_eq!(ask(site.connect(0).await, &bearer(&new), &apps).await.0, OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_opens_no_address_that_is_listened_on_to_everybody() {
+    let token = Token::generate().unwrap();
+    let site = Site::start(MUTUAL_TLS).await;
+    let without_users = load(site.dir.path(), MUTUAL_TLS);
+    let with = |listen: &str, tls: &str| {
+        let mut config = load(site.dir.path(), &format!("{tls}{}", user("web", &token, "")));
+        config.listen = vec![listen.parse().unwrap()];
+        config
+    };
+    for (listen, tls) in [("0.0.0.0:0", TLS), ("tls:0.0.0.0:0", TLS)] {
+        let daemon = Daemon::start(&with(listen, tls), Clock::system()).await.unwrap();
+        let address = daemon.addresses()[0].to_string();
+        let refused = daemon.reload(&without_users).await.unwrap_err().to_string();
+        let told = format!("`{address}` can be reached by others and is listened on until the next start");
+        assert!(refused.starts_with(&told), "{refused}");
+        let status = if let Some(port) = address.strip_prefix("0.0.0.0:") {
+            let stream = TcpStream::connect(format!("127.0.0.1:{port}")).await.unwrap();
+            ask(stream, "", &call("apnsd.apps", None)).await.0
+        } else {
+            UNAUTHORIZED.to_owned()
+        };
+        assert_eq!(status, UNAUTHORIZED);
+    }
+    let mutual = Daemon::start(&with("tls:0.0.0.0:0", MUTUAL_TLS), Clock::system()).await.unwrap();
+    assert_eq!(mutual.reload(&without_users).await, Ok(()), "callers show a certificate there");
+    let local = Daemon::start(&with("127.0.0.1:0", TLS), Clock::system()).await.unwrap();
+    assert_eq!(local.reload(&without_users).await, Ok(()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -565,6 +565,20 @@ fn every_mistake_about_callers_is_told_with_its_cure() {
     assert_eq!(told.len(), 8, "{told:#?}");
 }
 
+#[test]
+fn a_token_is_of_one_user_and_not_empty() {
+    let user = |name: &str, hash: &str| format!("[[user]]\nname = \"{name}\"\ntoken = \"sha256:{hash}\"\n");
+    let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    assert_eq!(
+        problems(&[user("a", &"0".repeat(64)), user("b", &"0".repeat(64)), user("e", nothing)].concat()),
+        [
+            "apnsd.toml:6: user[1].token: is that of `a` too: `apnsd token create b` makes another",
+            "apnsd.toml:9: user[2].token: is the hash of an empty token, which anybody has: `apnsd token create NAME` \
+             makes one that nobody can guess",
+        ]
+    );
+}
+
 /// Ten mistakes of ten kinds.
 const TEN_MISTAKES: &str = r#"listen = ["0.0.0.0:7077"]
 state_dirs = "/var/lib/apnsd"

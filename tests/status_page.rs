@@ -107,6 +107,37 @@ fn bearer(token: &Token) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_answer_to_a_call_says_nothing_of_what_a_page_allows() {
+    let site = Site::start("").await;
+    let told = async |method: &str| {
+        let mut stream = site.connect().await;
+        let request =
+            format!("{method} / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer.to_lowercase()
+    };
+    let call = told("POST").await;
+    assert!(call.starts_with("http/1.1 200 ok\r\n") && !call.contains("\nallow:"), "{call}");
+    let put = told("PUT").await;
+    assert!(put.starts_with("http/1.1 405 ") && put.contains("\r\nallow: get, head, post\r\n"), "{put}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_counts_among_the_calls_at_once_of_its_user_until_it_ends() {
+    let token = Token::generate().unwrap();
+    let site = Site::start(&user("web", &token, "calls_at_once = 1")).await;
+    let mut stream = site.begin("/status/events", &bearer(&token)).await;
+    read_until(&mut stream, "event: status").await;
+    let refused = site.page("/healthz", &bearer(&token)).await;
+    assert!(refused.ends_with("This user may make 1 calls at once: try again later.\n"), "{refused}");
+    drop(stream);
+    let free = async { while !site.page("/healthz", &bearer(&token)).await.starts_with("HTTP/1.1 200") {} };
+    timeout(PATIENCE, free).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_browser_gets_html_under_a_strict_policy() {
     let site = Site::start("").await;
     let page = site.page("/", HTML).await.to_lowercase();

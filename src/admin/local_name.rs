@@ -43,10 +43,15 @@ fn refuse() -> Response {
 
 /// Whether a host, with or without a port, is an IP address or one of the names that no DNS decides (RFC 6761, 6.3).
 fn is_local_name(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').unwrap_or_default(),
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
     };
+    let is_port =
+        |port: &str| port.strip_prefix(':').is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+    if !port.is_empty() && !is_port(port) {
+        return false;
+    }
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     name == "localhost" || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok()
 }
@@ -61,6 +66,9 @@ mod tests {
             assert!(is_local_name(host), "{host}");
         }
         for host in ["", "example.com", "example.com:7077", "127.0.0.1.example.com", "localhost.example.com", "[x"] {
+            assert!(!is_local_name(host), "{host}");
+        }
+        for host in ["127.0.0.1:80@evil.com", "[::1]@evil.com", "[::1]x:80", "localhost:80:90", "127.0.0.1@evil.com"] {
             assert!(!is_local_name(host), "{host}");
         }
     }

@@ -77,8 +77,13 @@ impl Running<'_> {
         match self.args.load(self.inherited) {
             Ok((config, warnings)) => {
                 warn_of(&warnings);
-                self.daemon.reload(&config).await;
-                ""
+                match self.daemon.reload(&config).await {
+                    Ok(()) => "",
+                    Err(problem) => {
+                        error!("not reloaded, the daemon goes on with the configuration before: {problem}");
+                        "; not reloaded, the configuration would open it to everybody"
+                    }
+                }
             }
             Err(Refused { problems, warnings }) => {
                 for problem in problems {

@@ -95,6 +95,11 @@ pub(super) fn read_users(reader: &mut Reader<'_>) -> Vec<User> {
         if users.iter().any(|other| other.name == user.name) {
             reader.refuse(&format!("{section}.name"), format!("`{}` is there twice: a user has one entry", user.name));
         }
+        let same = |other: &&User| other.token == user.token && other.name != user.name;
+        if let Some(other) = users.iter().find(same) {
+            let text = format!("is that of `{}` too: `apnsd token create {}` makes another", other.name, user.name);
+            reader.refuse(&format!("{section}.token"), text);
+        }
         users.push(user);
     }
     users
@@ -105,7 +110,7 @@ fn read_user(section: &str, reader: &mut Reader<'_>) -> Option<User> {
     let (mut user, mut token): (Option<String>, Option<TokenHash>) = (None, None);
     let (mut apps, mut methods) = (Vec::new(), Vec::new());
     let name_set = reader.read(&key("name"), &mut user, |raw| name(raw).map(Some));
-    let token_set = reader.read(&key("token"), &mut token, |raw| parsed(raw).map(Some));
+    let token_set = reader.read(&key("token"), &mut token, |raw| self::token(raw).map(Some));
     let apps_set = reader.read_list(&key("apps"), &mut apps, app);
     let methods_set = reader.read_list(&key("methods"), &mut methods, method);
     let mut limits = Limits::default();
@@ -123,6 +128,15 @@ fn read_user(section: &str, reader: &mut Reader<'_>) -> Option<User> {
 
 fn name(raw: &Raw<'_>) -> Result<String, String> {
     user_name(&text(raw)?)
+}
+
+fn token(raw: &Raw<'_>) -> Result<TokenHash, String> {
+    match parsed::<TokenHash>(raw)? {
+        hash if hash.is_of_nothing() => Err("is the hash of an empty token, which anybody has: `apnsd token create \
+                                             NAME` makes one that nobody can guess"
+            .to_owned()),
+        hash => Ok(hash),
+    }
 }
 
 fn app(raw: &Raw<'_>) -> Result<String, String> {
@@ -154,17 +168,22 @@ pub fn user_method(name: &str) -> Result<String, String> {
     }
 }
 
+/// Whether others than the programs of this machine may call at an address, whoever they are.
+pub(super) fn is_open_to_others(address: &ListenAddress, tls: Option<&tls::Settings>, users: &[User]) -> bool {
+    let shows_certificate = match address {
+        ListenAddress::Tcp { tls: with_tls, .. } => *with_tls && tls.is_some_and(|tls| tls.client_ca.is_some()),
+        ListenAddress::Unix(_) => false,
+    };
+    !address.is_local() && users.is_empty() && !shows_certificate
+}
+
 /// Why an address must not be listened on with these settings, and what to do.
 pub(super) fn objection(address: &ListenAddress, tls: Option<&tls::Settings>, users: &[User]) -> Option<String> {
     let ListenAddress::Tcp { tls: with_tls, .. } = address else { return None };
     if *with_tls && tls.is_none() {
         return Some(format!("`{address}` needs the section [tls] with certificate and key"));
     }
-    let shows_certificate = *with_tls && tls.is_some_and(|tls| tls.client_ca.is_some());
-    if address.is_local() || !users.is_empty() || shows_certificate {
-        return None;
-    }
-    Some(format!(
+    is_open_to_others(address, tls, users).then(|| format!(
         "`{address}` can be reached by others, and everybody may call: make a user with `apnsd token create NAME`, demand \
          certificates with tls.client_ca, or listen on 127.0.0.1"
     ))

@@ -158,6 +158,12 @@ impl Config {
         let objection = |address| callers::objection(address, self.tls.as_ref(), &self.users);
         self.listen.iter().filter_map(objection).collect()
     }
+
+    /// Whether everybody might call at an address that is listened on, whatever `listen` says, if the users were those
+    /// of this configuration. `tls` is what is spoken there.
+    pub fn opens_to_others(&self, address: &ListenAddress, tls: Option<&tls::Settings>) -> bool {
+        callers::is_open_to_others(address, tls, &self.users)
+    }
 }
 
 #[cfg(test)]

@@ -102,6 +102,22 @@ pub enum LocalAddress {
     Unix(PathBuf),
 }
 
+impl LocalAddress {
+    /// What `listen` would call it.
+    pub fn as_listened(&self) -> ListenAddress {
+        let tcp = |address: &SocketAddr, tls| ListenAddress::Tcp {
+            host: address.ip().to_string(),
+            port: address.port(),
+            tls,
+        };
+        match self {
+            Self::Tcp(address) => tcp(address, false),
+            Self::Tls(address) => tcp(address, true),
+            Self::Unix(path) => ListenAddress::Unix(path.clone()),
+        }
+    }
+}
+
 impl fmt::Display for LocalAddress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

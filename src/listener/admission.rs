@@ -2,10 +2,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::response::Response;
+use hyper::body::Body as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::after_answer::AfterAnswer;
 use super::user::User;
 use crate::clock::{Clock, Instant};
+
+/// Bytes of an answer that the system's buffers hold.
+const SHORT: u64 = 64 << 10;
 
 /// A user and what it is using of its limits.
 #[derive(Debug)]
@@ -26,6 +32,17 @@ struct Budget {
 #[derive(Debug)]
 pub(super) struct Admitted {
     _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Admitted {
+    /// The call is under way until its answer has left. A short answer that is whole needs nobody to take it: whoever
+    /// makes one call after the other is never early with the next.
+    pub(super) fn until_taken(self, answer: &Response, after: Option<AfterAnswer>) {
+        let is_short = answer.body().size_hint().exact().is_some_and(|bytes| bytes <= SHORT);
+        if let Some(after) = after.filter(|_| !is_short) {
+            after.run(move || drop(self));
+        }
+    }
 }
 
 /// Why a call may not begin.

@@ -3,7 +3,7 @@
 //! Without users in the configuration everybody may call, which is why such a daemon listens on this machine alone.
 //! With users, every request over TCP needs one of them; a Unix socket is guarded by its file's mode instead.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,21 +14,21 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use tokio::sync::Semaphore;
+use tracing::field::display;
 use tracing::warn;
 
 use super::admission::{Admission, Admitted, TooMany};
+use super::after_answer::AfterAnswer;
 use super::peer::Peer;
 use super::user::{TokenHash, User};
-use crate::clock::{Clock, Instant};
+use crate::clock::Clock;
 use crate::telemetry::metrics::tally::Tally;
 
-/// What a refused request waits for its answer, so that trying tokens is slow.
+/// What a request with wrong credentials waits for its answer, so that trying tokens is slow.
 const REFUSAL_DELAY: Duration = Duration::from_secs(1);
-/// Refused requests that wait at once. Further ones are turned away immediately: waiting, they would take the
+/// Those that wait at once. Further ones are turned away immediately: waiting, they would take the
 /// connections that others need.
 const REFUSALS_WAITING_MAX: usize = 32;
-/// Least time between two lines of the log about refused requests.
-const LOG_AGAIN: Duration = Duration::from_secs(10);
 
 /// Every [`Refusal`], in a word.
 const FAILURES: &[&str] = &["none", "wrong"];
@@ -42,15 +42,7 @@ struct Inner {
     users: RwLock<Arc<[Arc<Admission>]>>,
     clock: Clock,
     waiting: Semaphore,
-    refused: Mutex<Refused>,
     failed: Arc<Tally>,
-}
-
-/// Refused requests that the log has not heard of.
-#[derive(Debug, Default)]
-struct Refused {
-    told: Option<Instant>,
-    since: u64,
 }
 
 /// Why a request goes no further.
@@ -82,8 +74,8 @@ impl Auth {
     /// Only these may call; everybody, where there are none.
     pub fn new(users: Vec<User>, clock: Clock) -> Self {
         let waiting = Semaphore::new(REFUSALS_WAITING_MAX);
-        let (users, refused) = (RwLock::new(shared(users, &clock)), Mutex::default());
-        Self(Arc::new(Inner { users, clock, waiting, refused, failed: Arc::new(Tally::new(FAILURES)) }))
+        let users = RwLock::new(shared(users, &clock));
+        Self(Arc::new(Inner { users, clock, waiting, failed: Arc::new(Tally::new(FAILURES)) }))
     }
 
     /// How often requests proved no user, by why: they had no credentials, or wrong ones.
@@ -105,8 +97,9 @@ impl Auth {
                     Ok(None) => next.run(request).await,
                     Ok(Some((user, admitted))) => {
                         request.extensions_mut().insert(user);
+                        let after = request.extensions().get::<AfterAnswer>().cloned();
                         let answer = next.run(request).await;
-                        drop(admitted);
+                        admitted.until_taken(&answer, after);
                         answer
                     }
                     Err(Denial::Stranger(refusal)) => auth.refuse(refusal, request.extensions().get()).await,
@@ -129,40 +122,28 @@ impl Auth {
 
     async fn refuse(&self, refusal: Refusal, peer: Option<&Peer>) -> Response {
         self.0.failed.add(refusal.word());
-        self.log(refusal, peer);
-        let Ok(_place) = self.0.waiting.try_acquire() else {
-            let text = "Too many requests with wrong credentials at the moment: try again later.\n";
-            return (StatusCode::TOO_MANY_REQUESTS, [(header::CONNECTION, "close")], text).into_response();
-        };
-        tokio::time::sleep(REFUSAL_DELAY).await;
+        let peer = peer.map(display);
         let text = match refusal {
+            // No guess, and how every browser begins: it is asked for credentials at once, whoever else is guessing.
             Refusal::NoCredentials => {
+                warn!(peer, "a request was refused: it had no credentials");
                 "This daemon wants to know who calls: put user and token into the URL, as in http://user:token@host/\n"
             }
-            Refusal::WrongCredentials => "No user of this daemon has this name and token.\n",
+            Refusal::WrongCredentials => {
+                warn!(peer, "a request was refused: it had wrong credentials");
+                let Ok(_place) = self.0.waiting.try_acquire() else { return turn_away() };
+                tokio::time::sleep(REFUSAL_DELAY).await;
+                "No user of this daemon has this name and token.\n"
+            }
         };
         let challenge = "Basic realm=\"apnsd\", charset=\"UTF-8\"";
         (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], text).into_response()
     }
+}
 
-    /// At most one line in [`LOG_AGAIN`], with the number of those that had none.
-    fn log(&self, refusal: Refusal, peer: Option<&Peer>) {
-        let now = self.0.clock.now();
-        let mut refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.since += 1;
-        if refused.told.is_some_and(|told| now.since(told) < LOG_AGAIN) {
-            return;
-        }
-        let requests = std::mem::take(&mut refused.since);
-        refused.told = Some(now);
-        drop(refused);
-        let peer = peer.map_or_else(String::new, ToString::to_string);
-        let why = match refusal {
-            Refusal::NoCredentials => "the last one had no credentials",
-            Refusal::WrongCredentials => "the last one had wrong credentials",
-        };
-        warn!(requests, last_peer = peer, "requests were refused: {why}");
-    }
+fn turn_away() -> Response {
+    let text = "Too many requests with wrong credentials at the moment: try again later.\n";
+    (StatusCode::TOO_MANY_REQUESTS, [(header::CONNECTION, "close")], text).into_response()
 }
 
 fn shared(users: Vec<User>, clock: &Clock) -> Arc<[Arc<Admission>]> {

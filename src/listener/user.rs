@@ -114,6 +114,11 @@ impl TokenHash {
         Self(hash)
     }
 
+    /// Whether the token is empty, as where a script hashed a variable that was not set.
+    pub fn is_of_nothing(&self) -> bool {
+        *self == Self::of("")
+    }
+
     /// Compares in a time that does not depend on what is equal.
     pub(super) fn matches(&self, other: &Self) -> bool {
         verify_slices_are_equal(&self.0, &other.0).is_ok()

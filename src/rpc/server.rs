@@ -68,7 +68,9 @@ impl Server {
                 }
             }
         };
-        pages.fallback(refuse_method).layer(middleware::from_fn(front))
+        let pages = pages.fallback(refuse_method).method_not_allowed_fallback(refuse_page_method);
+        // Around all of them and not on each: a page would add what it allows to the answer of a call.
+        Router::new().fallback_service(pages).layer(middleware::from_fn(front))
     }
 
     async fn call(&self, request: Request) -> Result<Response, Refusal> {
@@ -137,8 +139,17 @@ fn refuse_origin() -> Response {
 }
 
 async fn refuse_method() -> Response {
+    not_allowed("POST")
+}
+
+/// Where a page can be had too.
+async fn refuse_page_method() -> Response {
+    not_allowed("GET, HEAD, POST")
+}
+
+fn not_allowed(allowed: &'static str) -> Response {
     let text = "This is apnsd, a push-notification daemon. Calls are XML-RPC in HTTP POST requests, on any path.\n";
-    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")], text).into_response()
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, allowed)], text).into_response()
 }
 
 impl IntoResponse for Refusal {

@@ -2,7 +2,8 @@
 //! And the instruments of [`metrics`].
 //!
 //! Modules write with the macros of `tracing`; this one only sets up where that goes. What concerns one app names it in
-//! the field `app`: by that, an app can have a level of its own, and repeats are counted for each.
+//! the field `app`: by that, an app can have a level of its own, and repeats are counted for each. So they are for each
+//! caller that the field `peer` names.
 
 mod journal;
 pub mod level;
@@ -208,14 +209,13 @@ pub fn tell_last_repeats() {
 
 /// Writes one summary, as loud as what it stands for.
 fn tell(summary: &Summary) {
-    let Summary { sample: Sample { level, app, text }, count: repeats, span } = summary;
-    let (app, seconds) = (app.as_deref().map(display), span.as_secs());
+    let Summary { sample: Sample { level, app, peer, text }, count: repeats, span } = summary;
+    let (app, peer) = (app.as_deref().map(display), peer.as_deref().map(display));
+    let text = format!("{repeats} more like this in {} s: {text}", span.as_secs());
     match *level {
-        tracing::Level::ERROR => {
-            error!(target: SUMMARY, app, repeats, "{repeats} more like this in {seconds} s: {text}")
-        }
-        tracing::Level::WARN => warn!(target: SUMMARY, app, repeats, "{repeats} more like this in {seconds} s: {text}"),
-        _ => info!(target: SUMMARY, app, repeats, "{repeats} more like this in {seconds} s: {text}"),
+        tracing::Level::ERROR => error!(target: SUMMARY, app, peer, repeats, "{text}"),
+        tracing::Level::WARN => warn!(target: SUMMARY, app, peer, repeats, "{text}"),
+        _ => info!(target: SUMMARY, app, peer, repeats, "{text}"),
     }
 }
 

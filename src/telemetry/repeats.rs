@@ -28,7 +28,7 @@ const KINDS_MAX: usize = 4096;
 pub(super) struct Kind {
     /// The place in the program.
     pub(super) place: u64,
-    /// The app, or what the event says where it has none; `None`: whatever that is.
+    /// The app or the peer, or what the event says where it has neither; `None`: whatever that is.
     pub(super) detail: Option<u64>,
 }
 
@@ -39,6 +39,8 @@ pub(super) struct Sample {
     pub(super) level: Level,
     /// Their app, where all of them have the same.
     pub(super) app: Option<String>,
+    /// Where they came from, where that is the same for all of them and they concern no app.
+    pub(super) peer: Option<String>,
     /// The text of the first of them.
     pub(super) text: String,
 }
@@ -154,7 +156,8 @@ mod tests {
     }
 
     fn sample(kind: Kind) -> Sample {
-        Sample { level: Level::WARN, app: kind.detail.map(|detail| detail.to_string()), text: "closed".to_owned() }
+        let app = kind.detail.map(|detail| detail.to_string());
+        Sample { level: Level::WARN, app, peer: None, text: "closed".to_owned() }
     }
 
     fn counts(summaries: &[Summary]) -> Vec<(u64, u64)> {

@@ -24,12 +24,14 @@ use crate::domain::app::AppId;
 
 /// The field that names the app of an event.
 const APP: &str = "app";
+/// The field that names where a request came from.
+const PEER: &str = "peer";
 /// The targets that levels of apps concern: this program's own.
 const OWN: &str = env!("CARGO_PKG_NAME");
 /// The target of summaries, which always pass.
 pub(super) const SUMMARY: &str = "apnsd::telemetry::repeats";
-/// Warnings and errors that say the same of whatever app and are written within ten seconds: a gateway that is gone is
-/// gone for all.
+/// Warnings and errors that say the same of whatever app, or of whatever peer, and are written within ten seconds: a
+/// gateway that is gone is gone for all, and who guesses tokens may have many addresses.
 const BURST_OF_ALL: u32 = 50;
 /// Bytes of an event's text that a summary quotes.
 const QUOTED_MAX: usize = 200;
@@ -68,9 +70,11 @@ impl HeldBack {
     fn admit(&self, event: &Event<'_>, app: Option<String>) -> bool {
         let mut place = DefaultHasher::new();
         event.metadata().callsite().hash(&mut place);
-        // Where an event has no app, all that it says tells it from others of its place: ten mistakes in a file are ten.
-        let detail = match &app {
-            Some(app) => hash(|text| text.write_str(app)),
+        let peer = if app.is_none() { field_of(event, PEER) } else { None };
+        // Where an event has neither, all that it says tells it from others of its place: ten mistakes in a file are ten.
+        let subject = app.as_ref().or(peer.as_ref());
+        let detail = match subject {
+            Some(subject) => hash(|text| text.write_str(subject)),
             None => hash(|text| {
                 event.record(&mut Everything(text));
                 Ok(())
@@ -78,18 +82,20 @@ impl HeldBack {
         };
         let kind = Kind { place: place.finish(), detail: Some(detail) };
         let level = *event.metadata().level();
-        let sample = |app: Option<&String>| Sample { level, app: app.cloned(), text: text_of(event) };
-        let of_app = |kind: Kind| sample(app.as_ref().filter(|_| kind.detail.is_some()));
+        let sample = |has_subject: bool| {
+            let of = |subject: &Option<String>| subject.clone().filter(|_| has_subject);
+            Sample { level, app: of(&app), peer: of(&peer), text: text_of(event) }
+        };
         let now = self.clock.now();
         let mut repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
-        if !repeats.admit((kind, BURST), now, of_app) {
+        if !repeats.admit((kind, BURST), now, |kind| sample(kind.detail.is_some())) {
             return false;
         }
-        if app.is_none() || level > Level::WARN {
+        if subject.is_none() || level > Level::WARN {
             return true;
         }
         let of_all = Kind { detail: Some(hash(|text| text.write_str(&text_of(event)))), ..kind };
-        repeats.admit((of_all, BURST_OF_ALL), now, |_| sample(None))
+        repeats.admit((of_all, BURST_OF_ALL), now, |_| sample(false))
     }
 }
 
@@ -142,7 +148,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Sieve {
         if metadata.target() == SUMMARY || (!is_repeatable && self.apps.is_empty()) {
             return true;
         }
-        let app = app_of(event);
+        let app = field_of(event, APP);
         let own = self.level_of(app.as_deref());
         let is_wanted = match own {
             Some(own) => *metadata.level() <= own,
@@ -178,28 +184,27 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Sieve {
     }
 }
 
-/// The app that an event names.
-fn app_of(event: &Event<'_>) -> Option<String> {
-    struct App(Option<String>);
+/// What an event has in a field, as text.
+fn field_of(event: &Event<'_>, name: &'static str) -> Option<String> {
+    struct Wanted(Field, Option<String>);
 
-    impl Visit for App {
+    impl Visit for Wanted {
         fn record_str(&mut self, field: &Field, value: &str) {
-            if field.name() == APP {
-                self.0 = Some(value.to_owned());
+            if *field == self.0 {
+                self.1 = Some(value.to_owned());
             }
         }
 
         fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-            if field.name() == APP {
-                self.0 = Some(format!("{value:?}"));
+            if *field == self.0 {
+                self.1 = Some(format!("{value:?}"));
             }
         }
     }
 
-    event.metadata().fields().field(APP)?;
-    let mut app = App(None);
-    event.record(&mut app);
-    app.0
+    let mut wanted = Wanted(event.metadata().fields().field(name)?, None);
+    event.record(&mut wanted);
+    wanted.1
 }
 
 /// What an event says, without its fields.

@@ -54,7 +54,7 @@ async fn with_file() -> (World, PathBuf) {
 async fn reload(world: &World, change: impl FnOnce(&mut Config)) {
     let mut config = world.config.clone();
     change(&mut config);
-    tokio::time::timeout(PATIENCE, world.daemon.reload(&config)).await.unwrap();
+    tokio::time::timeout(PATIENCE, world.daemon.reload(&config)).await.unwrap().unwrap();
 }
 
 fn set_gateway(config: &mut Config, address: &str) {

@@ -27,10 +27,9 @@ use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::sync::Semaphore;
 
 use self::chart::Chart;
-use self::events::VIEWERS_MAX;
+use self::events::Places;
 use self::sampler::Samples;
 use self::selection::Selection;
 use self::view::{AppView, Level, Light, RejectionView, Totals, level, verdict};
@@ -75,21 +74,14 @@ struct Inner {
     clock: Clock,
     started: Instant,
     samples: Samples,
-    /// A permit for each stream.
-    viewers: Arc<Semaphore>,
+    /// One for each stream.
+    viewers: Places,
 }
 
 /// All of it. What samples, and all streams, end with the owner's stop.
 pub(super) fn routes(service: PushService, about: About, clock: Clock, shutdown: &Shutdown) -> Router {
     let samples = Samples::start(service.clone(), clock.clone(), shutdown);
-    let page = Page(Arc::new(Inner {
-        service,
-        about,
-        started: clock.now(),
-        clock,
-        samples,
-        viewers: Arc::new(Semaphore::new(VIEWERS_MAX)),
-    }));
+    let page = Page(Arc::new(Inner { service, about, started: clock.now(), clock, samples, viewers: Places::new() }));
     Router::new()
         .route("/", get(show))
         .route("/status/events", get(events::stream))

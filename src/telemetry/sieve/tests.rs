@@ -96,10 +96,27 @@ async fn repeats_of_an_app_are_held_back_and_counted() {
     tokio::time::advance(Duration::from_secs(10)).await;
     let mut due = log.held_back.due();
     due.sort_by(|a, b| a.sample.app.cmp(&b.sample.app));
-    let sample =
-        |app: &str| Sample { level: Level::WARN, app: Some(app.to_owned()), text: "closed: by peer".to_owned() };
+    let sample = |app: &str| Sample {
+        level: Level::WARN,
+        app: Some(app.to_owned()),
+        peer: None,
+        text: "closed: by peer".to_owned(),
+    };
     let summary = |app| Summary { sample: sample(app), count: 4, span: Duration::from_secs(10) };
     assert_eq!(due, [summary("other"), summary("shop")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_size_of_an_attack_is_told_for_its_address_and_for_all_of_many() {
+    let log = log("info");
+    let refused = |peer: u32| warn!(peer, "a request was refused: it had wrong credentials");
+    assert_eq!(log.passing(|| (0..1000).for_each(|_| refused(7))).len(), 5);
+    assert_eq!(log.passing(|| (1000..2000).for_each(refused)).len(), 45);
+    tokio::time::advance(Duration::from_secs(10)).await;
+    let due = log.held_back.due();
+    let mut told: Vec<_> = due.iter().map(|told| (told.sample.peer.as_deref(), told.count)).collect();
+    told.sort_unstable();
+    assert_eq!(told, [(None, 955), (Some("7"), 995)]);
 }
 
 #[test]
@@ -112,7 +129,7 @@ fn a_gateway_that_is_gone_for_all_apps_is_said_for_fifty() {
     let connected = log.passing(|| (0..1000).for_each(|app| info!(app, "connected")));
     assert_eq!(connected.len(), 1000);
     let rest = log.held_back.rest();
-    let sample = Sample { level: Level::WARN, app: None, text: "closed: connection refused".to_owned() };
+    let sample = Sample { level: Level::WARN, app: None, peer: None, text: "closed: connection refused".to_owned() };
     assert_eq!((rest.len(), &rest[0].sample, rest[0].count), (1, &sample, 950));
 }
 
