@@ -1,6 +1,6 @@
 //! `check-config`, and how every verb that has a configuration loads it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -34,11 +34,19 @@ pub(super) struct ConfigFile {
 impl ConfigFile {
     /// Loads it, with the variables of this process.
     pub(super) fn load(&self) -> Result<(Config, Vec<Warning>), Refused> {
-        // A variable that is not UTF-8 is none of ours, or its value is refused for what became of it.
-        let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-        let variables = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
-        Config::load(self.config.as_deref(), variables, Clock::system().timestamp())
+        Config::load(self.config.as_deref(), variables(), Clock::system().timestamp())
     }
+}
+
+/// What can be read of a file, with the variables of this process.
+pub(super) fn glimpse(file: &Path) -> std::io::Result<Config> {
+    Config::glimpse(file, variables(), Clock::system().timestamp())
+}
+
+/// A variable that is not UTF-8 is none of ours, or its value is refused for what became of it.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
 }
 
 /// All findings as the failure of a verb that cannot go on.

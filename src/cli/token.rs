@@ -1,12 +1,20 @@
 //! `token`: tokens of users.
 
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Subcommand};
 use toml::Value;
 
+use super::check_config::glimpse;
 use super::exit::{Exit, Failure};
 use super::output::{complain, print};
-use crate::config::{user_app, user_method, user_name};
+use crate::config::{Config, user_app, user_method, user_name};
+use crate::listener::address::ListenAddress;
 use crate::listener::user::Token;
+
+/// Where the package has the configuration.
+const USUAL_FILE: &str = "/etc/apnsd/apnsd.toml";
 
 /// Tokens for callers, where not everybody may call
 #[derive(Debug, Args)]
@@ -38,6 +46,9 @@ struct Create {
     /// A method that the user may call; may be repeated [default: all]
     #[arg(long = "method", value_name = "METHOD", value_parser = user_method)]
     methods: Vec<String>,
+    /// The configuration that the user is for, whose address and users count [default: /etc/apnsd/apnsd.toml]
+    #[arg(long, env = "APNSD_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 /// Runs the group.
@@ -48,17 +59,58 @@ pub(super) fn run(args: &Tokens) -> Result<(), Failure> {
 }
 
 fn create(args: &Create) -> Result<(), Failure> {
+    let name = &args.name;
+    let config = configuration(args.config.as_deref())?;
+    if config.as_ref().is_some_and(|(_, config)| config.users.iter().any(|user| user.name == *name)) {
+        let text =
+            format!("there is a user `{name}` already: take another name, move its callers, then remove the first");
+        return Err(Failure::new(Exit::Failed, text));
+    }
     let token = Token::generate().map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     print(&section(args, &token))?;
+    let file = config.as_ref().map_or_else(|| "the configuration".to_owned(), |(path, _)| path.display().to_string());
+    let listen = config.map_or_else(|| Config::default().listen, |(_, config)| config.listen);
     complain(&format!(
         "the token of `{name}`, shown this once: {token}\n\
-         Add the section to the configuration, `kill -HUP` the daemon, and let callers use the URL\n\
-         http://{name}:{token}@127.0.0.1:7077/\n\
-         As soon as there is one user, nobody calls over TCP without being one.",
-        name = args.name,
+         Add the section to {file}, `kill -HUP` the daemon, and let callers use the URL\n\
+         {url}\n\
+         As soon as there is one user, nobody calls over TCP without being one: `apnsd status`, the status page and\n\
+         Prometheus need users too.",
         token = token.reveal(),
+        url = url(&listen, name, &token),
     ));
     Ok(())
+}
+
+/// The configuration that the user is for, where there is one.
+fn configuration(named: Option<&Path>) -> Result<Option<(PathBuf, Config)>, Failure> {
+    let usual = Path::new(USUAL_FILE);
+    let Some(path) = named.or_else(|| usual.exists().then_some(usual)) else { return Ok(None) };
+    match glimpse(path) {
+        Ok(config) => Ok(Some((path.to_owned(), config))),
+        Err(error) if named.is_some() => {
+            Err(Failure::new(Exit::Failed, format!("{} cannot be read: {error}", path.display())))
+        }
+        // Whoever makes a token for another machine need not be allowed to read it.
+        Err(_) => Ok(None),
+    }
+}
+
+/// Where callers find the daemon, as far as its configuration says.
+fn url(listen: &[ListenAddress], name: &str, token: &Token) -> String {
+    let tcp = listen.iter().find_map(|address| match address {
+        ListenAddress::Tcp { host, port, tls } => Some((host, port, if *tls { "https" } else { "http" })),
+        ListenAddress::Unix(_) => None,
+    });
+    let Some((host, port, scheme)) = tcp else {
+        return "of a TCP address, once `listen` has one: over a unix socket no token is asked for".to_owned();
+    };
+    let host = match host.parse::<IpAddr>() {
+        Ok(ip) if ip.is_unspecified() => "HOST".to_owned(),
+        Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
+        Ok(IpAddr::V4(_)) | Err(_) => host.clone(),
+    };
+    format!("{scheme}://{name}:{}@{host}:{port}/", token.reveal())
 }
 
 /// The section in TOML.

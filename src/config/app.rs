@@ -128,7 +128,7 @@ fn connection_count(raw: &Raw<'_>) -> Result<u32, String> {
 }
 
 fn id(raw: &Raw<'_>) -> Result<AppId, String> {
-    AppId::parse(&text(raw)?).map_err(|error| error.to_string())
+    AppId::parse_new(&text(raw)?).map_err(|error| error.to_string())
 }
 
 fn file(raw: &Raw<'_>) -> Result<PathBuf, String> {

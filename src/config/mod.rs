@@ -122,6 +122,24 @@ impl Config {
         reader.finish().map(|warnings| (config, warnings))
     }
 
+    /// What can be read of a file, be it right or not: for who is about to add what it lacks.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn glimpse(
+        file: &Path,
+        variables: impl Iterator<Item = (String, String)>,
+        now: Timestamp,
+    ) -> std::io::Result<Self> {
+        let text = fs::read_to_string(file)?;
+        let mut reader = Reader::new(variables);
+        reader.file(file, &text);
+        let mut config = Self::default();
+        config.read(now, &mut reader);
+        Ok(config)
+    }
+
     fn read(&mut self, now: Timestamp, reader: &mut Reader<'_>) {
         reader.read_list("listen", &mut self.listen, parsed);
         for (at, address) in self.listen.iter().enumerate() {

@@ -24,6 +24,9 @@ pub enum AppIdError {
     /// A control character somewhere.
     #[error("an app id has no control characters")]
     ControlCharacter,
+    /// A character that nobody sees, or that changes the order of those around it. Only new ids are judged by this.
+    #[error("an app id has no characters that cannot be seen, such as the U+{0:04X} here: leave it out")]
+    Invisible(u32),
 }
 
 impl AppId {
@@ -44,10 +47,27 @@ impl AppId {
         Ok(Self(text.into()))
     }
 
+    /// The same for an app that is not there yet: nor may it have what cannot be seen, as it could pass for another.
+    pub fn parse_new(text: &str) -> Result<Self, AppIdError> {
+        match text.chars().find(|character| is_invisible(*character)) {
+            Some(invisible) => Self::parse(text).and(Err(AppIdError::Invisible(invisible.into()))),
+            None => Self::parse(text),
+        }
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Line separators and what Unicode calls format characters (U+2028, U+2029, and category Cf without signs that are
+/// seen): soft hyphens, marks of direction, joiners, tags.
+fn is_invisible(character: char) -> bool {
+    matches!(character,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e007f}')
 }
 
 impl fmt::Display for AppId {
@@ -261,6 +281,21 @@ mod tests {
         assert_eq!(AppId::parse(""), Err(AppIdError::Empty));
         assert_eq!(AppId::parse(&"x".repeat(256)), Err(AppIdError::TooLong));
         assert_eq!(AppId::parse("a\nb"), Err(AppIdError::ControlCharacter));
+    }
+
+    #[test]
+    fn new_app_ids_have_nothing_that_cannot_be_seen() {
+        for invisible in ['\u{2028}', '\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}'] {
+            let text = format!("shop{invisible}");
+            assert_eq!(AppId::parse_new(&text), Err(AppIdError::Invisible(invisible.into())));
+            assert!(AppId::parse(&text).is_ok(), "what was stored before is found");
+        }
+        let error = AppId::parse_new("\u{ad}").unwrap_err().to_string();
+        assert_eq!(error, "an app id has no characters that cannot be seen, such as the U+00AD here: leave it out");
+        for text in ["shop", "my app", "a=b \"c\"", "été", "商店", "\u{1f4a3}"] {
+            assert!(AppId::parse_new(text).is_ok(), "{text}");
+        }
+        assert_eq!(AppId::parse_new("\n\u{200b}"), Err(AppIdError::ControlCharacter));
     }
 
     #[test]

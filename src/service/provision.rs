@@ -106,7 +106,9 @@ impl PushService {
     }
 
     async fn provision_from(&self, request: Provision, section: Option<SectionDigest>) -> Result<(), ServiceError> {
-        let id = AppId::parse(&request.app_id).map_err(|error| ServiceError::InvalidArgument(error.to_string()))?;
+        // An app that is there may be provisioned again, whatever its name.
+        let parse = if self.app(&request.app_id).is_ok() { AppId::parse } else { AppId::parse_new };
+        let id = parse(&request.app_id).map_err(|error| ServiceError::InvalidArgument(error.to_string()))?;
         let (entry, _change) = self.entry_to_change(&id).await;
         let provided = self.change(&entry, &request, section).await;
         self.drop_if_unused(&entry);

@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::FormatFields as _;
-use tracing_subscriber::fmt::format::{DefaultFields, Writer};
+use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::layer::{Context, Layer};
+
+use super::fields::TextFields;
 
 /// Where the journal of this machine listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -75,7 +77,7 @@ impl<S: Subscriber> Layer<S> for Journal {
 fn message(event: &Event<'_>) -> String {
     let mut message = String::new();
     // A value that cannot be written is where the line ends.
-    let _ = DefaultFields::new().format_fields(Writer::new(&mut message), event);
+    let _ = TextFields.format_fields(Writer::new(&mut message), event);
     message
 }
 

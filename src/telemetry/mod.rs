@@ -5,6 +5,7 @@
 //! the field `app`: by that, an app can have a level of its own, and repeats are counted for each. So they are for each
 //! caller that the field `peer` names.
 
+mod fields;
 mod journal;
 pub mod level;
 pub mod metrics;
@@ -24,6 +25,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, fmt as lines, reload};
 
+use self::fields::TextFields;
 use self::journal::Journal;
 use self::level::{AppLevel, Level};
 use self::repeats::{Sample, Summary};
@@ -117,7 +119,7 @@ pub fn init(settings: &Settings, clock: &Clock) -> Result<(), TelemetryError> {
     let held_back = HeldBack::new(clock.clone());
     let (sieve, handle) = reload::Layer::new(Sieve::new(settings.level.filter()?, held_back.clone()));
     let logs = tracing_subscriber::registry().with(sieve);
-    let lines = lines::layer().with_writer(io::stderr);
+    let lines = lines::layer().fmt_fields(TextFields).with_writer(io::stderr);
     let (format, journal) = match settings.format {
         Format::Auto if journal::reads_stderr() => (Format::Journald, Some(Journal::open())),
         Format::Journald => (Format::Journald, Some(Journal::open())),
