@@ -231,14 +231,14 @@ impl<'a> Reader<'a> {
 
     /// What came of it, once every key was read: warnings alone, or with all problems.
     pub(super) fn finish(mut self) -> Result<Vec<Warning>, Refused> {
-        let shapes = Shapes::of(&self.known);
+        let mut shapes = Shapes::of(&self.known);
         let mut unknown: Vec<(Place, String, String)> = Vec::new();
         let mut sections = BTreeSet::new();
         for entry in self.entries.iter().filter(|entry| !entry.read && !self.leads_to_known(&entry.key)) {
             // A key in an unknown section is not worth a line of its own.
             if !prefixes(&entry.key).any(|section| sections.contains(section)) {
                 sections.insert(&*entry.key);
-                unknown.push((entry.place.clone(), entry.key.clone(), self.suggest(&entry.key, &shapes)));
+                unknown.push((entry.place.clone(), entry.key.clone(), self.suggest(&entry.key, &mut shapes)));
             }
         }
         for entry in self.entries.iter().filter(|entry| entry.value.is_some() && self.leads_to_known(&entry.key)) {
@@ -290,7 +290,7 @@ impl<'a> Reader<'a> {
         self.known.range(under.clone()..).next().is_some_and(|known| known.starts_with(&under))
     }
 
-    fn suggest(&self, key: &str, shapes: &Shapes) -> String {
+    fn suggest(&self, key: &str, shapes: &mut Shapes<'_>) -> String {
         if self.known.contains(key) {
             return "is a key, not a section".to_owned();
         }

@@ -9,6 +9,8 @@ const KEY_BYTES_MAX: usize = 200;
 pub(super) struct Shapes<'a> {
     /// By the key without its number, `app[].topic`: the first that has this shape.
     first: BTreeMap<String, &'a str>,
+    /// What was found for a shape before: one mistake may stand in each of very many tables.
+    found: BTreeMap<String, Option<String>>,
 }
 
 impl<'a> Shapes<'a> {
@@ -18,26 +20,37 @@ impl<'a> Shapes<'a> {
         for key in known.iter().map(String::as_str).chain(sections) {
             first.entry(shape(key).0).or_insert(key);
         }
-        Self { first }
+        Self { first, found: BTreeMap::new() }
     }
 
     /// The known key or section that is most like this one, if there is any.
-    pub(super) fn like(&self, key: &str) -> Option<String> {
+    pub(super) fn like(&mut self, key: &str) -> Option<String> {
         if key.len() > KEY_BYTES_MAX {
             return None;
         }
         let (shape, number) = shape(key);
-        let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
-        let moved = self.first.keys().find(|known| last(known) == last(&shape));
-        let depth = |key: &str| key.matches('.').count();
-        let close = self.first.keys().filter(|known| depth(known) == depth(&shape));
-        let close = close.map(|known| (distance(known, &shape), known)).min();
-        let close = close.filter(|(distance, _)| *distance <= (shape.len() / 3).clamp(1, 3)).map(|(_, known)| known);
-        let found = moved.or(close)?;
+        let found = match self.found.get(&shape) {
+            Some(found) => found.clone(),
+            None => {
+                let found = self.shape_like(&shape);
+                self.found.insert(shape, found.clone());
+                found
+            }
+        }?;
         match number {
             Some(number) if found.contains("[]") => Some(found.replacen("[]", &format!("[{number}]"), 1)),
-            _ => self.first.get(found).map(|known| (*known).to_owned()),
+            _ => self.first.get(&found).map(|known| (*known).to_owned()),
         }
+    }
+
+    fn shape_like(&self, shape: &str) -> Option<String> {
+        let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
+        let moved = self.first.keys().find(|known| last(known) == last(shape));
+        let depth = |key: &str| key.matches('.').count();
+        let close = self.first.keys().filter(|known| depth(known) == depth(shape));
+        let close = close.map(|known| (distance(known, shape), known)).min();
+        let close = close.filter(|(distance, _)| *distance <= (shape.len() / 3).clamp(1, 3)).map(|(_, known)| known);
+        moved.or(close).cloned()
     }
 }
 
