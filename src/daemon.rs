@@ -155,10 +155,15 @@ impl Daemon {
         if let Err(problem) = telemetry::set_level(&config.log.level) {
             warn!("log.level stays as it is: {problem}");
         }
-        if let (Some(tls), Some(settings)) = (&self.tls, &present.tls)
-            && let Err(problem) = tls.reload(settings)
-        {
-            error!("callers get the TLS certificate of before: {problem}");
+        if let (Some(tls), Some(settings)) = (self.tls.clone(), present.tls.clone()) {
+            // Away from the runtime's threads: the files may be where something hangs.
+            let problem = match tokio::task::spawn_blocking(move || tls.reload(&settings)).await {
+                Ok(read) => read.err().map(|problem| problem.to_string()),
+                Err(ended) => Some(ended.to_string()),
+            };
+            if let Some(problem) = problem {
+                error!("callers get the TLS certificate of before: {problem}");
+            }
         }
         self.auth.replace(config.users.clone());
         present.users = config.users.clone();

@@ -677,3 +677,80 @@ fn a_socket_that_is_more_open_than_it_seems_is_warned_of() {
              SocketMode= and SocketGroup= there)"]
     );
 }
+
+#[test]
+fn paths_and_names_have_only_what_can_be_seen_and_so_do_messages() {
+    assert_eq!(
+        problems("state_dir = \"/var/\\u0000lib\"\n[log]\nlevel = \"lo\\u0007ud\"\n")[0],
+        "apnsd.toml:1: state_dir: has a NUL character, which no path can have: remove it"
+    );
+    let told = problems("[store]\nkind = \"sq\\u0000\\u001blite\"\n");
+    assert_eq!(told, ["apnsd.toml:2: store.kind: `sq\\u{0}\\u{1b}lite` is not one of `sqlite`, `memory`"]);
+    const CURE: &str = "needs a name that can be seen, as in [environments.staging]";
+    assert_eq!(
+        problems(
+            "[environments.\"\"]\ngateway = \"https://localhost\"\n\
+             [environments.\"a\\tb\"]\ngateway = \"https://localhost\"\n"
+        ),
+        [format!("apnsd.toml:1: environments.: {CURE}"), format!("apnsd.toml:3: environments.a\\tb: {CURE}")]
+    );
+}
+
+#[test]
+fn a_body_that_no_call_fits_into_is_a_problem() {
+    const CURE: &str = "is less than any call needs: at least \"1KiB\"";
+    assert_eq!(problems("limits.body = \"1023B\"\n"), [format!("apnsd.toml:1: limits.body: {CURE}")]);
+    assert_eq!(load("limits.body = \"1KiB\"\n").limits.body, 1024);
+}
+
+#[test]
+fn a_list_in_a_variable_may_be_written_as_in_the_file() {
+    let listen = |value: &str| {
+        let (config, _) = File::new("").load(&[("APNSD__LISTEN", value)]).unwrap();
+        config.listen.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(listen("[\"127.0.0.1:1\", \"[::1]:2\"]"), ["127.0.0.1:1", "[::1]:2"]);
+    assert_eq!(listen("[::1]:2, 127.0.0.1:1"), ["[::1]:2", "127.0.0.1:1"]);
+    assert_eq!(
+        File::new("").load(&[("APNSD__LISTEN", "[127.0.0.1:1]")]).unwrap_err(),
+        [
+            "APNSD__LISTEN: listen: `[127.0.0.1:1]` is not a list: write it as in the file, [\"…\", \"…\"], or with commas alone"
+        ]
+    );
+}
+
+#[test]
+fn what_is_no_configuration_and_does_not_end_is_not_read_for_ever() {
+    let refused = Config::load(Some("/dev/zero".as_ref()), std::iter::empty(), NOW).unwrap_err();
+    assert_eq!(refused.to_string(), "/dev/zero: cannot be read: more than 16 MiB: is this the right file?");
+}
+
+#[test]
+fn thousands_of_apps_and_users_are_read_and_each_problem_has_its_line() {
+    let app = |at: usize| format!("[[app]]\napp_id = \"a{at}\"\ncertificate = \"/gone\"\nenvironment = \"sandbox\"\n");
+    let user = |at: usize| format!("[[user]]\nname = \"u{at}\"\ntoken = \"sha256:{}\"\n", "00".repeat(32));
+    let text: String = (0..5_000).map(app).chain((0..5_000).map(user)).collect();
+    let refused = problems(&format!("{text}[[app]]\nappid = \"a5000\"\n{}", user(4_999)));
+    let told: Vec<&str> = refused.iter().map(String::as_str).filter(|line| !line.starts_with("warning: ")).collect();
+    assert_eq!(
+        told,
+        [
+            "apnsd.toml:35001: app[5000]: has no app_id: every [[app]] needs app_id, certificate and environment",
+            "apnsd.toml:35001: app[5000]: has no certificate: every [[app]] needs app_id, certificate and environment",
+            "apnsd.toml:35001: app[5000]: has no environment: every [[app]] needs app_id, certificate and environment",
+            "apnsd.toml:35002: app[5000].appid: is not known; did you mean `app[5000].app_id`?",
+            "apnsd.toml:35004: user[5000].name: `u4999` is there twice: a user has one entry",
+        ]
+    );
+}
+
+#[test]
+fn an_empty_variable_names_no_file() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_apnsd"));
+    let output = command.args(["check-config"]).env("APNSD_CONFIG", "").output().unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    assert_eq!(
+        (output.status.code(), String::from_utf8(output.stdout).unwrap()),
+        (Some(0), "no problems\n".to_owned())
+    );
+}

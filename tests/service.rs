@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -23,8 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Manager {
     dir: TempDir,
     socket: UnixDatagram,
-    /// Variables that the unit's process gets besides.
+    /// Variables that the unit's process gets besides, or instead.
     variables: Vec<(&'static str, String)>,
+    /// What `LISTEN_FDS` says, where that is not how many sockets there are.
+    count: Option<&'static str>,
 }
 
 /// The unit's process. Killed with the test.
@@ -36,13 +39,43 @@ impl Manager {
         let dir = tempfile::tempdir().unwrap();
         let socket = UnixDatagram::bind(dir.path().join("notify")).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let manager = Self { dir, socket, variables: Vec::new() };
+        let manager = Self { dir, socket, variables: Vec::new(), count: None };
         manager.configure(config);
         manager
     }
 
+    /// As many messages as fit, which nobody reads.
+    fn fill(&self) {
+        let other = UnixDatagram::unbound().unwrap();
+        other.set_nonblocking(true).unwrap();
+        while other.send_to(b"STATUS=another", self.path("notify")).is_ok() {}
+    }
+
+    /// The configuration file becomes one that a reader has to wait for.
+    fn configure_by_fifo(&self) {
+        let file = self.path("apnsd.toml");
+        // One may be there already.
+        let _ = fs::remove_file(&file);
+        assert!(Command::new("mkfifo").arg(file).status().unwrap().success());
+    }
+
+    /// Waits until the log has this line.
+    #[expect(clippy::disallowed_methods, reason = "a test that would wait for ever has failed")]
+    fn log_until(&self, wanted: &str) {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while !self.log().contains(wanted) {
+            assert!(std::time::Instant::now() < deadline, "no `{wanted}`: {}", self.log());
+            std::thread::yield_now();
+        }
+    }
+
     fn configure(&self, config: &str) {
         fs::write(self.path("apnsd.toml"), format!("state_dir = \"state\"\n{config}")).unwrap();
+    }
+
+    /// The same by a file that is open.
+    fn configure_into(&self, file: &mut fs::File) {
+        file.write_all(format!("state_dir = \"state\"\n{ANYWHERE}").as_bytes()).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -51,14 +84,14 @@ impl Manager {
 
     /// Starts the unit's process with these sockets, at most two of them, from number 3 on.
     fn start(&self, sockets: Vec<OwnedFd>) -> Service {
-        let count = sockets.len();
+        let count = self.count.map_or(sockets.len().to_string(), str::to_owned);
         let mut sockets = sockets.into_iter();
         let mut shell = Command::new("sh");
         // A variable must name the process itself, and a program's files have their numbers from a shell.
         let activated =
             format!("export LISTEN_PID=$$ LISTEN_FDS={count}; exec \"$0\" \"$@\" 3<&0 4<&1 0</dev/null 1>&2");
         let plain = "exec \"$0\" \"$@\"".to_owned();
-        shell.arg("-c").arg(if count == 0 { plain } else { activated });
+        shell.arg("-c").arg(if count == "0" { plain } else { activated });
         shell.arg(env!("CARGO_BIN_EXE_apnsd")).arg("serve").arg("--config").arg(self.path("apnsd.toml"));
         shell.stdin(sockets.next().map_or(Stdio::null(), Stdio::from));
         shell.stdout(sockets.next().map_or(Stdio::null(), Stdio::from));
@@ -240,6 +273,100 @@ fn the_watchdog_is_fed_again_and_again_where_there_is_one() {
 }
 
 #[test]
+fn a_manager_that_does_not_read_keeps_nothing_from_starting_or_stopping() {
+    let mut manager = Manager::new("");
+    let socket = manager.path("apnsd.sock");
+    manager.configure(&format!("listen = [\"unix:{}\"]\n", socket.display()));
+    manager.variables.push(("WATCHDOG_USEC", "2000000".to_owned()));
+    manager.fill();
+    let service = manager.start(Vec::new());
+    manager.log_until("listening address=unix:");
+    let mut stream = UnixStream::connect(&socket).unwrap();
+    stream.write_all(GET).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    service.terminate();
+    let log = manager.log();
+    assert_eq!(log.matches("the service manager cannot be told how this service is").count(), 1, "{log}");
+}
+
+#[test]
+fn a_manager_that_reads_no_more_keeps_no_stop_back() {
+    let manager = Manager::new(ANYWHERE);
+    let service = manager.start(Vec::new());
+    assert!(manager.hear().starts_with("READY=1\n"));
+    manager.fill();
+    service.signal("-HUP");
+    manager.log_until("the service manager cannot be told how this service is");
+    service.terminate();
+}
+
+#[test]
+fn what_a_manager_waits_for_is_told_again_once_it_reads() {
+    let manager = Manager::new(ANYWHERE);
+    manager.fill();
+    let service = manager.start(Vec::new());
+    manager.log_until("the service manager cannot be told how this service is");
+    manager.log_until("listening address=");
+    assert_eq!(manager.hear(), "READY=1\nSTATUS=0 apps; 0 notifications wait\n");
+    manager.fill();
+    service.signal("-HUP");
+    manager.log_until("reloading, by SIGHUP");
+    assert!(manager.hear().starts_with("RELOADING=1\n"));
+    assert_eq!(manager.hear(), "READY=1\nSTATUS=0 apps; 0 notifications wait\n");
+    service.terminate();
+}
+
+#[test]
+fn the_manager_may_have_a_socket_without_a_file() {
+    let mut manager = Manager::new(ANYWHERE);
+    let name = manager.path("notify").display().to_string();
+    manager.socket =
+        UnixDatagram::bind_addr(&std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    manager.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    manager.variables.push(("NOTIFY_SOCKET", format!("@{name}")));
+    let service = manager.start(Vec::new());
+    assert_eq!(manager.hear(), "READY=1\nSTATUS=0 apps; 0 notifications wait\n");
+    service.terminate();
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_to_its_end_keeps_neither_watchdog_nor_stop_back() {
+    let mut manager = Manager::new(ANYWHERE);
+    manager.variables.push(("WATCHDOG_USEC", "2000000".to_owned()));
+    let service = manager.start(Vec::new());
+    assert!(manager.hear().starts_with("READY=1\n"));
+    manager.configure_by_fifo();
+    service.signal("-HUP");
+    // Opens only for somebody who reads.
+    let _hung = fs::OpenOptions::new().write(true).open(manager.path("apnsd.toml")).unwrap();
+    for _ in 0..3 {
+        manager.hear_until("WATCHDOG=1\n");
+    }
+    service.terminate();
+}
+
+#[test]
+fn signals_that_come_while_the_start_reads_the_configuration_mean_what_they_do_later() {
+    let manager = Manager::new(ANYWHERE);
+    manager.configure_by_fifo();
+    let fifo = || fs::OpenOptions::new().write(true).open(manager.path("apnsd.toml")).unwrap();
+    let service = manager.start(Vec::new());
+    let mut writer = fifo();
+    service.signal("-HUP");
+    manager.configure_into(&mut writer);
+    drop(writer);
+    assert_eq!(manager.hear(), "READY=1\nSTATUS=0 apps; 0 notifications wait\n");
+    assert!(manager.hear().starts_with("RELOADING=1\n"));
+    service.terminate();
+
+    let service = manager.start(Vec::new());
+    let _hung = fifo();
+    service.terminate();
+}
+
+#[test]
 fn a_watchdog_that_is_meant_for_another_process_is_not_fed() {
     let mut manager = Manager::new(ANYWHERE);
     manager.variables.extend([("WATCHDOG_USEC", "1000".to_owned()), ("WATCHDOG_PID", "1".to_owned())]);
@@ -312,6 +439,20 @@ fn sockets_that_make_no_sense_are_refused_with_the_cure() {
     assert!(log.contains("needs the section [tls]"), "{log}");
     let log = refused("http", TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap().into());
     assert!(log.contains("can be reached by others, and everybody may call"), "{log}");
+}
+
+#[test]
+fn a_count_of_sockets_that_makes_no_sense_is_refused_with_the_cure() {
+    for count in ["abc", "-1", "1x", "4000000000", "1000000000000000000000000000000"] {
+        let mut manager = Manager::new("");
+        manager.count = Some(count);
+        assert_eq!(manager.start(vec![any_port().into()]).exit_code(), Some(78));
+        let log = manager.log();
+        assert!(
+            log.contains(&format!("LISTEN_FDS is `{count}`: it needs the number of sockets, from 0 to 1024")),
+            "{log}"
+        );
+    }
 }
 
 #[test]

@@ -27,8 +27,14 @@ pub(super) struct CheckConfig {
 #[derive(Debug, Args)]
 pub(super) struct ConfigFile {
     /// The configuration file; without it every key has its default
-    #[arg(long, env = "APNSD_CONFIG", value_name = "FILE")]
+    #[arg(long, env = variable(), value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// The variable that names the file; empty, it is as if it were not set.
+fn variable() -> Option<&'static str> {
+    let name = "APNSD_CONFIG";
+    Some(name).filter(|name| std::env::var_os(name).is_none_or(|file| !file.is_empty()))
 }
 
 impl ConfigFile {

@@ -1,5 +1,6 @@
 //! `serve`: the daemon, and what its service manager hears of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -42,13 +43,32 @@ pub(super) struct Serve {
     listen: Vec<ListenAddress>,
 }
 
-impl Serve {
-    /// The configuration that the daemon starts with. Sockets that are bound already stand in the place of `listen`.
-    fn load(&self, inherited: &[ListenAddress]) -> Result<(Config, Vec<Warning>), Refused> {
-        let (mut config, warnings) = self.file.load()?;
-        let (listen, place) = match inherited {
-            [] => (&*self.listen, Place::Flag("--listen")),
-            _ => (inherited, Place::Variable("LISTEN_FDS".to_owned())),
+/// Where the configuration comes from, at the start and at each reload.
+struct Source {
+    args: Serve,
+    inherited: Vec<ListenAddress>,
+}
+
+impl Source {
+    /// Reads it away from the runtime's threads: a file may be where something hangs. Nobody waits for it at the end.
+    async fn load(self: &Arc<Self>) -> Result<(Config, Vec<Warning>), Refused> {
+        let source = Arc::clone(self);
+        match tokio::task::spawn_blocking(move || source.read()).await {
+            Ok(loaded) => loaded,
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // With the runtime.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+
+    /// The configuration as it is now. Sockets that are bound already stand in the place of `listen`.
+    fn read(&self) -> Result<(Config, Vec<Warning>), Refused> {
+        let (mut config, warnings) = self.args.file.load()?;
+        let (listen, place) = match &*self.inherited {
+            [] => (&*self.args.listen, Place::Flag("--listen")),
+            inherited => (inherited, Place::Variable("LISTEN_FDS".to_owned())),
         };
         if !listen.is_empty() {
             config.listen = listen.to_vec();
@@ -63,18 +83,17 @@ impl Serve {
 }
 
 /// A daemon that runs, and who is told about it.
-struct Running<'a> {
-    args: &'a Serve,
-    inherited: &'a [ListenAddress],
+struct Running {
+    source: Arc<Source>,
     daemon: Daemon,
     manager: Mutex<ServiceManager>,
 }
 
-impl Running<'_> {
+impl Running {
     /// Lets the daemon take over the configuration as it is now; one with problems changes nothing. What the line of
     /// status says of it.
     async fn reload(&self) -> &'static str {
-        match self.args.load(self.inherited) {
+        match self.source.load().await {
             Ok((config, warnings)) => {
                 warn_of(&warnings);
                 match self.daemon.reload(&config).await {
@@ -109,20 +128,20 @@ impl Running<'_> {
     async fn tell_status(&self, mut reload: ReloadSignal) {
         let mut refused = "";
         let status = |refused: &str| self.daemon.summary() + refused;
-        self.manager.lock().await.ready(&status(refused)).await;
+        self.manager.lock().await.ready(&status(refused));
         let mut look = tokio::time::interval(STATUS_INTERVAL);
         loop {
             tokio::select! {
                 () = reload.next() => {
                     info!("reloading, by SIGHUP");
-                    self.manager.lock().await.reloading().await;
+                    self.manager.lock().await.reloading();
                     refused = self.reload().await;
-                    self.manager.lock().await.ready(&status(refused)).await;
+                    self.manager.lock().await.ready(&status(refused));
                 }
                 _ = look.tick() => {
                     let mut manager = self.manager.lock().await;
                     if manager.is_there() {
-                        manager.status(&status(refused)).await;
+                        manager.status(&status(refused));
                     }
                 }
             }
@@ -138,7 +157,7 @@ impl Running<'_> {
         loop {
             look.tick().await;
             match self.daemon.check(timeout / 2).await {
-                Ok(()) => self.manager.lock().await.alive().await,
+                Ok(()) => self.manager.lock().await.alive(),
                 Err(hung) => error!("the watchdog is not fed, and ends this process unless that changes: {hung}"),
             }
         }
@@ -146,12 +165,12 @@ impl Running<'_> {
 
     async fn stop(self, signals: &mut StopSignals) -> Result<(), Failure> {
         let mut manager = self.manager.into_inner();
-        manager.stopping(self.daemon.stop_deadline().await.saturating_add(STOP_MARGIN)).await;
+        manager.stopping(self.daemon.stop_deadline().await.saturating_add(STOP_MARGIN));
         // Not checked any more: the stop has a deadline of its own.
         let feed = async {
             let Some(timeout) = manager.watchdog() else { return std::future::pending().await };
             loop {
-                manager.alive().await;
+                manager.alive();
                 tokio::time::sleep(timeout / 4).await;
             }
         };
@@ -173,35 +192,42 @@ fn warn_of(warnings: &[Warning]) {
 }
 
 /// Runs the daemon until it is told to stop.
-pub(super) fn run(args: &Serve) -> Result<(), Failure> {
+pub(super) fn run(args: Serve) -> Result<(), Failure> {
     // First, while there is one thread.
     let inherited = Inherited::take().map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
-    let addresses = inherited.addresses();
-    let (config, warnings) = args.load(&addresses).map_err(|refused| refuse(&refused))?;
-    let clock = Clock::system();
-    telemetry::init(&config.log, &clock).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-    warn_of(&warnings);
-    if !addresses.is_empty() {
-        info!(
-            sockets = addresses.len(),
-            "the service manager hands over sockets, which stand in the place of `listen`"
-        );
-    }
     running::block_on(async {
+        // Before anything that may take its time: whoever signals a service does not know how far its start is.
         let mut signals = StopSignals::listen()?;
         let reload = ReloadSignal::listen()?;
-        let mut manager = ServiceManager::of_this_process();
-        manager.status("starting: opening the store, judging credentials").await;
-        // A start may wait for a disk that is full.
-        let daemon = tokio::select! {
-            started = Daemon::start_on(&config, inherited, clock) => started,
+        let source = Arc::new(Source { args, inherited: inherited.addresses() });
+        let started = tokio::select! {
+            started = start(&source, inherited) => started,
             () = signals.next() => return Ok(()),
         };
-        let daemon = daemon.map_err(|error| Failure::new(exit_of(&error), told(&error)))?;
-        let running = Running { args, inherited: &addresses, daemon, manager: Mutex::new(manager) };
+        let (daemon, manager) = started?;
+        let running = Running { source, daemon, manager: Mutex::new(manager) };
         running.until_stopped(&mut signals, reload).await;
         running.stop(&mut signals).await
     })
+}
+
+/// Reads the configuration and starts the daemon, which may wait for a disk that is full.
+async fn start(source: &Arc<Source>, inherited: Inherited) -> Result<(Daemon, ServiceManager), Failure> {
+    let (config, warnings) = source.load().await.map_err(|refused| refuse(&refused))?;
+    let clock = Clock::system();
+    telemetry::init(&config.log, &clock).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    warn_of(&warnings);
+    if !inherited.is_empty() {
+        info!(
+            sockets = source.inherited.len(),
+            "the service manager hands over sockets, which stand in the place of `listen`"
+        );
+    }
+    let mut manager = ServiceManager::of_this_process();
+    manager.status("starting: opening the store, judging credentials");
+    let daemon = Daemon::start_on(&config, inherited, clock).await;
+    let daemon = daemon.map_err(|error| Failure::new(exit_of(&error), told(&error)))?;
+    Ok((daemon, manager))
 }
 
 /// Why the daemon does not start; where the state directory is to blame, with the key that names it.

@@ -1,5 +1,6 @@
 //! `[[app]]`: apps that are provisioned from the config file.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,7 +43,8 @@ pub(super) fn read(environments: &Environments, now: Timestamp, reader: &mut Rea
     if reader.skip_section("app") {
         reader.refuse_lack("app", "is a list of sections: head each of them [[app]], with two brackets");
     }
-    let mut apps: Vec<AppSection> = Vec::new();
+    let (mut apps, mut ids): (Vec<AppSection>, BTreeSet<AppId>) = Default::default();
+    let rows = reader.sections_under("environments");
     for at in 0..reader.tables("app") {
         let section = format!("app[{at}]");
         let Some(app) = read_app(&section, reader) else { continue };
@@ -51,13 +53,13 @@ pub(super) fn read(environments: &Environments, now: Timestamp, reader: &mut Rea
             reader.warn(&format!("{section}.{key}"), error);
         }
         // A row that was left out has problems of its own.
-        if environment.is_none() && !reader.sections_under("environments").contains(&app.environment) {
+        if environment.is_none() && !rows.contains(&app.environment) {
             let names: Vec<String> = environments.keys().map(|name| format!("`{name}`")).collect();
             let known = names.join(", ");
             let text = format!("`{}` is not an environment: use one of {known}, or add its section", app.environment);
             reader.warn_lack(&format!("{section}.environment"), text);
         }
-        if apps.iter().any(|other| other.app_id == app.app_id) {
+        if !ids.insert(app.app_id.clone()) {
             reader
                 .refuse(&format!("{section}.app_id"), format!("`{}` is there twice: an app has one entry", app.app_id));
         }

@@ -1,9 +1,10 @@
 //! `[tls]`, `[unix]` and `[[user]]`: what callers must show or be, and the rule that nobody listens to the world without asking.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::reader::Reader;
-use super::value::{Raw, count, parsed, path, size, text};
+use super::value::{Raw, body_size, count, parsed, path, text};
 use crate::domain::app::AppId;
 use crate::listener::address::ListenAddress;
 use crate::listener::tls;
@@ -88,11 +89,11 @@ pub(super) fn read_users(reader: &mut Reader<'_>) -> Vec<User> {
     if reader.skip_section("user") {
         reader.refuse_lack("user", "is a list of sections: head each of them [[user]], with two brackets");
     }
-    let mut users: Vec<User> = Vec::new();
+    let (mut users, mut names): (Vec<User>, BTreeSet<String>) = Default::default();
     for at in 0..reader.tables("user") {
         let section = format!("user[{at}]");
         let Some(user) = read_user(&section, reader) else { continue };
-        if users.iter().any(|other| other.name == user.name) {
+        if !names.insert(user.name.clone()) {
             reader.refuse(&format!("{section}.name"), format!("`{}` is there twice: a user has one entry", user.name));
         }
         let same = |other: &&User| other.token == user.token && other.name != user.name;
@@ -116,7 +117,7 @@ fn read_user(section: &str, reader: &mut Reader<'_>) -> Option<User> {
     let mut limits = Limits::default();
     reader.read(&key("calls_per_second"), &mut limits.per_second, |raw| count(raw).map(Some));
     reader.read(&key("calls_at_once"), &mut limits.at_once, |raw| count(raw).map(Some));
-    reader.read(&key("body"), &mut limits.body, |raw| size(raw).map(Some));
+    reader.read(&key("body"), &mut limits.body, |raw| body_size(raw).map(Some));
     for (key, set) in [("name", name_set), ("token", token_set)] {
         if !set {
             reader.refuse_lack(section, format!("has no {key}: `apnsd token create NAME` makes the section"));

@@ -49,6 +49,10 @@ pub(super) fn read(environments: &mut Environments, reader: &mut Reader<'_>) {
     let mut names = reader.sections_under("environments");
     names.extend(environments.keys().map(|name| name.to_string()));
     for name in names {
+        if name.is_empty() || name.chars().any(char::is_control) {
+            let text = "needs a name that can be seen, as in [environments.staging]";
+            reader.refuse(&format!("environments.{name}"), text);
+        }
         if let Some(environment) = read_row(&name, environments.get(name.as_str()), reader) {
             environments.insert(Arc::clone(&environment.name), Arc::new(environment));
         }

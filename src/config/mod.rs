@@ -9,9 +9,11 @@ mod environments;
 mod problem;
 mod reader;
 mod sections;
+mod suggestion;
 mod value;
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 pub use self::app::AppSection;
@@ -107,12 +109,12 @@ impl Config {
         variables: impl Iterator<Item = (String, String)>,
         now: Timestamp,
     ) -> Result<(Self, Vec<Warning>), Refused> {
-        let unreadable = |path: &Path, cause: std::io::Error| {
+        let unreadable = |path: &Path, cause: io::Error| {
             let text = format!("cannot be read: {cause}");
             let problem = Problem { place: Place::File(path.to_owned()), key: String::new(), text };
             Refused { problems: vec![problem], warnings: Vec::new() }
         };
-        let text = file.map(|path| fs::read_to_string(path).map_err(|cause| unreadable(path, cause))).transpose()?;
+        let text = file.map(|path| read_file(path).map_err(|cause| unreadable(path, cause))).transpose()?;
         let mut reader = Reader::new(variables);
         if let (Some(path), Some(text)) = (file, &text) {
             reader.file(path, text);
@@ -182,6 +184,22 @@ impl Config {
     pub fn opens_to_others(&self, address: &ListenAddress, tls: Option<&tls::Settings>) -> bool {
         callers::is_open_to_others(address, tls, &self.users)
     }
+}
+
+/// More than anybody writes: 20,000 apps are 4 MiB.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// The text of a file, or of something else that ends.
+fn read_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let mut limited = File::open(path)?.take(FILE_BYTES_MAX + 1);
+    let read = limited.read_to_string(&mut text);
+    // A limit may fall into the midst of a character.
+    if limited.limit() == 0 {
+        let text = format!("more than {} MiB: is this the right file?", FILE_BYTES_MAX >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    read.map(|_| text)
 }
 
 #[cfg(test)]

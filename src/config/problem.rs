@@ -1,6 +1,6 @@
 //! What is said about a configuration: problems and warnings, each with its place.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
 /// Where a value came from.
@@ -64,12 +64,16 @@ impl fmt::Display for Place {
 }
 
 impl fmt::Display for Problem {
-    /// `apnsd.toml:12: delivery.settle_after: 5 has no unit: …`.
+    /// `apnsd.toml:12: delivery.settle_after: 5 has no unit: …`. What cannot be seen is escaped: it comes from a file.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.key.is_empty() {
-            true => write!(formatter, "{}: {}", self.place, self.text),
-            false => write!(formatter, "{}: {}: {}", self.place, self.key, self.text),
+        let key = if self.key.is_empty() { String::new() } else { format!("{}: ", self.key) };
+        for character in format!("{}: {key}{}", self.place, self.text).chars() {
+            match character.is_control() {
+                true => write!(formatter, "{}", character.escape_default())?,
+                false => formatter.write_char(character)?,
+            }
         }
+        Ok(())
     }
 }
 

@@ -3,13 +3,14 @@
 //! The file is flattened into entries first (`delivery.settle_after`), the variables are appended to them, the later
 //! one wins. An entry that nobody read is an unknown key.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Place, Problem, Refused, Warning};
+use super::suggestion::Shapes;
 use super::value::{Raw, items};
 
 /// A key with its value and where that came from.
@@ -25,6 +26,8 @@ struct Entry<'a> {
 /// All that was configured, and what came of reading it.
 pub(super) struct Reader<'a> {
     entries: Vec<Entry<'a>>,
+    /// Where in `entries` each key stands, in their order: there may be very many, and each key is looked for.
+    index: BTreeMap<String, Vec<usize>>,
     known: BTreeSet<String>,
     problems: Vec<Problem>,
     warnings: Vec<Warning>,
@@ -43,13 +46,23 @@ impl<'a> Reader<'a> {
             let key = name.strip_prefix(VARIABLE_PREFIX)?.to_ascii_lowercase().replace("__", ".");
             Some(Entry { key, value: Some(Raw::Text(value)), place: Place::Variable(name), read: false })
         };
-        Self {
+        let mut reader = Self {
             entries: variables.filter_map(entry).collect(),
+            index: BTreeMap::new(),
             known: BTreeSet::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
             base: PathBuf::new(),
             whole: true,
+        };
+        reader.make_index();
+        reader
+    }
+
+    fn make_index(&mut self) {
+        self.index.clear();
+        for (at, entry) in self.entries.iter().enumerate() {
+            self.index.entry(entry.key.clone()).or_default().push(at);
         }
     }
 
@@ -58,25 +71,29 @@ impl<'a> Reader<'a> {
         self.base = path.parent().unwrap_or(Path::new("")).to_owned();
         let (root, mut errors) = DeTable::parse_recoverable(text);
         self.whole = errors.is_empty();
+        let lines = Lines::of(text);
         let mut entries = Vec::new();
-        flatten(root.into_inner(), "", &mut entries, &|offset| Place::Line(path.to_owned(), line(text, offset)));
+        flatten(root.into_inner(), "", &mut entries, &|offset| Place::Line(path.to_owned(), lines.number(offset)));
+        let mut values: Vec<&(Entry<'_>, Range<usize>)> =
+            entries.iter().filter(|(entry, _)| entry.value.is_some()).collect();
+        values.sort_by_key(|(_, span)| span.start);
         // Lines where something broken begins. A list that is not closed reaches to the end: one error is enough.
         let mut broken = BTreeSet::new();
         let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
         errors.sort_by_key(start);
         for error in errors {
             let at = start(&error);
-            let within =
-                entries.iter().find(|(entry, span)| entry.value.is_some() && span.start <= at && at <= span.end);
-            let first = line(text, within.map_or(at, |(_, span)| span.start));
+            let before = &values[..values.partition_point(|(_, span)| span.start <= at)];
+            let within = before.last().filter(|(_, span)| at <= span.end);
+            let first = lines.number(within.map_or(at, |(_, span)| span.start));
             if !broken.insert(first) {
                 continue;
             }
             let mut message = format!("not TOML: {}", error.message().replace('\n', ", "));
-            if let Some((entry, _)) = within.filter(|_| first != line(text, at)) {
+            if let Some((entry, _)) = within.filter(|_| first != lines.number(at)) {
                 message += &format!(" (within `{}`, from line {first} on: is its end missing?)", entry.key);
             }
-            let place = Place::Line(path.to_owned(), line(text, at));
+            let place = Place::Line(path.to_owned(), lines.number(at));
             self.problems.push(Problem { place, key: String::new(), text: message });
         }
         // What is left of a broken line says nothing more.
@@ -86,6 +103,7 @@ impl<'a> Reader<'a> {
             self.problems.truncate(1);
         }
         self.entries.splice(0..0, entries.into_iter().map(|(entry, _)| entry));
+        self.make_index();
     }
 
     /// Reads a key into its place, which holds the default; says whether it was set.
@@ -124,7 +142,8 @@ impl<'a> Reader<'a> {
     fn read_all<T>(&mut self, key: &str, target: &mut T, parse: impl Fn(&Raw<'a>) -> (Option<T>, Vec<String>)) -> bool {
         self.known.insert(key.to_owned());
         let mut set = false;
-        for entry in self.entries.iter_mut().filter(|entry| entry.key == key) {
+        for at in self.index.get(key).into_iter().flatten() {
+            let entry = &mut self.entries[*at];
             let Some(raw) = &entry.value else { continue };
             entry.read = true;
             set = true;
@@ -141,35 +160,37 @@ impl<'a> Reader<'a> {
     /// Passes over whatever stands in a section; says whether there was anything.
     pub(super) fn skip_section(&mut self, section: &str) -> bool {
         self.known.insert(section.to_owned());
-        let mut found = false;
-        for entry in self.entries.iter_mut().filter(|entry| is_under(&entry.key, section)) {
-            entry.read = true;
-            found = true;
+        let within = self.within(section);
+        for at in &within {
+            self.entries[*at].read = true;
         }
-        found
+        !within.is_empty()
     }
 
     /// The sections directly under a key: names of environments.
     pub(super) fn sections_under(&self, key: &str) -> BTreeSet<String> {
-        let name = |entry: &Entry<'_>| {
-            let rest = entry.key.strip_prefix(key)?.strip_prefix('.')?;
+        let name = |(under, _): (&String, _)| {
+            let rest = under.strip_prefix(key)?.strip_prefix('.')?;
             Some(rest.split_once('.').map_or(rest, |(name, _)| name).to_owned())
         };
-        self.entries.iter().filter_map(name).collect()
+        below(&self.index, key).filter_map(name).collect()
     }
 
     /// Lets a variable reach a section whose name has a `-`, which no variable's name can have.
     pub(super) fn rename_variables(&mut self, from: &str, to: &str) {
-        for entry in &mut self.entries {
-            if matches!(entry.place, Place::Variable(_)) && is_under(&entry.key, from) {
-                entry.key.replace_range(..from.len(), to);
-            }
+        let is_variable = |at: &usize| matches!(self.entries[*at].place, Place::Variable(_));
+        let named: Vec<usize> = self.within(from).into_iter().filter(is_variable).collect();
+        for at in &named {
+            self.entries[*at].key.replace_range(..from.len(), to);
+        }
+        if !named.is_empty() {
+            self.make_index();
         }
     }
 
     /// How many tables an array of them has: `app` for `[[app]]`.
     pub(super) fn tables(&self, key: &str) -> usize {
-        (0..).take_while(|at| self.entries.iter().any(|entry| entry.key == format!("{key}[{at}]"))).count()
+        (0..).take_while(|at| self.index.contains_key(&format!("{key}[{at}]"))).count()
     }
 
     /// A problem with a key, at the place that its value came from.
@@ -210,11 +231,14 @@ impl<'a> Reader<'a> {
 
     /// What came of it, once every key was read: warnings alone, or with all problems.
     pub(super) fn finish(mut self) -> Result<Vec<Warning>, Refused> {
+        let mut shapes = Shapes::of(&self.known);
         let mut unknown: Vec<(Place, String, String)> = Vec::new();
+        let mut sections = BTreeSet::new();
         for entry in self.entries.iter().filter(|entry| !entry.read && !self.leads_to_known(&entry.key)) {
             // A key in an unknown section is not worth a line of its own.
-            if !unknown.iter().any(|(_, section, _)| is_under(&entry.key, section)) {
-                unknown.push((entry.place.clone(), entry.key.clone(), self.suggest(&entry.key)));
+            if !prefixes(&entry.key).any(|section| sections.contains(section)) {
+                sections.insert(&*entry.key);
+                unknown.push((entry.place.clone(), entry.key.clone(), self.suggest(&entry.key, &mut shapes)));
             }
         }
         for entry in self.entries.iter().filter(|entry| entry.value.is_some() && self.leads_to_known(&entry.key)) {
@@ -236,7 +260,7 @@ impl<'a> Reader<'a> {
     /// The known keys that were not set.
     #[cfg(test)]
     pub(super) fn unset(&self) -> impl Iterator<Item = &str> {
-        let is_set = |key: &str| self.entries.iter().any(|entry| entry.key == key);
+        let is_set = |key: &str| self.index.contains_key(key);
         self.known.iter().map(String::as_str).filter(move |key| !is_set(key))
     }
 
@@ -246,32 +270,31 @@ impl<'a> Reader<'a> {
 
     /// The value that counts is the last; a section stands where it begins.
     fn place(&self, key: &str) -> Option<Place> {
-        let exact = self.entries.iter().rev().find(|entry| entry.key == key);
-        let entry = exact.or_else(|| self.entries.iter().find(|entry| is_under(&entry.key, key)))?;
-        Some(entry.place.clone())
+        let exact = self.index.get(key).and_then(|entries| entries.last()).copied();
+        let at = exact.or_else(|| self.within(key).into_iter().next())?;
+        Some(self.entries[at].place.clone())
+    }
+
+    /// The entries that are this section or stand in it, in their order.
+    fn within(&self, section: &str) -> Vec<usize> {
+        let exact = self.index.get(section).into_iter();
+        let mut found: Vec<usize> =
+            exact.chain(below(&self.index, section).map(|(_, entries)| entries)).flatten().copied().collect();
+        found.sort_unstable();
+        found
     }
 
     /// Whether known keys stand under this one, so that it is a section.
     fn leads_to_known(&self, key: &str) -> bool {
-        self.known.iter().any(|known| known != key && is_under(known, key))
+        let under = format!("{key}.");
+        self.known.range(under.clone()..).next().is_some_and(|known| known.starts_with(&under))
     }
 
-    fn suggest(&self, key: &str) -> String {
+    fn suggest(&self, key: &str, shapes: &mut Shapes<'_>) -> String {
         if self.known.contains(key) {
             return "is a key, not a section".to_owned();
         }
-        let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
-        let sections = self.known.iter().filter_map(|known| known.rsplit_once('.')).map(|(section, _)| section);
-        let candidates: BTreeSet<&str> = self.known.iter().map(String::as_str).chain(sections).collect();
-        let moved = candidates.iter().find(|known| last(known) == last(key));
-        let depth = |key: &str| key.matches('.').count();
-        let close = candidates
-            .iter()
-            .filter(|known| depth(known) == depth(key))
-            .map(|known| (distance(known, key), known))
-            .min();
-        let close = close.filter(|(distance, _)| *distance <= (key.len() / 3).clamp(1, 3)).map(|(_, known)| known);
-        match moved.or(close) {
+        match shapes.like(key) {
             Some(known) => format!("is not known; did you mean `{known}`?"),
             None => "is not known".to_owned(),
         }
@@ -311,26 +334,30 @@ fn flatten<'a>(
     }
 }
 
-/// Whether a key is this section or stands in it.
-fn is_under(key: &str, section: &str) -> bool {
-    key.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+/// The keys that stand in a section.
+fn below<'a>(
+    index: &'a BTreeMap<String, Vec<usize>>,
+    section: &str,
+) -> impl Iterator<Item = (&'a String, &'a Vec<usize>)> {
+    let under = format!("{section}.");
+    index.range(under.clone()..).take_while(move |(key, _)| key.starts_with(&under))
 }
 
-fn line(text: &str, offset: usize) -> usize {
-    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+/// A key and the sections that it stands in.
+fn prefixes(key: &str) -> impl Iterator<Item = &str> {
+    key.match_indices('.').map(|(at, _)| &key[..at]).chain([key])
 }
 
-/// Levenshtein's distance: insertions, deletions and replacements of a character.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (at, left) in left.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
-        for (column, right) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(left != *right);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
+/// Where the lines of a text begin.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect())
     }
-    row[right.len()]
+
+    /// The line of an offset, from 1.
+    fn number(&self, offset: usize) -> usize {
+        self.0.partition_point(|start| *start <= offset)
+    }
 }

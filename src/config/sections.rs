@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reader::Reader;
-use super::value::{boolean, count, duration, parsed, path, size, size_or_none, word};
+use super::value::{body_size, boolean, count, duration, parsed, path, size, size_or_none, word};
 use crate::gateway;
 use crate::queue::retry::Unknown;
 use crate::service::Repeat;
@@ -45,7 +45,7 @@ impl Default for LimitsSection {
 
 impl LimitsSection {
     pub(super) fn read(&mut self, reader: &mut Reader<'_>) {
-        reader.read("limits.body", &mut self.body, size);
+        reader.read("limits.body", &mut self.body, body_size);
         reader.read("limits.depth", &mut self.depth, count);
         reader.read("limits.tokens_per_call", &mut self.tokens_per_call, count);
         reader.read("limits.queued", &mut self.queued, count);

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use toml::Spanned;
 use toml::de::DeValue;
 
 /// A value as it stands in the file, or as text in an environment variable.
@@ -106,6 +107,16 @@ pub(super) fn size<T: TryFrom<u64>>(raw: &Raw<'_>) -> Result<T, String> {
     }
 }
 
+/// The size of request bodies: at least what the smallest call takes with room to spare.
+pub(super) fn body_size(raw: &Raw<'_>) -> Result<usize, String> {
+    match size(raw)? {
+        bytes if bytes < BODY_MIN => Err("is less than any call needs: at least \"1KiB\"".to_owned()),
+        bytes => Ok(bytes),
+    }
+}
+
+const BODY_MIN: usize = 1 << 10;
+
 /// As [`size`], or `0` with or without a unit: nothing.
 pub(super) fn size_or_none(raw: &Raw<'_>) -> Result<u64, String> {
     match size_text(raw)?.trim() {
@@ -147,6 +158,7 @@ fn split_unit(text: &str) -> Option<(u64, &str)> {
 pub(super) fn path(raw: &Raw<'_>) -> Result<PathBuf, String> {
     match text(raw)? {
         path if path.is_empty() => Err("needs a path".to_owned()),
+        path if path.contains('\0') => Err("has a NUL character, which no path can have: remove it".to_owned()),
         path => Ok(PathBuf::from(path)),
     }
 }
@@ -155,9 +167,24 @@ pub(super) fn path(raw: &Raw<'_>) -> Result<PathBuf, String> {
 pub(super) fn items<'a>(raw: &Raw<'a>) -> Result<Vec<Raw<'a>>, String> {
     match raw {
         Raw::Toml(DeValue::Array(array)) => Ok(array.iter().map(|value| Raw::Toml(value.get_ref().clone())).collect()),
+        Raw::Text(text) if is_bracketed(text) => quoted_items(text).ok_or_else(|| {
+            format!("`{text}` is not a list: write it as in the file, [\"…\", \"…\"], or with commas alone")
+        }),
         Raw::Text(text) => Ok(text.split(',').map(|part| Raw::Text(part.trim().to_owned())).collect()),
         Raw::Toml(_) => Err(format!("needs a list, as in [\"…\", \"…\"], not {}", raw.type_name())),
     }
+}
+
+/// The items of a list in a variable that is written as in the file.
+fn quoted_items<'a>(text: &str) -> Option<Vec<Raw<'a>>> {
+    let value = DeValue::parse(text).ok()?.into_inner();
+    let item = |value: &Spanned<DeValue<'_>>| Some(Raw::Text(value.get_ref().as_str()?.to_owned()));
+    value.as_array()?.iter().map(item).collect()
+}
+
+/// An IPv6 address has brackets too, but does not end with one.
+fn is_bracketed(text: &str) -> bool {
+    text.starts_with('[') && text.ends_with(']')
 }
 
 /// One word of a closed set.
@@ -251,6 +278,12 @@ mod tests {
         let expected = Ok(vec!["a".to_owned(), "b".to_owned()]);
         assert_eq!(list(&of("[\"a\", \"b\"]")), expected);
         assert_eq!(list(&Raw::Text("a, b".to_owned())), expected);
+        assert_eq!(list(&Raw::Text("[\"a\", 'b']".to_owned())), expected);
+        assert_eq!(list(&Raw::Text("[::1]:7077".to_owned())), Ok(vec!["[::1]:7077".to_owned()]));
+        assert_eq!(
+            list(&Raw::Text("[a, b]".to_owned())),
+            Err("`[a, b]` is not a list: write it as in the file, [\"…\", \"…\"], or with commas alone".to_owned())
+        );
         assert_eq!(list(&of("\"a\"")), Err("needs a list, as in [\"…\", \"…\"], not string".to_owned()));
     }
 

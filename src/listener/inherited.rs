@@ -17,6 +17,12 @@ use super::address::ListenAddress;
 
 /// The variable with the names, `:` between them.
 const NAMES: &str = "LISTEN_FDNAMES";
+/// The variable that says how many there are.
+const COUNT: &str = "LISTEN_FDS";
+/// The variable with the process that they are meant for; without it, or empty, whichever reads it.
+const FOR: &str = "LISTEN_PID";
+/// More sockets than anybody listens on.
+const SOCKETS_MAX: u32 = 1024;
 
 /// Sockets that were handed over; mostly none.
 #[derive(Debug, Default)]
@@ -33,6 +39,12 @@ pub(super) enum InheritedSocket {
 /// Why a socket that was handed over is of no use, and what to do.
 #[derive(Debug, Error)]
 pub enum InheritError {
+    /// A number of sockets that is none.
+    #[error(
+        "LISTEN_FDS is `{0}`: it needs the number of sockets, from 0 to 1024; leave it out where the service manager hands \
+         over none"
+    )]
+    Count(String),
     /// A name that says nothing.
     #[error(
         "the service manager hands over a socket with the name `{0}`: set FileDescriptorName= of its socket unit to `http`, \
@@ -62,6 +74,7 @@ impl Inherited {
     /// Takes over what was handed to this process, and the variables that say so. To be called once, before there are
     /// threads.
     pub fn take() -> Result<Self, InheritError> {
+        check_count()?;
         let names = std::env::var(NAMES).ok();
         let mut handed = ListenFd::from_env();
         let names: Vec<String> = match &names {
@@ -102,6 +115,18 @@ impl InheritedSocket {
             Self::Tls(_, local) => tcp(local, true),
             Self::Unix(_, path) => ListenAddress::Unix(path.clone()),
         }
+    }
+}
+
+/// What is no number would be taken for no sockets at all, and a wrong one for very many.
+fn check_count() -> Result<(), InheritError> {
+    let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()).unwrap_or_default();
+    let (count, process) = (variable(COUNT), variable(FOR));
+    let is_for_this = process.is_empty() || process.parse() == Ok(std::process::id());
+    match count.parse::<u32>() {
+        Ok(0..=SOCKETS_MAX) => Ok(()),
+        _ if count.is_empty() || !is_for_this => Ok(()),
+        _ => Err(InheritError::Count(count.chars().take(40).collect())),
     }
 }
 
