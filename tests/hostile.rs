@@ -10,6 +10,7 @@
 //! | pipelining, half-closed callers, callers that do not read | `requests` | `tests/http.rs` |
 //! | paths outside of `provision.certificate_dirs`, PEM that is meant to take long | `files` | `credentials::source` |
 //! | thousands of wrong passwords, a thousand slow connections | `crowds` | `listener::auth::tests`, `listener::room` |
+//! | large calls that wait for outcomes | `crowds` | `rpc::threads`, `service::tests::sending` |
 //! | web pages: `Origin`, DNS rebinding | | `tests/http.rs`, `tests/status_page.rs` |
 //!
 //! There is no limit of its own for the number of elements or parameters, nor for the length of a text: what decoding takes

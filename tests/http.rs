@@ -353,6 +353,23 @@ async fn a_caller_that_sends_too_much_can_read_why() {
 }
 
 #[tokio::test]
+async fn who_announces_much_and_sends_one_byte_keeps_no_large_call_waiting() {
+    let limits =
+        rpc::Settings { body_max: 1 << 20, bodies_max: 0, body_timeout: PATIENCE * 2, ..rpc::Settings::default() };
+    let served = Served::start(listener::Settings::default(), limits).await;
+    let mut greedy = Vec::new();
+    for _ in 0..5 {
+        let mut peer = served.connect().await;
+        peer.send("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1048576\r\n\r\n").await;
+        assert_eq!(peer.read_until("\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+        peer.send("<").await;
+        greedy.push(peer);
+    }
+    let large = post("", call("nosuch") + &" ".repeat(300_000));
+    assert_eq!(served.answer_to(large).await.body, fault(8001, "procedure nosuch not found"));
+}
+
+#[tokio::test]
 async fn gzip_is_understood_in_one_member_or_several() {
     let served = Served::with_defaults().await;
     let body = call("nosuch");

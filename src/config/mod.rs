@@ -133,8 +133,8 @@ impl Config {
         file: &Path,
         variables: impl Iterator<Item = (String, String)>,
         now: Timestamp,
-    ) -> std::io::Result<Self> {
-        let text = fs::read_to_string(file)?;
+    ) -> io::Result<Self> {
+        let text = read_file(file)?;
         let mut reader = Reader::new(variables);
         reader.file(file, &text);
         let mut config = Self::default();

@@ -17,8 +17,9 @@ use super::connection::Shared;
 use super::endless::Endless;
 use super::peer::Peer;
 use super::progress::SharedProgress;
+use super::turn::Turn;
 
-/// Hands a connection's requests to a router, each with its [`Peer`] and its [`AfterAnswer`].
+/// Hands a connection's requests to a router, each with its [`Peer`], its [`AfterAnswer`] and its [`Turn`].
 #[derive(Debug)]
 pub(super) struct Exchange {
     peer: Peer,
@@ -44,6 +45,12 @@ impl Exchange {
         }
         (headers.get_all(header::HOST).iter().count() > 1).then_some("a request names one Host\n")
     }
+
+    /// Whether a request in chunks may have had a `Content-Length` besides that nobody here has seen: its head, or some of
+    /// it, arrived together with an earlier request. What follows its body may then be no request to others.
+    fn may_hide_length(&self, headers: &HeaderMap) -> bool {
+        headers.contains_key(header::TRANSFER_ENCODING) && self.progress.lock().head_lines() < headers.len()
+    }
 }
 
 impl hyper::service::Service<Request<Incoming>> for Exchange {
@@ -53,10 +60,12 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let ambiguity = self.ambiguity(request.headers());
+        let is_hidden = ambiguity.is_none() && self.may_hide_length(request.headers());
         let has_body = !hyper::body::Body::is_end_stream(request.body());
         let number = self.progress.lock().request_begins(has_body);
         request.extensions_mut().insert(self.peer);
         request.extensions_mut().insert(AfterAnswer::new(self.progress.clone(), number));
+        request.extensions_mut().insert(Turn::new(self.progress.clone(), number));
         let progress = self.progress.clone();
         let bodyless = request.method() == Method::HEAD;
         let request = request.map(|inner| Body::new(RequestBody { inner, progress: self.progress.clone() }));
@@ -70,9 +79,10 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
             if answer.extensions().get::<Endless>().is_some() {
                 progress.lock().answer_is_endless();
             }
-            let is_refused = ambiguity.is_some();
-            if is_refused || progress.lock().is_body_unread() || shared.shutdown.is_requested() {
-                // What is left of the body would have to be read to find the next request; or there is to be none.
+            let is_last = ambiguity.is_some() || is_hidden;
+            if is_last || progress.lock().is_body_unread() || shared.shutdown.is_requested() {
+                // What is left of the body would have to be read to find the next request; or there is to be none; or
+                // another program may see it elsewhere.
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             if bodyless || hyper::body::Body::is_end_stream(answer.body()) {

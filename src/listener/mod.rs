@@ -9,7 +9,8 @@
 //! - [`peer`]: where a request came from.
 //! - `connection`, `progress`, `pace`: one connection, how far it is, what it may take; `room`: which ones give way to
 //!   others.
-//! - [`after_answer`]: runs something once the whole answer has left the process; [`endless`]: answers without an end.
+//! - [`after_answer`]: runs something once the whole answer has left the process; [`endless`]: answers without an end;
+//!   [`turn`]: requests that wait for their turn.
 //!
 //! Requests arrive whole or not at all: a call that was read is executed and answered even when the caller has closed
 //! its side meanwhile. Idle connections are closed only between requests.
@@ -30,6 +31,7 @@ mod progress;
 mod room;
 mod stream;
 pub mod tls;
+pub mod turn;
 pub mod unix;
 pub mod user;
 

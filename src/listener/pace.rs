@@ -106,7 +106,9 @@ impl Pace {
     fn end(&self, end: CallerEnd) -> Verdict {
         match self.phase {
             Phase::Idle => Verdict::Finish,
-            Phase::Head | Phase::Receiving | Phase::Exchange | Phase::Stuck | Phase::Closing => Verdict::Leave(end),
+            Phase::Head | Phase::Receiving | Phase::Exchange | Phase::Waiting | Phase::Stuck | Phase::Closing => {
+                Verdict::Leave(end)
+            }
         }
     }
 
@@ -128,18 +130,19 @@ impl Pace {
             Phase::Exchange => None,
             Phase::Idle => Some(Lull::Idle),
             Phase::Receiving => (brings < SLOW_BYTES).then_some(Lull::Slow),
-            Phase::Head | Phase::Stuck | Phase::Closing => Some(Lull::Slow),
+            Phase::Head | Phase::Waiting | Phase::Stuck | Phase::Closing => Some(Lull::Slow),
         });
         self.look.set(Some(tokio::time::sleep(SLOW_AFTER)));
     }
 }
 
-/// How long a connection may stay in a phase without moving. Bodies have a time of their own where they are read.
+/// How long a connection may stay in a phase without moving. Bodies, and the wait for a turn, have a time of their
+/// own where they are read.
 fn limit(phase: Phase, settings: &Settings) -> Option<Duration> {
     match phase {
         Phase::Idle => Some(settings.keep_alive),
         Phase::Head => Some(settings.header_timeout),
-        Phase::Receiving | Phase::Exchange => None,
+        Phase::Receiving | Phase::Exchange | Phase::Waiting => None,
         Phase::Stuck => Some(settings.body_timeout),
         Phase::Closing => Some(CLOSING_MAX),
     }

@@ -8,6 +8,8 @@
 //!
 //! As long as some of its body is still to come, an exchange counts as receiving.
 //!
+//! An exchange that waits for its turn counts as waiting.
+//!
 //! While bytes of an answer wait for a peer that takes none, the connection counts as stuck, whatever its phase.
 //!
 //! Bytes of a next request that arrive together with an earlier one are with the HTTP layer and not seen here: until
@@ -32,6 +34,8 @@ pub(super) enum Phase {
     Receiving,
     /// A request is being executed or answered.
     Exchange,
+    /// A request is whole, waits for its turn, and nothing was done for it.
+    Waiting,
     /// Bytes of an answer wait for the peer to take some.
     Stuck,
     /// Our side is closed; what the peer still sends is read and dropped.
@@ -56,6 +60,8 @@ pub(super) struct Progress {
     request: u64,
     /// The request's body was not read to its end.
     body_unread: bool,
+    /// The request waits for its turn.
+    waiting: bool,
     /// The answer has no end of its own.
     endless: bool,
     /// The last request whose whole answer is with the HTTP layer, but not yet with the kernel. A next request may
@@ -77,6 +83,7 @@ impl Progress {
         let phase = match self.phase {
             _ if self.stuck => Phase::Stuck,
             Phase::Exchange if self.body_unread => Phase::Receiving,
+            Phase::Exchange if self.waiting => Phase::Waiting,
             phase => phase,
         };
         (phase, self.step)
@@ -93,7 +100,7 @@ impl Progress {
         match self.phase {
             Phase::Idle => self.enter(Phase::Head),
             Phase::Head => {}
-            Phase::Receiving | Phase::Exchange | Phase::Stuck | Phase::Closing => return,
+            Phase::Receiving | Phase::Exchange | Phase::Waiting | Phase::Stuck | Phase::Closing => return,
         }
         let room = HEAD_BYTES_MAX.saturating_sub(self.head.len());
         self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -105,19 +112,28 @@ impl Progress {
         self.head.clear();
         self.request += 1;
         self.body_unread = has_body;
+        self.waiting = false;
         self.endless = false;
         self.request
     }
 
     /// Whether the head that just arrived names a `Content-Length`. The HTTP layer hides it where there is also a
-    /// `Transfer-Encoding`. A head that arrived together with an earlier request is not seen here.
+    /// `Transfer-Encoding`. Of a head that arrived together with an earlier request only what came later is seen here,
+    /// or nothing: [`Progress::head_lines`].
     pub(super) fn head_names_length(&self) -> bool {
+        self.header_names().any(|name| name.eq_ignore_ascii_case(b"content-length"))
+    }
+
+    /// How many header lines were seen of the head that just arrived.
+    pub(super) fn head_lines(&self) -> usize {
+        self.header_names().count()
+    }
+
+    fn header_names(&self) -> impl Iterator<Item = &[u8]> {
         let start = self.head.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(self.head.len());
-        self.head[start..]
-            .split(|byte| *byte == b'\n')
-            .take_while(|line| !matches!(line, [] | [b'\r']))
-            .filter_map(|line| line.split(|byte| *byte == b':').next())
-            .any(|name| name.eq_ignore_ascii_case(b"content-length"))
+        let lines = self.head[start..].split(|byte| *byte == b'\n');
+        let lines = lines.skip(1).take_while(|line| !matches!(line, [] | [b'\r']));
+        lines.filter_map(|line| line.split(|byte| *byte == b':').next())
     }
 
     /// The request's body was read to its end.
@@ -130,6 +146,14 @@ impl Progress {
     /// Whether some of the request's body is still to be read.
     pub(super) fn is_body_unread(&self) -> bool {
         self.body_unread
+    }
+
+    /// A request begins to wait for its turn, or does not wait any more.
+    pub(super) fn waits(&mut self, request: u64, waiting: bool) {
+        if self.request == request && self.waiting != waiting {
+            self.waiting = waiting;
+            self.step += 1;
+        }
     }
 
     /// The answer to the present request has no end of its own.
@@ -262,6 +286,22 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_waits_for_its_turn_is_known_until_it_does_not() {
+        let mut progress = Progress::default();
+        let first = progress.request_begins(false);
+        progress.waits(first, true);
+        assert_eq!(phase(&progress), Phase::Waiting);
+        progress.waits(first, false);
+        assert_eq!(phase(&progress), Phase::Exchange);
+        progress.waits(first, true);
+        progress.answer_ends();
+        assert!(progress.flushed().is_empty());
+        progress.request_begins(false);
+        progress.waits(first, true);
+        assert_eq!(phase(&progress), Phase::Exchange);
+    }
+
+    #[test]
     fn actions_are_due_when_the_answer_is_complete_and_flushed() {
         let mut progress = Progress::default();
         let request = progress.request_begins(false);
@@ -308,6 +348,18 @@ mod tests {
         assert!(names_length(b"\r\nPOST / HTTP/1.1\nContent-Length:3\n\n"));
         assert!(!names_length(b"POST / HTTP/1.1\r\nX: Content-Length: 3\r\n\r\nContent-Length: 3\r\n"));
         assert!(!names_length(b""));
+    }
+
+    #[test]
+    fn the_lines_of_a_head_are_counted() {
+        let lines = |head: &[u8]| {
+            let mut progress = Progress::default();
+            progress.read(head);
+            progress.head_lines()
+        };
+        assert_eq!(lines(b"\r\nPOST / HTTP/1.1\r\nHost: x\r\nA: b\r\n\r\nC: d\r\n"), 2);
+        assert_eq!(lines(b"POST / HTTP/1.1\n\n"), 0);
+        assert_eq!(lines(b""), 0);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A connection says when it could go and why; whoever needs room asks, and the first in line is told. First come those
 //! between two requests, then those that have been slow for a while: with a TLS handshake, a head, a body, or with taking
-//! an answer. Of equals, whoever has been so for longest. A request that has arrived whole is never given up.
+//! an answer, and those whose request waits for its turn. Of equals, whoever has been so for longest. A request that was
+//! begun is never given up.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -24,7 +25,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(250);
 pub(super) enum Lull {
     /// It is between two requests.
     Idle,
-    /// It waits for a peer that is slow.
+    /// It waits for a peer that is slow, or for its turn.
     Slow,
 }
 

@@ -1,24 +1,32 @@
 //! Request bodies: how large they may be, how long they may take, how much memory they share, how they are compressed.
 
 use std::io::Read;
+use std::mem;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, header};
 use flate2::bufread::MultiGzDecoder;
 use http_body_util::BodyExt;
-use hyper::body::Body as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Sleep, sleep};
+use hyper::body::{Body as _, Frame};
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::Settings;
+use super::memory::{Held, Memory};
+use super::threads::Whose;
 
-/// Bodies up to this many bytes never wait for room, and are decoded where they were read.
+/// Bodies up to this many bytes never wait for memory, and are decoded where they were read.
 pub(super) const SMALL: usize = 256 * 1024;
 
-/// Unit of the shared memory, in bytes.
-const UNIT: usize = 1024;
+/// What a body takes at once beyond what has arrived, in bytes.
+const STEP: usize = SMALL;
+
+/// A body that brings fewer bytes in a second, for long, is given up.
+const BYTES_PER_SECOND_MIN: u64 = 16 * 1024;
+
+/// First capacity for a body of several chunks, in bytes.
+const CAPACITY: usize = 1024 * 1024;
 
 /// Why a body was not taken.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,8 +35,8 @@ pub(super) enum Refusal {
     TooLarge,
     /// Not complete in time.
     TooSlow,
-    /// No room came free in time.
-    NoRoom,
+    /// No memory, or no thread, came free in time.
+    Busy,
     /// A `Content-Encoding` that is not supported.
     Encoding(String),
     /// The compressed bytes are damaged; how.
@@ -41,8 +49,8 @@ pub(super) enum Refusal {
 #[derive(Debug)]
 pub(super) struct Intake {
     settings: Settings,
-    /// Room for bodies over [`SMALL`], in [`UNIT`]s.
-    room: Arc<Semaphore>,
+    /// For bodies over [`SMALL`].
+    memory: Memory,
 }
 
 /// A body that was read.
@@ -53,8 +61,8 @@ pub(super) struct Received {
     compressed: bool,
     /// Most bytes that they may be once they are decompressed.
     body_max: usize,
-    /// The room that it takes.
-    _room: Option<OwnedSemaphorePermit>,
+    /// The memory that it takes.
+    held: Option<Held>,
 }
 
 impl Received {
@@ -63,69 +71,81 @@ impl Received {
         self.compressed || self.bytes.len() > SMALL
     }
 
-    /// The bytes as the caller meant them.
-    pub(super) fn plain(&self) -> Result<Bytes, Refusal> {
-        match self.compressed {
-            false => Ok(self.bytes.clone()),
-            true => gunzip(&self.bytes, self.body_max)?.ok_or(Refusal::TooLarge),
+    /// The body as the caller meant it. Gives back the memory that it does not need after all.
+    pub(super) fn plain(mut self) -> Result<Self, Refusal> {
+        if self.compressed {
+            self.bytes = gunzip(&self.bytes, self.body_max)?.ok_or(Refusal::TooLarge)?;
+            self.compressed = false;
+            if let Some(held) = &self.held {
+                held.shrink(self.bytes.len());
+            }
         }
+        Ok(self)
+    }
+
+    /// The bytes of a [`Received::plain`] body.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
 impl Intake {
     pub(super) fn new(settings: &Settings) -> Self {
-        let units = settings.bodies_max.max(2 * settings.body_max).div_ceil(UNIT) + 2;
-        Self { settings: settings.clone(), room: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))) }
+        Self { settings: settings.clone(), memory: Memory::new(settings.bodies_max, 2 * settings.body_max) }
     }
 
-    /// Reads a body. Room is taken at most once and all at once, so that no two bodies can wait for each other.
-    /// `own_max`: the caller's own limit, where it has one.
+    /// Reads a body. `own_max`: the caller's own limit, where it has one.
     pub(super) async fn receive(
         &self,
         headers: &HeaderMap,
         body: Body,
+        whose: Whose,
         own_max: Option<usize>,
     ) -> Result<Received, Refusal> {
         let body_max = own_max.unwrap_or(usize::MAX).min(self.settings.body_max);
         let compressed = is_compressed(headers)?;
         let expansion = if compressed { body_max } else { 0 };
         let declared = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-        let mut room = match declared {
-            Some(bytes) if bytes > body_max => return Err(Refusal::TooLarge),
-            Some(bytes) if bytes > SMALL => Some(self.room_for(bytes + expansion).await?),
-            Some(_) | None => None,
-        };
-        let deadline = pin!(sleep(self.settings.body_timeout));
-        let mut reading = Reading { body, bytes: Gathered::default(), deadline };
-        if !reading.read_up_to(SMALL.min(body_max), declared).await? {
-            if room.is_none() {
-                room = Some(self.room_for(body_max + expansion).await?);
-            }
-            if !reading.read_up_to(body_max, declared).await? {
+        let most = declared.unwrap_or(body_max);
+        if most > body_max {
+            return Err(Refusal::TooLarge);
+        }
+        let mut held = None;
+        let time = self.settings.body_timeout;
+        let mut reading = Reading { body, bytes: Gathered::default(), time, deadline: pin!(sleep(time)) };
+        while let Some(chunk) = reading.next().await? {
+            let length = reading.bytes.len() + chunk.len();
+            if length > body_max {
                 return Err(Refusal::TooLarge);
             }
+            if length > SMALL {
+                held = held.or_else(|| Some(self.hold(&whose, most + expansion)));
+                reading.wait_for(&held, most.min(length + STEP)).await?;
+            }
+            reading.bytes.push(chunk, declared);
         }
-        let bytes = reading.bytes.into_bytes();
+        let bytes = mem::take(&mut reading.bytes).into_bytes();
         if !compressed || bytes.len() > SMALL {
-            return Ok(Received { bytes, compressed, body_max, _room: room });
+            if compressed {
+                reading.wait_for(&held, bytes.len() + body_max).await?;
+            } else if let Some(held) = &held {
+                held.shrink(bytes.len());
+            }
+            return Ok(Received { bytes, compressed, body_max, held });
         }
         match gunzip(&bytes, SMALL.min(body_max))? {
-            Some(bytes) => Ok(Received { bytes, compressed: false, body_max, _room: room }),
+            Some(bytes) => Ok(Received { bytes, compressed: false, body_max, held }),
             None if body_max <= SMALL => Err(Refusal::TooLarge),
             None => {
-                let room = self.room_for(expansion).await?;
-                Ok(Received { bytes, compressed: true, body_max, _room: Some(room) })
+                held = held.or_else(|| Some(self.hold(&whose, expansion)));
+                reading.wait_for(&held, expansion).await?;
+                Ok(Received { bytes, compressed: true, body_max, held })
             }
         }
     }
 
-    async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
-        let units = u32::try_from(bytes.div_ceil(UNIT)).map_err(|_| Refusal::TooLarge)?;
-        let room = self.room.clone().acquire_many_owned(units);
-        match tokio::time::timeout(self.settings.body_timeout, room).await {
-            Ok(Ok(room)) => Ok(room),
-            Ok(Err(_)) | Err(_) => Err(Refusal::NoRoom),
-        }
+    fn hold(&self, whose: &Whose, most: usize) -> Held {
+        self.memory.open(whose.clone(), most)
     }
 }
 
@@ -133,29 +153,49 @@ impl Intake {
 struct Reading<'a> {
     body: Body,
     bytes: Gathered,
+    /// Longest time between two parts, and for which it may wait for memory at a time.
+    time: Duration,
+    /// When the whole body has taken too long; what arrives moves it on.
     deadline: Pin<&'a mut Sleep>,
 }
 
 impl Reading<'_> {
-    /// Reads on. Whether the body ended with at most so many bytes.
-    async fn read_up_to(&mut self, bytes_max: usize, declared: Option<usize>) -> Result<bool, Refusal> {
-        while self.bytes.len() <= bytes_max {
+    /// The next part; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        loop {
             let frame = tokio::select! {
                 biased;
-                frame = self.body.frame() => frame,
+                frame = timeout(self.time, self.body.frame()) => frame.map_err(|_| Refusal::TooSlow)?,
                 () = self.deadline.as_mut() => return Err(Refusal::TooSlow),
             };
-            match frame {
-                Some(Ok(frame)) => {
-                    if let Ok(chunk) = frame.into_data() {
-                        self.bytes.push(chunk, declared);
-                    }
+            match frame.transpose().map_err(|_| Refusal::Broken)?.map(Frame::into_data) {
+                Some(Ok(chunk)) => {
+                    let bytes = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+                    self.extend(Duration::from_micros(bytes.saturating_mul(1_000_000) / BYTES_PER_SECOND_MIN));
+                    return Ok(Some(chunk));
                 }
-                Some(Err(_)) => return Err(Refusal::Broken),
-                None => return Ok(true),
+                // Trailers say nothing here.
+                Some(Err(_)) => {}
+                None => return Ok(None),
             }
         }
-        Ok(false)
+    }
+
+    /// Waits until the body has so much memory.
+    async fn wait_for(&mut self, held: &Option<Held>, bytes: usize) -> Result<(), Refusal> {
+        let Some(held) = held else { return Ok(()) };
+        if held.try_grow(bytes) {
+            return Ok(());
+        }
+        timeout(self.time, held.grow(bytes)).await.map_err(|_| Refusal::Busy)?;
+        // What it waited for us is not its fault.
+        self.extend(self.time);
+        Ok(())
+    }
+
+    fn extend(&mut self, time: Duration) {
+        let deadline = self.deadline.deadline();
+        self.deadline.as_mut().reset(deadline + time);
     }
 }
 
@@ -177,7 +217,7 @@ impl Gathered {
             return;
         }
         if self.all.is_empty() {
-            self.all.reserve(declared.unwrap_or(self.first.len() + chunk.len()));
+            self.all.reserve(declared.unwrap_or(0).min(CAPACITY).max(self.first.len() + chunk.len()));
             self.all.extend_from_slice(&self.first);
         }
         self.all.extend_from_slice(&chunk);

@@ -2,6 +2,7 @@
 //!
 //! - [`server`]: HTTP: which requests are calls, and the answers that are not XML-RPC.
 //! - `intake`: request bodies: their sizes, their time, their compression.
+//! - `memory`, `threads`: what large calls share.
 //! - `call`: from the text of a call to the text of its answer.
 //! - `methods`: one file per method, and the table of them all.
 //! - `arguments`, `options`: from values to what the verbs take. `json`, `payloads`: notifications as JSON.
@@ -12,10 +13,12 @@ mod call;
 pub mod fault;
 mod intake;
 mod json;
+mod memory;
 mod methods;
 mod options;
 mod payloads;
 pub mod server;
+mod threads;
 mod values;
 
 use std::time::Duration;
@@ -39,10 +42,11 @@ pub fn encode_json(notification: &Value<'_>) -> Option<Vec<u8>> {
 pub struct Settings {
     /// Longest body in bytes, as it is sent and as it is after decompression alike.
     pub body_max: usize,
-    /// Bytes that all bodies over 256 KiB may take at once; further ones wait. Taken as twice `body_max` if it is less,
+    /// Bytes that all bodies over 256 KiB may take at once; further ones wait. One user may have half. Taken as twice `body_max` if it is less,
     /// so that one compressed body always fits. A decoded body takes up to four times its size besides.
     pub bodies_max: usize,
-    /// Longest time for a body to arrive, and for which it may wait for room.
+    /// Longest time between two parts of a body, and for which it may wait for memory, and a large call for a thread. The
+    /// whole body may take as long, and a second for each 16 KiB besides.
     pub body_timeout: Duration,
     /// How deep arrays and structs may be nested.
     pub depth_max: usize,

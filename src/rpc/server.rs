@@ -7,22 +7,19 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::Settings;
 use super::call::{Answer, answer, unfinished};
 use super::intake::{Intake, Received, Refusal};
 use super::methods::{Caller, calls};
+use super::threads::{Threads, Whose};
 use crate::listener::after_answer::AfterAnswer;
+use crate::listener::turn::Turn;
 use crate::listener::user::User;
 use crate::service::PushService;
 use crate::service::about::About;
 use crate::telemetry::metrics::calls::Calls;
-
-/// Large calls made at once, each on a thread of its own: enough to keep every core busy while some wait for the store,
-/// and far from what the runtime has for everybody.
-const THREADS_MAX: usize = 64;
 
 /// Answers XML-RPC calls over HTTP. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -36,7 +33,7 @@ struct Inner {
     intake: Intake,
     calls: Arc<Calls>,
     /// Threads for large calls.
-    threads: Semaphore,
+    threads: Threads,
 }
 
 impl Server {
@@ -44,7 +41,7 @@ impl Server {
     pub fn new(service: PushService, settings: Settings, about: About) -> Self {
         let intake = Intake::new(&settings);
         let calls = Arc::new(calls());
-        Self(Arc::new(Inner { service, settings, about, intake, calls, threads: Semaphore::new(THREADS_MAX) }))
+        Self(Arc::new(Inner { service, settings, about, intake, calls, threads: Threads::new() }))
     }
 
     /// How often each method was called, and with which faults.
@@ -76,11 +73,12 @@ impl Server {
     async fn call(&self, request: Request) -> Result<Response, Refusal> {
         let (head, body) = request.into_parts();
         let user = head.extensions.get::<Arc<User>>();
-        let received = self.0.intake.receive(&head.headers, body, user.and_then(|user| user.limits.body)).await?;
+        let received =
+            self.0.intake.receive(&head.headers, body, whose(user), user.and_then(|user| user.limits.body)).await?;
         let charset = charset(&head.headers);
         let Answer { xml, receipt } = match received.is_large() {
-            true => self.call_on_own_thread(received, charset, user.cloned()).await?,
-            false => self.answer(&received, charset.as_deref(), user).await?,
+            true => self.answer_on_thread(received, charset, user.cloned(), head.extensions.get()).await?,
+            false => self.answer(received, charset.as_deref(), user).await?,
         };
         if let (Some(receipt), Some(after)) = (receipt, head.extensions.get::<AfterAnswer>()) {
             after.run(|| receipt.handed_out());
@@ -90,31 +88,35 @@ impl Server {
 
     async fn answer(
         &self,
-        received: &Received,
+        received: Received,
         charset: Option<&str>,
         user: Option<&Arc<User>>,
     ) -> Result<Answer, Refusal> {
         let body = received.plain()?;
         let Inner { service, settings, about, calls, .. } = &*self.0;
         let caller = Caller::new(service, settings, about, user.map(|user| &**user), calls);
-        Ok(answer(caller, &body, charset).await)
+        Ok(answer(caller, body.bytes(), charset).await)
     }
 
-    /// Makes a large call where its decoding holds up nobody. What it decodes to borrows from the body, so that the
-    /// whole call is made there.
-    async fn call_on_own_thread(
+    /// Makes a large call where its decoding holds up nobody: on threads, whenever it computes.
+    async fn answer_on_thread(
         &self,
         received: Received,
         charset: Option<String>,
         user: Option<Arc<User>>,
+        turn: Option<&Turn>,
     ) -> Result<Answer, Refusal> {
-        let turn = self.0.threads.acquire().await;
+        let Inner { threads, settings, .. } = &*self.0;
+        let whose = whose(user.as_ref());
+        let comes = timeout(settings.body_timeout, threads.turn(whose.clone()));
+        let thread = match turn {
+            Some(turn) => turn.wait(comes).await,
+            None => comes.await,
+        };
+        let thread = thread.map_err(|_| Refusal::Busy)?;
         let server = self.clone();
-        let runtime = Handle::current();
-        let call = move || runtime.block_on(server.answer(&received, charset.as_deref(), user.as_ref()));
-        let outcome = tokio::task::spawn_blocking(call).await;
-        drop(turn);
-        match outcome {
+        let call = async move { server.answer(received, charset.as_deref(), user.as_ref()).await };
+        match threads.run(thread, whose, call).await {
             Ok(answer) => answer,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => Ok(unfinished(panic.as_ref())),
@@ -122,6 +124,10 @@ impl Server {
             },
         }
     }
+}
+
+fn whose(user: Option<&Arc<User>>) -> Whose {
+    user.map(|user| user.name.as_str().into())
 }
 
 /// The `charset` parameter of the `Content-Type` header.
@@ -164,8 +170,8 @@ impl IntoResponse for Refusal {
                 let text = "The body did not arrive in time (http.body_timeout).\n";
                 (StatusCode::REQUEST_TIMEOUT, text).into_response()
             }
-            Self::NoRoom => {
-                let text = "Too many large calls at once: nothing was read, try again later.\n";
+            Self::Busy => {
+                let text = "Too many large calls at once: this one was not begun, try again later.\n";
                 (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
             }
             Self::Encoding(encoding) => {

@@ -1,6 +1,6 @@
 //! `apnsd.send`: as `notify`, and waits for what becomes of each notification.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::error::ServiceError;
@@ -23,6 +23,28 @@ pub const SEND_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Most calls that wait at a time: each holds a connection, and those of other callers must find some too.
 pub(super) const WAITING_MAX: usize = 256;
+
+/// How long the calls of one request may still wait for outcomes, all of them together: a request holds a connection.
+#[derive(Debug)]
+pub struct Patience(Mutex<Duration>);
+
+impl Default for Patience {
+    /// [`SEND_WAIT_MAX`].
+    fn default() -> Self {
+        Self(Mutex::new(SEND_WAIT_MAX))
+    }
+}
+
+impl Patience {
+    fn left(&self) -> Duration {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spend(&self, time: Duration) {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *left = left.saturating_sub(time);
+    }
+}
 
 /// What became of one notification by the end of the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,8 +99,14 @@ impl SendOutcome {
 impl PushService {
     /// Accepts notifications as [`PushService::notify`] does, sends them before what others wait for, and answers with
     /// what became of each, in order: as soon as all is known or the app is paused or refused, and after `timeout` at the
-    /// latest. What has no outcome by then stays queued, also when the caller goes away.
-    pub async fn send(&self, app: &App, request: Notify<'_>, timeout: Duration) -> Result<Vec<Sent>, ServiceError> {
+    /// latest, or when the patience of its request is at an end. What has no outcome by then stays queued, also when the caller goes away.
+    pub async fn send(
+        &self,
+        app: &App,
+        request: Notify<'_>,
+        timeout: Duration,
+        patience: &Patience,
+    ) -> Result<Vec<Sent>, ServiceError> {
         let (provisioned, batch) = self.check(app, &request)?;
         if batch.rows() as usize > SEND_TOKENS_MAX {
             return Err(ServiceError::InvalidArgument(too_many(batch.rows() as usize)));
@@ -97,13 +125,15 @@ impl PushService {
             let repeated = |sent| Sent { id: None, outcome: SendOutcome::Repeated, ..sent };
             return Ok(blank.into_iter().map(repeated).collect());
         }
+        let began = self.0.clock.now();
         tokio::select! {
             biased;
             () = watch.finished() => (),
             () = worker.rests() => (),
-            () = self.0.clock.sleep(timeout) => (),
+            () = self.0.clock.sleep(timeout.min(patience.left())) => (),
             () = self.0.stopping.cancelled() => (),
         }
+        patience.spend(self.0.clock.now().since(began));
         let cause = self.cause(app);
         Ok(blank.into_iter().zip(watch.known()).map(|(sent, known)| sent.with(known, cause.as_ref())).collect())
     }

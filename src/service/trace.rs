@@ -8,7 +8,7 @@ use crate::domain::app::AppId;
 use crate::domain::batch::BatchId;
 use crate::domain::outcome::Reason;
 use crate::domain::time::Timestamp;
-use crate::store::{Event, Logged, TokenPrefix, Traced};
+use crate::store::{Event, Logged, TokenPrefix, Traced, Visible};
 
 /// Something that became of a notification, or what the provider said of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,14 +33,15 @@ pub struct Trace {
 
 impl PushService {
     /// What is known of the tokens that begin with these hex digits, oldest first and what waits last; at most the
-    /// `limit` newest events.
-    pub async fn trace(&self, prefix: &str, limit: usize) -> Result<Vec<Trace>, ServiceError> {
+    /// `limit` newest events, of these apps alone where there are any.
+    pub async fn trace(&self, prefix: &str, apps: Option<&[String]>, limit: usize) -> Result<Vec<Trace>, ServiceError> {
         let refused = |problem: &dyn std::fmt::Display| ServiceError::InvalidArgument(problem.to_string());
         let prefix = TokenPrefix::parse(prefix).map_err(|error| refused(&format!("prefix: {error}")))?;
         if !(1..=PAGE_MAX).contains(&limit) {
             return Err(refused(&format!("limit: 1 to {PAGE_MAX} is needed, not {limit}")));
         }
-        let found = self.0.store.trace(prefix, limit).await.map_err(ServiceError::try_later)?;
+        let visible = apps.map_or_else(Visible::default, Visible::of);
+        let found = self.0.store.trace(prefix, visible, limit).await.map_err(ServiceError::try_later)?;
         Ok(found.into_iter().map(Trace::from).collect())
     }
 }

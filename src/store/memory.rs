@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::log::Log;
-use super::outcomes::{Logged, Ring};
+use super::outcomes::{Entry, Logged, Ring};
 use super::progress::Progress;
 use super::record::excerpt;
 use super::requests::{Turn, turn};
-use super::trace::{Search, TokenPrefix, Traced};
+use super::trace::{Search, TokenPrefix, Traced, Visible};
 use super::{Backlog, Commit, Due, FeedbackSource, RequestKey, Settings, Stored};
 use crate::clock::Clock;
 use crate::domain::app::AppId;
@@ -210,9 +210,10 @@ impl Memory {
         self.outcomes().log(app, span, outcome, at);
     }
 
-    pub(super) fn trace(&self, prefix: TokenPrefix, limit: usize) -> Vec<Traced> {
-        let logged = self.outcomes().find(|start| prefix.matches_start(start), limit);
-        let mut search = Search::new(prefix, limit);
+    pub(super) fn trace(&self, prefix: TokenPrefix, visible: Visible, limit: usize) -> Vec<Traced> {
+        let is_visible = |entry: &Entry| visible.shows(entry.app.as_ref());
+        let logged = self.outcomes().find(|start| prefix.matches_start(start), is_visible, limit);
+        let mut search = Search::new(prefix, visible, limit);
         let mut records = self.records();
         records.trim(self.cutoff(self.settings.rejections_age), self.cutoff(self.settings.feedback_age));
         records.search(&mut search);
@@ -266,7 +267,7 @@ impl Records {
         let mut found: Vec<Traced> = rejections
             .into_values()
             .flat_map(Log::iter)
-            .filter(|rejection| search.prefix.matches(&rejection.token))
+            .filter(|rejection| search.visible.shows(Some(&rejection.app)) && search.prefix.matches(&rejection.token))
             .map(Traced::rejected)
             .collect();
         search.add_kept(newest(&mut found, search.limit));
@@ -274,7 +275,7 @@ impl Records {
         let mut found: Vec<Traced> = BTreeMap::from_iter(by_name)
             .into_values()
             .flat_map(|(source, log)| log.iter().map(move |entry| (source, entry)))
-            .filter(|(_, entry)| search.prefix.matches(&entry.token))
+            .filter(|(_, entry)| search.visible.shows(None) && search.prefix.matches(&entry.token))
             .map(|(source, entry)| Traced::feedback(source, entry))
             .collect();
         search.add_kept(newest(&mut found, search.limit));

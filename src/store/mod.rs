@@ -34,7 +34,7 @@ pub use self::requests::RequestKey;
 pub use self::settings::{Durability, Kind, Settings};
 use self::sqlite::Sqlite;
 pub use self::sqlite::read_apps;
-pub use self::trace::{Event, TokenPrefix, TokenPrefixError, Traced};
+pub use self::trace::{Event, TokenPrefix, TokenPrefixError, Traced, Visible};
 use crate::clock::Clock;
 use crate::domain::app::AppId;
 use crate::domain::batch::{Batch, BatchId, Span, Tries};
@@ -412,14 +412,14 @@ impl Store {
         }
     }
 
-    /// What is known of the notifications for devices whose token begins so, at most the `limit` newest, newest last:
+    /// What is known, of what is visible, of the notifications for devices whose token begins so, at most the `limit` newest, newest last:
     /// what was logged ([`Store::log_outcome`], by the first 8 digits), rejections and feedback, by time; then what
     /// waits and is not damaged. Looks at everything that waits, which may take a second for a million batches, and
     /// delays nobody else.
-    pub async fn trace(&self, prefix: TokenPrefix, limit: usize) -> Result<Vec<Traced>, StoreError> {
+    pub async fn trace(&self, prefix: TokenPrefix, visible: Visible, limit: usize) -> Result<Vec<Traced>, StoreError> {
         match self {
-            Self::Memory(memory) => Ok(memory.trace(prefix, limit)),
-            Self::Sqlite(sqlite) => sqlite.trace(prefix, limit).await,
+            Self::Memory(memory) => Ok(memory.trace(prefix, visible, limit)),
+            Self::Sqlite(sqlite) => sqlite.trace(prefix, visible, limit).await,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -32,6 +33,22 @@ pub enum TokenPrefixError {
     /// Too few digits, or too many.
     #[error("a token is given by its first 4 to 200 hex digits, here are {0}")]
     Digits(usize),
+}
+
+/// Whose events are looked for: those of these apps, by their ids, or everything where `None`.
+#[derive(Clone, Debug, Default)]
+pub struct Visible(Option<Arc<[String]>>);
+
+impl Visible {
+    /// Those of these apps alone.
+    pub fn of(apps: &[String]) -> Self {
+        Self(Some(apps.into()))
+    }
+
+    /// Whether an event is looked for; one without an app only where everything is.
+    pub(super) fn shows(&self, app: Option<&AppId>) -> bool {
+        self.0.as_ref().is_none_or(|apps| app.is_some_and(|app| apps.iter().any(|visible| visible == app.as_str())))
+    }
 }
 
 /// Something that became of a notification, or what is known of a device.
@@ -150,6 +167,7 @@ impl Traced {
 #[derive(Debug)]
 pub(super) struct Search {
     pub(super) prefix: TokenPrefix,
+    pub(super) visible: Visible,
     /// How many events are looked for.
     pub(super) limit: usize,
     /// Newest first.
@@ -159,8 +177,8 @@ pub(super) struct Search {
 }
 
 impl Search {
-    pub(super) fn new(prefix: TokenPrefix, limit: usize) -> Self {
-        Self { prefix, limit, waiting: Vec::new(), kept: Vec::new() }
+    pub(super) fn new(prefix: TokenPrefix, visible: Visible, limit: usize) -> Self {
+        Self { prefix, visible, limit, waiting: Vec::new(), kept: Vec::new() }
     }
 
     /// Whether no more batches need to be looked at.
@@ -170,6 +188,9 @@ impl Search {
 
     /// Takes the rows of a batch that wait; batches come by falling id.
     pub(super) fn add_waiting(&mut self, app: &AppId, stored: &Stored) {
+        if !self.visible.shows(Some(app)) {
+            return;
+        }
         let rows = stored.rows.iter().rev().flat_map(|rows| rows.clone().rev());
         let rows = rows.filter(|row| self.prefix.matches(stored.batch.notification(*row).token));
         let room = self.limit.saturating_sub(self.waiting.len());

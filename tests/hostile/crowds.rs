@@ -10,8 +10,9 @@ use apnsd::listener::user::Token;
 use apnsd::shutdown::Shutdown;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use rcgen::{CertificateParams, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::site::{PATIENCE, Site, call, framed, post};
@@ -215,4 +216,68 @@ async fn a_thousand_slow_connections_give_way_to_good_callers() {
     eprintln!("the slowest good call took {alone:?} alone and {longest:?} among {SLOW} slow connections");
     assert!(crowd.finish(PATIENCE).await);
     site.serves("a thousand slow connections that are gone").await;
+}
+
+/// A large call of many that each wait for a gateway which says nothing.
+fn sends() -> Vec<u8> {
+    let param = |value: &str| format!("<value>{value}</value>");
+    let timeout = "<struct><member><name>timeout</name><value><int>60</int></value></member></struct>";
+    let params = ["app", &"ab".repeat(32), "{\"aps\":{}}", timeout].map(param).concat();
+    let send = format!(
+        "<value><struct><member><name>methodName</name><value>apnsd.send</value></member><member><name>params</name>\
+         <value><array><data>{params}</data></array></value></member></struct></value>"
+    );
+    let calls = format!("<param><value><array><data>{}</data></array></value></param>", send.repeat(1_000));
+    post("", format!("<methodCall><methodName>system.multicall</methodName><params>{calls}</params></methodCall>"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_calls_that_wait_for_a_silent_gateway_hold_up_nobody() {
+    raise_file_limit();
+    let gateway = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let environment = format!("[environments.silent]\ngateway = \"https://{}\"\n", gateway.local_addr().unwrap());
+    let site = Site::start(&environment).await;
+    let key = KeyPair::generate().unwrap();
+    let pem = CertificateParams::new(["x".to_owned()]).unwrap().self_signed(&key).unwrap().pem() + &key.serialize_pem();
+    let params: String =
+        ["app", &pem, "silent", "<int>15</int>"].map(|value| format!("<param><value>{value}</value></param>")).concat();
+    let provision = format!("<methodCall><methodName>provision</methodName><params>{params}</params></methodCall>");
+    let told = site.told(&site.address(), &post("", provision), false).await;
+    assert!(told.starts_with("200"), "{told}");
+    let request = Arc::new(sends());
+    assert!(request.len() > 256 * 1024, "{}", request.len());
+    let large = post("", call("nosuch") + &" ".repeat(300_000));
+    let crowd = Shutdown::new();
+    let sent = Arc::new(AtomicUsize::new(0));
+    for calls in [70, 530] {
+        for _ in 0..calls {
+            let (address, request, stop, sent) =
+                (site.address(), Arc::clone(&request), crowd.clone(), Arc::clone(&sent));
+            let hog = async move {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                let is_sent = stream.write_all(&request).await;
+                sent.fetch_add(1, Ordering::Relaxed);
+                if is_sent.is_ok() {
+                    read_answer(&mut stream).await;
+                }
+            };
+            crowd.spawn(async move {
+                tokio::select! {
+                    () = stop.requested() => (),
+                    () = hog => (),
+                }
+            });
+        }
+        // Some of the rest are accepted only when others have gone.
+        while sent.load(Ordering::Relaxed) < 70 {
+            Clock::system().sleep(Duration::from_millis(20)).await;
+        }
+        for _ in 0..10 {
+            site.serves("large calls that wait").await;
+        }
+        let told = site.told(&site.address(), &large, false).await;
+        assert_eq!(told, "fault 8001: procedure nosuch not found", "among {calls} more");
+    }
+    assert!(crowd.finish(PATIENCE).await);
+    site.serves("large calls that were given up").await;
 }

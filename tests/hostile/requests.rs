@@ -205,3 +205,31 @@ async fn a_flood_of_requests_on_one_connection_is_answered_in_order_or_waits() {
         () = good => (),
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_served_behind_a_request_that_others_may_read_otherwise() {
+    let site = Site::start("").await;
+    let chunks = format!("{:x}\r\n{}\r\n0\r\n\r\n", body().len(), body());
+    let chunked = framed("Transfer-Encoding: chunked\r\n", &chunks);
+    let both = framed("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", &chunks);
+    let served = async |parts: &[&[u8]]| {
+        let mut stream = TcpStream::connect(site.address()).await.unwrap();
+        for part in parts {
+            stream.write_all(part).await.unwrap();
+        }
+        stream.shutdown().await.unwrap();
+        let mut answers = Vec::new();
+        timeout(PATIENCE, stream.read_to_end(&mut answers)).await.unwrap().unwrap();
+        String::from_utf8(answers).unwrap().matches("HTTP/1.1 200 OK").count()
+    };
+    let good = post("", body());
+    assert_eq!(served(&[&[&good[..], &good, &good].concat()]).await, 3);
+    assert_eq!(
+        served(&[&[&good[..], &both, &good].concat()]).await,
+        2,
+        "the HTTP layer hides the length of the second"
+    );
+    assert_eq!(served(&[&[&good[..], &chunked, &good].concat()]).await, 2, "as if it had one");
+    assert_eq!(served(&[&[&chunked[..], &good].concat()]).await, 2, "the head of the first was seen");
+    site.serves("requests behind each other").await;
+}

@@ -41,8 +41,8 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 async fn receive(headers: HeaderMap, body: impl Into<Body>) -> Result<Vec<u8>, Refusal> {
-    let received = intake(0).receive(&headers, body.into(), None).await?;
-    Ok(received.plain()?.to_vec())
+    let received = intake(0).receive(&headers, body.into(), None, None).await?;
+    Ok(received.plain()?.bytes.to_vec())
 }
 
 #[tokio::test]
@@ -84,12 +84,12 @@ async fn a_small_limit_holds_too() {
     let small = Intake::new(&Settings { body_max: 10, ..Settings::default() });
     let refused = |headers, body: Body| {
         let small = &small;
-        async move { small.receive(&headers, body, None).await.map(|received| received.bytes).unwrap_err() }
+        async move { small.receive(&headers, body, None, None).await.map(|received| received.bytes).unwrap_err() }
     };
     assert_eq!(refused(HeaderMap::new(), vec![b'x'; 11].into()).await, Refusal::TooLarge);
     assert_eq!(refused(HeaderMap::new(), chunked(vec![b'x'; 11])).await, Refusal::TooLarge);
     assert_eq!(refused(encoded("gzip"), chunked(gzip(&[b'x'; 11]))).await, Refusal::TooLarge);
-    assert!(small.receive(&HeaderMap::new(), chunked(vec![b'x'; 10]), None).await.is_ok());
+    assert!(small.receive(&HeaderMap::new(), chunked(vec![b'x'; 10]), None, None).await.is_ok());
 }
 
 #[tokio::test]
@@ -113,18 +113,18 @@ async fn a_body_that_does_not_arrive_in_time_is_given_up() {
 async fn large_bodies_share_their_room_and_small_ones_never_wait() {
     let intake = intake(2 * BODY_MAX);
     let large = || Body::from(vec![b'x'; BODY_MAX]);
-    let first = intake.receive(&HeaderMap::new(), large(), None).await.unwrap();
-    let second = intake.receive(&HeaderMap::new(), large(), None).await.unwrap();
-    assert!(intake.receive(&HeaderMap::new(), Body::from(vec![b'x'; SMALL]), None).await.is_ok());
-    assert!(intake.receive(&HeaderMap::new(), chunked(vec![b'x'; SMALL]), None).await.is_ok());
-    assert!(intake.receive(&encoded("gzip"), Body::from(gzip(&[b'x'; SMALL])), None).await.is_ok());
+    let first = intake.receive(&HeaderMap::new(), large(), None, None).await.unwrap();
+    let second = intake.receive(&HeaderMap::new(), large(), None, None).await.unwrap();
+    assert!(intake.receive(&HeaderMap::new(), Body::from(vec![b'x'; SMALL]), None, None).await.is_ok());
+    assert!(intake.receive(&HeaderMap::new(), chunked(vec![b'x'; SMALL]), None, None).await.is_ok());
+    assert!(intake.receive(&encoded("gzip"), Body::from(gzip(&[b'x'; SMALL])), None, None).await.is_ok());
 
-    assert_eq!(intake.receive(&HeaderMap::new(), large(), None).await.unwrap_err(), Refusal::NoRoom);
+    assert_eq!(intake.receive(&HeaderMap::new(), large(), None, None).await.unwrap_err(), Refusal::Busy);
     let compressed = Body::from(gzip(&[b'x'; SMALL + 1]));
-    assert_eq!(intake.receive(&encoded("gzip"), compressed, None).await.unwrap_err(), Refusal::NoRoom);
+    assert_eq!(intake.receive(&encoded("gzip"), compressed, None, None).await.unwrap_err(), Refusal::Busy);
 
     let headers = HeaderMap::new();
-    let (third, ()) = tokio::join!(intake.receive(&headers, large(), None), async {
+    let (third, ()) = tokio::join!(intake.receive(&headers, large(), None, None), async {
         sleep(Duration::from_secs(30)).await;
         drop((first, second));
     });
@@ -136,10 +136,10 @@ async fn a_body_of_known_length_takes_no_more_room_than_that() {
     let intake = intake(2 * BODY_MAX);
     let mut kept = Vec::new();
     for _ in 0..7 {
-        kept.push(intake.receive(&HeaderMap::new(), Body::from(vec![b'x'; SMALL + 1]), None).await.unwrap());
+        kept.push(intake.receive(&HeaderMap::new(), Body::from(vec![b'x'; SMALL + 1]), None, None).await.unwrap());
     }
-    let unknown = intake.receive(&HeaderMap::new(), chunked(vec![b'x'; SMALL + 1]), None).await;
-    assert_eq!(unknown.unwrap_err(), Refusal::NoRoom);
+    let unknown = intake.receive(&HeaderMap::new(), chunked(vec![b'x'; SMALL + 1]), None, None).await;
+    assert_eq!(unknown.unwrap_err(), Refusal::Busy);
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,10 +150,33 @@ async fn compressed_bodies_at_once_do_not_wait_for_each_other() {
     assert!(body.len() > SMALL, "{}", body.len());
     let headers = encoded("gzip");
     let receive = || async {
-        let received = intake.receive(&headers, chunked(body.clone()), None).await.unwrap();
+        let received = intake.receive(&headers, chunked(body.clone()), None, None).await.unwrap();
         sleep(Duration::from_secs(1)).await;
-        received.plain().unwrap().len()
+        received.plain().unwrap().bytes.len()
     };
     let lengths = tokio::join!(receive(), receive(), receive(), receive());
     assert_eq!(<[usize; 4]>::from(lengths), [BODY_MAX / 2; 4]);
+}
+
+/// A body of so many bytes that comes in parts of 64 KiB, with so much time between two of them.
+fn dripping(length: usize, pause: Duration) -> Body {
+    let parts = stream::iter(0..length.div_ceil(65_536)).then(move |_| async move {
+        sleep(pause).await;
+        Ok::<_, Infallible>(vec![b'x'; 65_536])
+    });
+    Body::from_stream(parts)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_has_time_between_two_parts_and_as_a_whole_according_to_what_it_brings() {
+    let large = Intake::new(&Settings::default());
+    let receive = async |length, pause| {
+        let received = large.receive(&HeaderMap::new(), dripping(length, pause), None, None).await;
+        received.map(|received| received.bytes.len())
+    };
+    // 64 MiB in 1,024 parts at 5 Mbit/s.
+    assert_eq!(receive(64 << 20, Duration::from_millis(105)).await, Ok(64 << 20));
+    assert_eq!(receive(1 << 20, Duration::from_secs(3)).await, Ok(1 << 20));
+    assert_eq!(receive(64 << 20, Duration::from_secs(5)).await, Err(Refusal::TooSlow), "13 KiB a second");
+    assert_eq!(receive(128 << 10, Duration::from_secs(61)).await, Err(Refusal::TooSlow), "a part a minute");
 }

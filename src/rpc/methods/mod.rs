@@ -26,6 +26,7 @@ use crate::domain::app::AppId;
 use crate::listener::user::User;
 use crate::service::about::About;
 use crate::service::feedback::Receipt;
+use crate::service::send::Patience;
 use crate::service::{App, PushService};
 use crate::telemetry::metrics::calls::Calls;
 use crate::xmlrpc::value::{Fault, Value};
@@ -91,6 +92,8 @@ pub(super) struct Caller<'a> {
     /// Who calls, where the daemon has users.
     user: Option<&'a User>,
     calls: &'a Calls,
+    /// How long all its calls may wait for outcomes.
+    patience: Patience,
     /// Confirms the feedback in the answer once that has left.
     handed_out: Mutex<Option<Receipt>>,
 }
@@ -103,7 +106,7 @@ impl<'a> Caller<'a> {
         user: Option<&'a User>,
         calls: &'a Calls,
     ) -> Self {
-        Self { service, settings, about, user, calls, handed_out: Mutex::default() }
+        Self { service, settings, about, user, calls, patience: Patience::default(), handed_out: Mutex::default() }
     }
 
     /// Limits of calls.

@@ -46,7 +46,7 @@ async fn run(caller: &Caller<'_>, params: &[Value<'_>]) -> Result<Value<'static>
     if request.tokens.is_empty() {
         return Ok(Value::Array(Vec::new()));
     }
-    let sent = caller.service.send(&app, Notify { options, ..request }, wait).await?;
+    let sent = caller.service.send(&app, Notify { options, ..request }, wait, &caller.patience).await?;
     Ok(Value::Array(sent.iter().map(row).collect()))
 }
 

@@ -35,7 +35,7 @@ pub(super) const MULTICALL: Method = Method {
     name: "system.multicall",
     signatures: &[&["array", "array"]],
     help: "system.multicall(calls): makes up to 1000 calls, one after the other, each a struct with methodName and \
-           params. The answer has for each an array with its answer, or a struct with faultCode and faultString.",
+           params; those of apnsd.send wait for at most 60 seconds in all. The answer has for each an array with its answer, or a struct with faultCode and faultString.",
     run: |caller, params| Box::pin(multicall(caller, params)),
 };
 

@@ -28,9 +28,9 @@ async fn run(caller: &Caller<'_>, params: &[Value<'_>]) -> Result<Value<'static>
             .map_err(|_| bad_argument(format!("limit: a number of events is needed, not {limit}")))?,
         Some(other) => return Err(at("limit")(wrong_type("an int", other))),
     };
-    let events = caller.service.trace(text(prefix).map_err(at("prefix"))?, limit).await?;
-    let visible = events.iter().filter(|event| caller.may_see(event.app_id.as_ref().map(|app| app.as_str())));
-    Ok(Value::Array(visible.map(event).collect()))
+    let apps = caller.user.and_then(|user| user.apps.as_deref());
+    let events = caller.service.trace(text(prefix).map_err(at("prefix"))?, apps, limit).await?;
+    Ok(Value::Array(events.iter().map(event).collect()))
 }
 
 fn event(trace: &Trace) -> Value<'static> {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::batch::PushOptions;
-use crate::service::send::{SendOutcome, Sent};
+use crate::service::send::{Patience, SendOutcome, Sent};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -18,7 +18,7 @@ fn push_type(push_type: &str) -> NotifyOptions {
 async fn what_cannot_be_sent_in_time_is_queued_under_ids_of_its_own() {
     let (service, app) = with_app().await;
     let began = service.0.clock.now();
-    let sent = service.send(&app, broadcast(&[TOKEN, TOKEN]), TIMEOUT).await.unwrap();
+    let sent = service.send(&app, broadcast(&[TOKEN, TOKEN]), TIMEOUT, &Patience::default()).await.unwrap();
     assert!(service.0.clock.now().since(began) >= TIMEOUT);
     assert!(sent.iter().all(|sent| (sent.outcome, sent.reason, sent.retry) == (SendOutcome::Queued, None, false)));
     assert_eq!(sent[0].token[..], [0xaa; 32]);
@@ -37,7 +37,8 @@ async fn what_is_rejected_while_its_caller_waits_is_told() {
         service.purge(&app).await.unwrap()
     };
     let began = service.0.clock.now();
-    let (sent, purged) = tokio::join!(service.send(&app, broadcast(&[TOKEN]), TIMEOUT), purge);
+    let patience = Patience::default();
+    let (sent, purged) = tokio::join!(service.send(&app, broadcast(&[TOKEN]), TIMEOUT, &patience), purge);
     let told: Vec<_> = sent.unwrap().into_iter().map(|Sent { outcome, reason, .. }| (outcome, reason)).collect();
     assert_eq!((purged, told), (1, vec![(SendOutcome::Rejected, Some(crate::domain::outcome::Reason::Purged))]));
     assert!(service.0.clock.now().since(began) < TIMEOUT);
@@ -54,7 +55,8 @@ async fn an_app_that_is_refused_meanwhile_lets_nobody_wait() {
         service.reload(environments(&["staging"], "binary://127.0.0.1:1"), settings, vec![]).await;
     };
     let began = service.0.clock.now();
-    let (sent, ()) = tokio::join!(service.send(&app, broadcast(&[TOKEN]), TIMEOUT), refused);
+    let patience = Patience::default();
+    let (sent, ()) = tokio::join!(service.send(&app, broadcast(&[TOKEN]), TIMEOUT, &patience), refused);
     let sent = sent.unwrap();
     let cause = service.status(&app).unwrap().cause;
     assert!(cause.contains("not in the configuration"), "{cause}");
@@ -67,7 +69,7 @@ async fn a_daemon_that_stops_lets_nobody_wait() {
     let (service, app) = with_app().await;
     service.stop_waiting();
     let began = service.0.clock.now();
-    let sent = service.send(&app, broadcast(&[TOKEN]), TIMEOUT).await.unwrap();
+    let sent = service.send(&app, broadcast(&[TOKEN]), TIMEOUT, &Patience::default()).await.unwrap();
     assert_eq!((sent[0].outcome, service.0.clock.now().since(began)), (SendOutcome::Queued, Duration::ZERO));
 }
 
@@ -76,7 +78,7 @@ async fn a_repeated_send_is_told_as_such_at_once() {
     let (service, app) = with_app().await;
     let named = with_options(NotifyOptions { request_id: Some("one".into()), ..NotifyOptions::default() });
     service.notify(&app, named.clone()).await.unwrap();
-    let sent = service.send(&app, named, TIMEOUT).await.unwrap();
+    let sent = service.send(&app, named, TIMEOUT, &Patience::default()).await.unwrap();
     assert_eq!((sent[0].outcome, sent[0].id), (SendOutcome::Repeated, None));
     assert_eq!(service.status(&app).unwrap().waiting, 1);
 }
@@ -84,7 +86,7 @@ async fn a_repeated_send_is_told_as_such_at_once() {
 #[tokio::test]
 async fn a_send_of_more_than_a_thousand_is_refused() {
     let (service, app) = with_app().await;
-    let text = invalid(service.send(&app, broadcast(&[TOKEN; 1001]), TIMEOUT).await.unwrap_err());
+    let text = invalid(service.send(&app, broadcast(&[TOKEN; 1001]), TIMEOUT, &Patience::default()).await.unwrap_err());
     let expected = "tokens: 1001 in one call, at most 1000 are allowed in apnsd.send; notify takes more";
     assert_eq!((text.as_str(), service.status(&app).unwrap().waiting), (expected, 0));
 }
@@ -96,7 +98,7 @@ async fn an_app_that_refuses_notify_refuses_send_and_validate_with_the_same_caus
     let app = service.app("app").unwrap();
     let cause = service.notify(&app, broadcast(&[TOKEN])).await.unwrap_err();
     assert!(matches!(cause, ServiceError::NotConnected(_)));
-    assert_eq!(service.send(&app, broadcast(&[TOKEN]), TIMEOUT).await, Err(cause.clone()));
+    assert_eq!(service.send(&app, broadcast(&[TOKEN]), TIMEOUT, &Patience::default()).await, Err(cause.clone()));
     assert_eq!(service.validate(&app, &broadcast(&[TOKEN])), Err(cause));
 }
 
@@ -185,4 +187,15 @@ async fn voip_over_http2_may_be_longer() {
     assert_eq!(text, "notification 1: 4097 bytes of JSON, at most 4096 over http2");
     let text = invalid(build(of(5121, &["voip", "voip"])).unwrap_err());
     assert_eq!(text, "notification 0: 5121 bytes of JSON, at most 5120 over http2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_calls_of_one_request_wait_for_a_minute_in_all() {
+    let (service, app) = with_app().await;
+    let (began, patience) = (service.0.clock.now(), Patience::default());
+    for _ in 0..5 {
+        let sent = service.send(&app, broadcast(&[TOKEN]), Duration::from_secs(45), &patience).await.unwrap();
+        assert_eq!(sent[0].outcome, SendOutcome::Queued);
+    }
+    assert_eq!(service.0.clock.now().since(began).as_secs(), 60);
 }

@@ -141,11 +141,12 @@ impl Open {
     }
 }
 
-/// The records in files whose token begins as wanted, oldest first, at most the `limit` newest. What cannot be read is
+/// The records in files whose token begins as wanted and that are visible, oldest first, at most the `limit` newest. What cannot be read is
 /// passed over.
 pub(in crate::store) fn find(
     files: Vec<File>,
     is_wanted: impl Fn([u8; 4]) -> bool,
+    is_visible: impl Fn(&Entry) -> bool,
     limit: usize,
 ) -> io::Result<Vec<Entry>> {
     let mut found = VecDeque::new();
@@ -155,7 +156,7 @@ pub(in crate::store) fn find(
         let mut record = [0; RECORD_BYTES];
         loop {
             match reader.read_exact(&mut record) {
-                Ok(()) => found.extend(decoder.read(&record, &is_wanted)),
+                Ok(()) => found.extend(decoder.read(&record, &is_wanted).filter(&is_visible)),
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
                 Err(error) => return Err(error),
             }

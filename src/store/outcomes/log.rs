@@ -65,16 +65,17 @@ impl Log {
         self.shared.log(app, span, outcome, at);
     }
 
-    /// The records whose token begins as wanted, oldest first, at most the `limit` newest.
+    /// The records whose token begins as wanted and that are visible, oldest first, at most the `limit` newest.
     pub(in crate::store) async fn find(
         &self,
         is_wanted: impl Fn([u8; 4]) -> bool + Send + 'static,
+        is_visible: impl Fn(&Entry) -> bool + Send + 'static,
         limit: usize,
     ) -> io::Result<Vec<Entry>> {
         let (answer, answered) = oneshot::channel();
         self.shared.ask(answer);
         let files = answered.await.map_err(|_| io::Error::other("the log of outcomes is closed"))??;
-        tokio::task::spawn_blocking(move || files::find(files, is_wanted, limit)).await?
+        tokio::task::spawn_blocking(move || files::find(files, is_wanted, is_visible, limit)).await?
     }
 
     /// Writes what is left and ends the thread; waits for both.
@@ -213,9 +214,9 @@ mod tests {
         let log = Log::open(&gone, 1 << 20, Clock::system()).unwrap();
         let write = |id| log.log(&app("one"), &span(id, 0..1), Logged::Accepted, Timestamp::from_secs(9));
         write(1);
-        assert_eq!(log.find(|_| true, 9).await.unwrap(), []);
+        assert_eq!(log.find(|_| true, |_| true, 9).await.unwrap(), []);
         std::fs::create_dir(&gone).unwrap();
         write(2);
-        assert_eq!(log.find(|_| true, 9).await.unwrap(), [entry("one", 2, 0, Logged::Accepted)]);
+        assert_eq!(log.find(|_| true, |_| true, 9).await.unwrap(), [entry("one", 2, 0, Logged::Accepted)]);
     }
 }

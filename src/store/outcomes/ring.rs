@@ -39,13 +39,24 @@ impl Ring {
         }
     }
 
-    /// The records whose token begins as wanted, oldest first, at most the `limit` newest.
-    pub(in crate::store) fn find(&self, is_wanted: impl Fn([u8; 4]) -> bool, limit: usize) -> Vec<Entry> {
+    /// The records whose token begins as wanted and that are visible, oldest first, at most the `limit` newest.
+    pub(in crate::store) fn find(
+        &self,
+        is_wanted: impl Fn([u8; 4]) -> bool,
+        is_visible: impl Fn(&Entry) -> bool,
+        limit: usize,
+    ) -> Vec<Entry> {
         let mut decoder = Decoder::default();
         let mut names = header().to_vec();
         (0..).zip(self.buffer.names.since(0)).for_each(|(number, app)| put_name(&mut names, number, app));
         names.as_chunks().0.iter().for_each(|record| drop(decoder.read(record, |_| false)));
-        let found = self.records.iter().rev().filter_map(|record| decoder.read(record, &is_wanted)).take(limit);
+        let found = self
+            .records
+            .iter()
+            .rev()
+            .filter_map(|record| decoder.read(record, &is_wanted))
+            .filter(is_visible)
+            .take(limit);
         let mut found: Vec<Entry> = found.collect();
         found.reverse();
         found

@@ -51,7 +51,7 @@ fn decoded(records: &[u8]) -> Vec<Entry> {
 }
 
 fn found(files: &Files) -> Vec<Entry> {
-    files::find(files.to_read().unwrap(), |_| true, usize::MAX).unwrap()
+    files::find(files.to_read().unwrap(), |_| true, |_| true, usize::MAX).unwrap()
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn files_are_rotated_at_half_of_the_bound_and_each_names_its_apps() {
     assert_eq!(found(&files), expected.collect::<Vec<_>>());
     files.append(&outcomes(0, &span(6, 0..3), Logged::Accepted)).unwrap();
     assert_eq!(found(&files)[0].batch, BatchId(3), "the oldest went");
-    let newest = files::find(files.to_read().unwrap(), |token| token == [0, 0, 0, 2], 2).unwrap();
+    let newest = files::find(files.to_read().unwrap(), |token| token == [0, 0, 0, 2], |_| true, 2).unwrap();
     assert_eq!(newest, [entry("two", 5, 2, Logged::Presumed), entry("one", 6, 2, Logged::Accepted)]);
 }
 
@@ -176,19 +176,19 @@ async fn a_log_is_found_again_after_it_was_closed() {
     let log = Log::open(dir.path(), 1 << 20, Clock::system()).unwrap();
     log.log(&app("one"), &span(1, 0..5000), Logged::Presumed, Timestamp::from_secs(9));
     let last = |token| token == 4999_u32.to_be_bytes();
-    assert_eq!(log.find(last, 9).await.unwrap(), [entry("one", 1, 4999, Logged::Presumed)]);
+    assert_eq!(log.find(last, |_| true, 9).await.unwrap(), [entry("one", 1, 4999, Logged::Presumed)]);
     log.log(&app("two"), &span(2, 4999..5000), Logged::Unknown, Timestamp::from_secs(9));
     log.close();
     log.close();
     log.log(&app("two"), &span(3, 4999..5000), Logged::Unknown, Timestamp::from_secs(9));
-    assert!(log.find(last, 9).await.is_err());
+    assert!(log.find(last, |_| true, 9).await.is_err());
     let mode = fs::metadata(dir.path().join("apnsd.outcomes")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let log = Log::open(dir.path(), 1 << 20, Clock::system()).unwrap();
     let expected = [entry("one", 1, 4999, Logged::Presumed), entry("two", 2, 4999, Logged::Unknown)];
-    assert_eq!(log.find(last, 9).await.unwrap(), expected);
-    assert_eq!(log.find(last, 1).await.unwrap(), expected[1..]);
-    assert_eq!(log.find(last, 0).await.unwrap(), []);
+    assert_eq!(log.find(last, |_| true, 9).await.unwrap(), expected);
+    assert_eq!(log.find(last, |_| true, 1).await.unwrap(), expected[1..]);
+    assert_eq!(log.find(last, |_| true, 0).await.unwrap(), []);
 }
 
 #[test]
@@ -196,14 +196,14 @@ fn a_ring_keeps_the_newest_records() {
     let mut ring = Ring::new(3000 * RECORD_BYTES);
     ring.log(&app("one"), &span(1, 0..2000), Logged::Accepted, Timestamp::from_secs(9));
     ring.log(&app("two"), &span(2, 0..2000), Logged::Unknown, Timestamp::from_secs(9));
-    let all = ring.find(|_| true, usize::MAX);
+    let all = ring.find(|_| true, |_| true, usize::MAX);
     assert_eq!((all.len(), &all[0]), (3000, &entry("one", 1, 1000, Logged::Accepted)));
-    assert_eq!(ring.find(|_| true, 1), [entry("two", 2, 1999, Logged::Unknown)]);
+    assert_eq!(ring.find(|_| true, |_| true, 1), [entry("two", 2, 1999, Logged::Unknown)]);
     ring.log(&app("one"), &span(3, 0..9000), Logged::Accepted, Timestamp::from_secs(9));
-    assert_eq!(ring.find(|_| true, usize::MAX)[0], entry("one", 3, 6000, Logged::Accepted));
+    assert_eq!(ring.find(|_| true, |_| true, usize::MAX)[0], entry("one", 3, 6000, Logged::Accepted));
     let mut none = Ring::new(0);
     none.log(&app("one"), &span(1, 0..1), Logged::Accepted, Timestamp::from_secs(9));
-    assert_eq!(none.find(|_| true, 9), []);
+    assert_eq!(none.find(|_| true, |_| true, 9), []);
 }
 
 pub(in crate::store) fn logged() -> impl Strategy<Value = Logged> {

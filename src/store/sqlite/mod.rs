@@ -86,9 +86,9 @@ use self::read::Readers;
 use self::work::{Change, Insert, Record, Settled, SettledRows, Staged, Then, Work};
 use self::writer::{Trouble, Writer};
 use super::commits::Commits;
-use super::outcomes::{Log, Logged};
+use super::outcomes::{Entry, Log, Logged};
 use super::record::{RECORD_MAX, encode, excerpt};
-use super::trace::{Search, TokenPrefix, Traced};
+use super::trace::{Search, TokenPrefix, Traced, Visible};
 use super::{Backlog, Commit, Due, FeedbackSource, OpenError, RequestKey, Settings, StoreError, Stored};
 use crate::clock::Clock;
 use crate::domain::app::AppId;
@@ -356,7 +356,12 @@ impl Sqlite {
         }
     }
 
-    pub(super) async fn trace(&self, prefix: TokenPrefix, limit: usize) -> Result<Vec<Traced>, StoreError> {
+    pub(super) async fn trace(
+        &self,
+        prefix: TokenPrefix,
+        visible: Visible,
+        limit: usize,
+    ) -> Result<Vec<Traced>, StoreError> {
         // Any other error is one that `Store::trouble` tells. Until it is over, rows that were sent also count as waiting.
         if let Err(StoreError::Closed) = self.ask(Lane::Books, Work::Flush).await {
             return Err(StoreError::Closed);
@@ -364,12 +369,16 @@ impl Sqlite {
         let now = self.clock.timestamp();
         let since =
             search::Since { rejections: now.minus(self.rejections_age), feedback: now.minus(self.feedback_age) };
-        let (mut search, damaged) = (Search::new(prefix.clone(), limit), Arc::clone(&self.damaged));
+        let damaged = Arc::clone(&self.damaged);
+        let mut search = Search::new(prefix.clone(), visible.clone(), limit);
         let query = move |connection: &_| search::search(connection, &damaged, &mut search, since).map(|()| search);
         let search = self.readers.search(query).await?;
         // Afterwards, so that what is settled meanwhile is found twice rather than not at all.
         let logged = match &self.outcomes {
-            Some(log) => log.find(move |start| prefix.matches_start(start), limit).await,
+            Some(log) => {
+                let is_visible = move |entry: &Entry| visible.shows(entry.app.as_ref());
+                log.find(move |start| prefix.matches_start(start), is_visible, limit).await
+            }
             None => Ok(Vec::new()),
         };
         Ok(search.finish(logged.map_err(|error| StoreError::Io(format!("the log of outcomes: {error}")))?))

@@ -30,8 +30,10 @@ pub(super) fn search(
 ) -> Result<(), Problem> {
     let rejections = rejections(connection, search, since.rejections)?;
     search.add_kept(rejections);
-    let feedback = feedback(connection, search, since.feedback)?;
-    search.add_kept(feedback);
+    if search.visible.shows(None) {
+        let feedback = feedback(connection, search, since.feedback)?;
+        search.add_kept(feedback);
+    }
     waiting(connection, damaged, search)
 }
 
@@ -39,15 +41,21 @@ fn rejections(connection: &Connection, search: &Search, since: Timestamp) -> Res
     let mut statement = connection.prepare(
         "SELECT name, timestamp, token, reason, status, batch, row FROM rejections JOIN names ON key = app \
          WHERE kept_at >= ?1 AND substr(hex(token), 1, length(?2)) = ?2 \
-         ORDER BY timestamp DESC, name DESC, number DESC LIMIT ?3",
+         ORDER BY timestamp DESC, name DESC, number DESC",
     )?;
-    let mut rows = statement.query(params![since.as_millis(), search.prefix.hex(), limit_of(search.limit)])?;
+    let mut rows = statement.query(params![since.as_millis(), search.prefix.hex()])?;
     let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
+    while found.len() < search.limit
+        && let Some(row) = rows.next()?
+    {
         let reason = reason_of(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?, row.get(4)?);
+        let app = app_of(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
+        if !search.visible.shows(Some(&app)) {
+            continue;
+        }
         found.push(Traced::rejected(&Rejection {
             timestamp: Timestamp::from_millis(row.get(1)?),
-            app: app_of(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?,
+            app,
             token: row.get(2)?,
             reason: reason.map_err(|error| Problem::Damaged(format!("rejections: {error}")))?,
             batch: BatchId(row.get::<_, i64>(5)?.unsigned_abs()),

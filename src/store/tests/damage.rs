@@ -114,7 +114,7 @@ async fn a_batch_is_left_out_whatever_of_it_is_damaged() {
         commit(&store, &one, &small).await;
         sql(&place, damage);
         assert_eq!(ids(&fresh(&store, &one).await), [2], "{damage}");
-        let traced = store.trace(TokenPrefix::parse("0100 0000").unwrap(), 9).await.unwrap();
+        let traced = store.trace(TokenPrefix::parse("0100 0000").unwrap(), Visible::default(), 9).await.unwrap();
         assert_eq!(traced.iter().map(|traced| traced.row.unwrap().0.0).collect::<Vec<_>>(), [2], "{damage}");
         assert_eq!(store.trouble(), None);
     }
@@ -128,7 +128,7 @@ async fn a_batch_of_no_app_is_not_traced_and_keeps_no_other_from_it() {
         commit(&store, &app(name), &batch(1, "{}")).await;
     }
     sql(&place, "UPDATE batches SET app = 99 WHERE id = 2");
-    let traced = store.trace(TokenPrefix::parse("0000").unwrap(), 9).await.unwrap();
+    let traced = store.trace(TokenPrefix::parse("0000").unwrap(), Visible::default(), 9).await.unwrap();
     assert_eq!(traced.iter().map(|traced| traced.row).collect::<Vec<_>>(), [Some((BatchId(1), 0))]);
 }
 

@@ -223,7 +223,8 @@ impl Pair {
         let token = chosen.map(|(_, span)| span.batch.notification(span.rows.start).token.to_vec());
         let hex = crate::domain::token::token_hex(&token.unwrap_or(vec![7; 32]));
         let Ok(prefix) = TokenPrefix::parse(&hex[..digits.min(hex.len())]) else { return };
-        assert_eq!(self.sqlite().trace(prefix.clone(), limit).await, self.memory.trace(prefix, limit).await);
+        let found = self.sqlite().trace(prefix.clone(), Visible::default(), limit).await;
+        assert_eq!(found, self.memory.trace(prefix, Visible::default(), limit).await);
         self.notes_are_written();
     }
 

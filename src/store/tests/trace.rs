@@ -41,9 +41,13 @@ async fn each_kind_of_event_is_found_once_newest_last_and_what_waits_at_the_end(
             traced("two", "00010000…", at(0), (deferred.id.0, 0), Event::Due(at(99))),
             traced("one", "00010000…", at(0), (3, 0x0100), Event::Waiting),
         ];
-        assert_eq!(store.trace(long.clone(), 9).await.unwrap(), expected);
-        assert_eq!(store.trace(long.clone(), 2).await.unwrap(), expected[2..]);
-        assert_eq!(store.trace(long, 0).await.unwrap(), []);
+        assert_eq!(store.trace(long.clone(), Visible::default(), 9).await.unwrap(), expected);
+        assert_eq!(store.trace(long.clone(), Visible::default(), 2).await.unwrap(), expected[2..]);
+        assert_eq!(store.trace(long.clone(), Visible::default(), 0).await.unwrap(), []);
+        let of = |app: &str| Visible::of(&[app.to_owned()]);
+        assert_eq!(store.trace(long.clone(), of("two"), 2).await.unwrap(), expected[1..3]);
+        assert_eq!(store.trace(long.clone(), of("one"), 9).await.unwrap(), expected[3..]);
+        assert_eq!(store.trace(long, of("three"), 9).await.unwrap(), []);
 
         let gone = Traced {
             timestamp: Timestamp::from_secs(7),
@@ -53,10 +57,11 @@ async fn each_kind_of_event_is_found_once_newest_last_and_what_waits_at_the_end(
             event: Event::Feedback(source("a")),
         };
         let rejected = |row| traced("one", "07070707…", Timestamp::from_secs(7), (3, row), sevens.clone());
-        let found = store.trace(prefix("<070707 0>"), 9).await.unwrap();
+        let found = store.trace(prefix("<070707 0>"), Visible::default(), 9).await.unwrap();
         assert_eq!(found, [rejected(5), rejected(6), gone], "digits in halves");
+        assert_eq!(store.trace(prefix("07070707"), of("one"), 1).await.unwrap(), [rejected(6)]);
         let sixes = traced("one", "06000000…", at(0), (3, 6), sevens.clone());
-        assert!(store.trace(prefix("06000000"), 9).await.unwrap().contains(&sixes));
+        assert!(store.trace(prefix("06000000"), Visible::default(), 9).await.unwrap().contains(&sixes));
     })
     .await;
 }
@@ -72,9 +77,13 @@ async fn a_rejection_that_was_logged_is_told_once() {
         let sevens = Arc::new(Batch::broadcast(at(0), tokens, message));
         store.log_outcome(&one, &span(BatchId(3), &sevens, 0..1), Logged::Rejected(Reason::InvalidToken), at(5));
         let rejected = Event::Logged(Logged::Rejected(Reason::InvalidToken));
-        let found = store.trace(prefix(&"07".repeat(32)), 9).await.unwrap();
+        let found = store.trace(prefix(&"07".repeat(32)), Visible::default(), 9).await.unwrap();
         assert_eq!(found, [traced("one", "07070707…", at(5), (3, 0), rejected)]);
-        assert_eq!(store.trace(prefix(&"07".repeat(33)), 9).await.unwrap().len(), 1, "the log knows 8 digits");
+        assert_eq!(
+            store.trace(prefix(&"07".repeat(33)), Visible::default(), 9).await.unwrap().len(),
+            1,
+            "the log knows 8 digits"
+        );
     })
     .await;
 }
@@ -86,12 +95,12 @@ async fn rows_that_are_settled_are_not_said_to_wait_also_in_a_large_batch() {
         let id = commit(&store, &one, &large).await;
         let last = prefix("2f75 0000 2f75");
         assert_eq!(
-            store.trace(last.clone(), 9).await.unwrap(),
+            store.trace(last.clone(), Visible::default(), 9).await.unwrap(),
             [traced("one", "2f750000…", at(0), (id.0, 0x752f), Event::Waiting)]
         );
         store.settle(&span(id, &large, 29_999..30_000));
-        assert_eq!(store.trace(last, 9).await.unwrap(), []);
-        assert_eq!(store.trace(prefix("2e75 0000"), 9).await.unwrap().len(), 1);
+        assert_eq!(store.trace(last, Visible::default(), 9).await.unwrap(), []);
+        assert_eq!(store.trace(prefix("2e75 0000"), Visible::default(), 9).await.unwrap().len(), 1);
     })
     .await;
 }
@@ -103,7 +112,7 @@ async fn nothing_is_logged_when_it_is_turned_off() {
     for store in [place.memory(), place.open()] {
         let (one, batch) = (app("one"), batch(1, "{}"));
         store.log_outcome(&one, &span(BatchId(1), &batch, 0..1), Logged::Accepted, at(0));
-        assert_eq!(store.trace(prefix("0000"), 9).await.unwrap(), []);
+        assert_eq!(store.trace(prefix("0000"), Visible::default(), 9).await.unwrap(), []);
     }
     assert!(!place.settings.dir.join("apnsd.outcomes").exists());
 }

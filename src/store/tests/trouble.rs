@@ -140,7 +140,7 @@ async fn notifications_are_traced_also_while_progress_cannot_be_written() {
     store.log_outcome(&one, &span, Logged::Accepted, Timestamp::from_secs(9));
     store.settle(&span);
     fail_commits(&store, SQLITE_IOERR, 1);
-    let traced = store.trace(TokenPrefix::parse("0000").unwrap(), 9).await.unwrap();
+    let traced = store.trace(TokenPrefix::parse("0000").unwrap(), Visible::default(), 9).await.unwrap();
     let events: Vec<Event> = traced.into_iter().map(|traced| traced.event).collect();
     assert_eq!(events, [Event::Logged(Logged::Accepted), Event::Waiting]);
     assert!(store.trouble().is_some());
