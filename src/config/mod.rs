@@ -101,7 +101,7 @@ impl Config {
     /// Reads the file, if one is given, and the variables whose names begin with `APNSD__`.
     ///
     /// Relative paths in it start at the directory of the file. Files that it names are looked into: one that cannot
-    /// be used, as a certificate that has expired by `now`, is a warning.
+    /// be used, as a certificate that has expired by `now`, is a warning; one of `[tls]` is a problem.
     pub fn load(
         file: Option<&Path>,
         variables: impl Iterator<Item = (String, String)>,
