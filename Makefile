@@ -88,6 +88,7 @@ package:
 	$(CARGO) build --locked --release
 	rm -rf target/generated && target/release/apnsd generate target/generated
 	packaging/changelog.sh >target/generated/changelog
+	gzip -9n <CHANGELOG.md >target/generated/changelog.gz
 	$(CARGO) deb --no-build --strip --locked --output target/debian/
 
 # Has lintian and mandoc look at it, and installs it into a fresh Debian, which runs it, also under systemd. Needs root and
@@ -95,7 +96,7 @@ package:
 check-package: package
 	lintian --fail-on error,warning --suppress-tags-from-file packaging/lintian-suppressed \
 		$$(ls -t target/debian/apnsd_*.deb | head -n 1)
-	mandoc -T lint -W error target/generated/man/*.1
+	mandoc -T lint -W error target/generated/man/*.1 target/generated/man/*.5
 	tests/package.sh $$(ls -t target/debian/apnsd_*.deb | head -n 1) target/package
 
 # How fast everything is, on a quiet machine; takes some ten minutes with the build.

@@ -579,6 +579,42 @@ fn a_token_is_of_one_user_and_not_empty() {
     );
 }
 
+#[test]
+fn files_of_tls_that_the_daemon_cannot_start_with_are_problems() {
+    let pair = rcgen::generate_simple_self_signed(["push.example".to_owned()]).unwrap();
+    let tls = |section: &str| {
+        let file = File::new(&format!("listen = [\"tls:127.0.0.1:7443\"]\n[tls]\n{section}"));
+        fs::write(file.path("pair.pem"), pair.cert.pem() + &pair.signing_key.serialize_pem()).unwrap();
+        fs::write(file.path("cert.pem"), pair.cert.pem()).unwrap();
+        let other = rcgen::generate_simple_self_signed(["push.example".to_owned()]).unwrap();
+        fs::write(file.path("other.key"), other.signing_key.serialize_pem()).unwrap();
+        fs::write(file.path("empty.pem"), "").unwrap();
+        let place = format!("{}/", file.directory.path().display());
+        file.load(&[]).map(|(_, warnings)| warnings).map_err(|told| told.join("\n").replace(&place, ""))
+    };
+    assert_eq!(tls("certificate = \"pair.pem\"\n"), Ok(Vec::new()));
+    assert_eq!(
+        tls("certificate = \"none.pem\"\n"),
+        Err(
+            "apnsd.toml:3: tls.certificate: none.pem cannot be read (No such file or directory (os error 2)): correct \
+             tls.certificate, or let this user read it"
+                .to_owned()
+        )
+    );
+    assert_eq!(
+        tls("certificate = \"cert.pem\"\n"),
+        Err("apnsd.toml:3: tls.certificate: cert.pem has no unencrypted private key in PEM that can be read: correct tls.key"
+            .to_owned())
+    );
+    let other = tls("certificate = \"cert.pem\"\nkey = \"other.key\"\n").unwrap_err();
+    assert!(other.starts_with("apnsd.toml:4: tls.key: cert.pem and other.key cannot be used for TLS ("), "{other}");
+    assert_eq!(
+        tls("certificate = \"pair.pem\"\nclient_ca = \"empty.pem\"\n"),
+        Err("apnsd.toml:4: tls.client_ca: empty.pem has no certificate in PEM that can be read: correct tls.client_ca"
+            .to_owned())
+    );
+}
+
 /// Ten mistakes of ten kinds.
 const TEN_MISTAKES: &str = r#"listen = ["0.0.0.0:7077"]
 state_dirs = "/var/lib/apnsd"

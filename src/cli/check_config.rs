@@ -77,9 +77,12 @@ pub(super) fn run(args: &CheckConfig) -> Result<(), Failure> {
 fn as_text(problems: &[Problem], warnings: &[Problem]) -> String {
     let warnings_only = warnings.iter().map(|warning| format!("warning: {warning}\n"));
     let mut text: String = problems.iter().map(|problem| format!("{problem}\n")).chain(warnings_only).collect();
-    if problems.is_empty() {
-        text.push_str("no problems\n");
-    }
+    text += &match (problems.len(), warnings.len()) {
+        (0, 0) => "no problems\n".to_owned(),
+        (0, 1) => "1 warning; the daemon would start\n".to_owned(),
+        (0, warnings) => format!("{warnings} warnings; the daemon would start\n"),
+        (_, _) => String::new(),
+    };
     text
 }
 

@@ -1,5 +1,7 @@
 //! `generate`: manual pages and completions, from the definition of the command line; for whoever makes a package.
 
+mod manual;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +13,7 @@ use super::exit::{Exit, Failure};
 
 /// Write manual pages and shell completions
 ///
-/// DIR gets man/apnsd.1, a page for each verb, and completions for bash, zsh and fish under the names by which these
+/// DIR gets man/apnsd.1, a page for each verb, man/apnsd.toml.5, and completions for bash, zsh and fish under the names by which these
 /// look for them.
 #[derive(Debug, Args)]
 #[command(hide = true, after_help = "Example:\n  apnsd generate target/generated")]
@@ -24,7 +26,7 @@ pub(super) struct Generate {
 /// Writes everything.
 pub(super) fn run(args: &Generate) -> Result<(), Failure> {
     let manual = directory(&args.dir, "man")?;
-    clap_mangen::generate_to(Cli::command(), &manual).map_err(|error| failed(&manual, &error))?;
+    manual::write(&Cli::command(), &manual).map_err(|error| failed(&manual, &error))?;
     for (shell, dir, name) in
         [(Shell::Bash, "bash", "apnsd"), (Shell::Zsh, "zsh", "_apnsd"), (Shell::Fish, "fish", "apnsd.fish")]
     {
@@ -59,10 +61,20 @@ mod tests {
         let command = Cli::command();
         for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
             let name = verb.get_name();
-            assert!(text(&format!("man/apnsd-{name}.1")).contains("Example"), "{name}");
+            let page = text(&format!("man/apnsd-{name}.1"));
+            assert!(page.contains(".SH EXAMPLES\n.nf\n  apnsd "), "{name}: {page}");
+            assert!(page.contains("\n.TH APNSD\\-") && page.contains("\"User Commands\"\n"), "{name}: {page}");
+            assert!(page.ends_with("\\fBapnsd\\fR(1), \\fBapnsd.toml\\fR(5)\n"), "{name}: {page}");
+            assert_eq!(page.contains("APNSD_URL"), page.contains("\\-\\-url"), "{name}: {page}");
             assert!(completions.iter().all(|script| script.contains(name)), "{name}");
         }
-        assert!(text("man/apnsd.1").contains("Exit codes:"));
+        let program = text("man/apnsd.1");
+        for head in ["\"EXIT STATUS\"", "ENVIRONMENT", "FILES", "\"SEE ALSO\""] {
+            assert_eq!(program.matches(&format!(".SH {head}\n")).count(), 1, "{head}: {program}");
+        }
+        let configuration = text("man/apnsd.toml.5");
+        assert!(configuration.starts_with(".TH APNSD.TOML 5 "), "{configuration}");
+        assert!(configuration.contains("\n#settle_after = \"5s\"\n"), "{configuration}");
         assert!(!dir.path().join("man/apnsd-generate.1").exists());
     }
 }

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Place, Problem, Refused, Warning};
 use crate::daemon::{Daemon, StartError};
 use crate::listener::address::ListenAddress;
+use crate::listener::bind::BindError;
 use crate::listener::inherited::Inherited;
 use crate::store::{OpenError, StoreError};
 use crate::systemd::ServiceManager;
@@ -245,6 +246,7 @@ fn exit_of(error: &StartError) -> Exit {
     match error {
         StartError::Open(error) => error.into(),
         StartError::Store(StoreError::Corrupt(_)) => Exit::Data,
+        StartError::Bind(BindError::Tls(_)) => Exit::Config,
         StartError::Bind(_) | StartError::Store(_) => Exit::Failed,
     }
 }

@@ -12,7 +12,7 @@ use crate::listener::unix::{self, SocketGroup};
 use crate::listener::user::{Limits, TokenHash, User, is_user_name};
 use crate::rpc::is_method;
 
-/// Reads `[tls]`, where there is one. Its files are looked into when they are used.
+/// Reads `[tls]`, where there is one, and looks into its files: the daemon does not start with what it cannot use.
 pub(super) fn read_tls(reader: &mut Reader<'_>) -> Option<tls::Settings> {
     let (mut certificate, mut key, mut client_ca): (Option<PathBuf>, _, _) = (None, None, None);
     let mut file = |key: &str, target: &mut Option<PathBuf>| {
@@ -25,8 +25,14 @@ pub(super) fn read_tls(reader: &mut Reader<'_>) -> Option<tls::Settings> {
     file("tls.client_ca", &mut client_ca);
     match (certificate, key, client_ca) {
         (Some(certificate), key, client_ca) => {
+            let in_one_file = key.is_none();
             let key = key.unwrap_or_else(|| certificate.clone());
-            Some(tls::Settings { certificate, key, client_ca })
+            let settings = tls::Settings { certificate, key, client_ca };
+            if let Err(error) = settings.check() {
+                let key = if in_one_file && error.key() == "key" { "certificate" } else { error.key() };
+                reader.refuse(&format!("tls.{key}"), error.to_string());
+            }
+            Some(settings)
         }
         (None, None, None) => None,
         (None, Some(_), _) => lack(reader, "tls.key"),

@@ -103,7 +103,7 @@ impl Config {
     /// Reads the file, if one is given, and the variables whose names begin with `APNSD__`.
     ///
     /// Relative paths in it start at the directory of the file. Files that it names are looked into: one that cannot
-    /// be used, as a certificate that has expired by `now`, is a warning.
+    /// be used, as a certificate that has expired by `now`, is a warning; one of `[tls]` is a problem.
     pub fn load(
         file: Option<&Path>,
         variables: impl Iterator<Item = (String, String)>,
@@ -129,11 +129,7 @@ impl Config {
     /// # Errors
     ///
     /// The file cannot be read.
-    pub fn glimpse(
-        file: &Path,
-        variables: impl Iterator<Item = (String, String)>,
-        now: Timestamp,
-    ) -> io::Result<Self> {
+    pub fn glimpse(file: &Path, variables: impl Iterator<Item = (String, String)>, now: Timestamp) -> io::Result<Self> {
         let text = read_file(file)?;
         let mut reader = Reader::new(variables);
         reader.file(file, &text);

@@ -242,7 +242,8 @@ impl ApnsReason {
         match self {
             Self::ExpiredProviderToken => "The provider token was new: is this machine's clock right?",
             Self::InvalidProviderToken => {
-                "Do the key, its `key_id` and its `team_id` belong together, and was it revoked?"
+                "With a `.p8` key: do the key, its `key_id` and its `team_id` belong together, and was it revoked? An app \
+                 with a certificate sends no token: the gateway does not know it by its certificate"
             }
             Self::MissingProviderToken => "It needs a `.p8` key or a push certificate",
             Self::UnrelatedKeyIdInToken => "May this key push to the app's topic?",

@@ -29,6 +29,13 @@ pub struct Settings {
     pub client_ca: Option<PathBuf>,
 }
 
+impl Settings {
+    /// Looks into the files, as [`Tls::load`] will.
+    pub fn check(&self) -> Result<(), TlsError> {
+        server_config(self).map(drop)
+    }
+}
+
 /// Why TLS cannot be spoken, and what to do.
 #[derive(Debug, Error)]
 pub enum TlsError {
@@ -74,6 +81,18 @@ pub enum TlsError {
     /// An address wants what is not configured.
     #[error("{0} needs [tls] with `certificate` and `key`")]
     Missing(String),
+}
+
+impl TlsError {
+    /// The key of `[tls]` whose file it is about.
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::Unreadable { key, .. } | Self::Empty { key, .. } => key,
+            Self::Unusable { .. } => "key",
+            Self::Authority { .. } => "client_ca",
+            Self::Missing(_) => "certificate",
+        }
+    }
 }
 
 /// The TLS that new connections get. Cheap to clone; all clones change together.

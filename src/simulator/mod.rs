@@ -12,7 +12,7 @@
 //! - `listener`, `reception`, `admission`, `tls`, `socket`, `peer`, `ending`: what the servers have in common;
 //! - `control`: journal and commands over HTTP.
 //!
-#![doc = include_str!("help.md")]
+#![doc = include_str!("../../docs/simulator.md")]
 
 mod admission;
 mod binary;
@@ -56,7 +56,7 @@ use self::tls::{Inside, Tls};
 use crate::clock::Clock;
 use crate::shutdown::Shutdown;
 
-const HELP: &str = include_str!("help.md");
+const HELP: &str = include_str!("../../docs/simulator.md");
 
 /// What a simulator is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -320,7 +320,15 @@ fn check_config_reports_everything_and_tells_by_its_exit_code() {
     let output = run(&["check-config", "--config", file]);
     assert_eq!(output.status.code(), Some(0));
     let warning = "store.durability: has no effect: store.kind is memory";
-    assert_eq!(stdout(&output), format!("warning: {file}:3: {warning}\nno problems\n"));
+    assert_eq!(stdout(&output), format!("warning: {file}:3: {warning}\n1 warning; the daemon would start\n"));
+
+    fs::write(file, "listen = [\"tls:127.0.0.1:0\"]\n[tls]\ncertificate = \"none.pem\"\n").unwrap();
+    for verb in ["check-config", "serve"] {
+        let output = run(&[verb, "--config", file]);
+        let said = format!("{}{}", stdout(&output), stderr(&output));
+        assert!(said.contains(&format!("{file}:3: tls.certificate: ")), "{said}");
+        assert_eq!(output.status.code(), Some(78), "{verb}");
+    }
 
     fs::write(file, "lisen = []\n[limits]\ndepth = 0\n[store]\nkind = \"memory\"\nmin_free = \"1GiB\"\n").unwrap();
     let output = run(&["check-config", "--config", file]);

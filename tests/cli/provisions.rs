@@ -181,6 +181,27 @@ fn a_dry_run_tells_a_certificate_that_has_expired() {
 }
 
 #[test]
+fn a_dry_run_tells_an_environment_that_the_configuration_does_not_have() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = |id: &str, environment: &str| json!({"app_id": id, "cert": "/a.pem", "environment": environment});
+    let file = dir.path().join("pyapns.json");
+    fs::write(&file, json!({"autoprovision": [app("one", "relay"), app("two", "sandbox")]}).to_string()).unwrap();
+    let import = ["import", "--pyapns", "--paths", "--dry-run", file.to_str().unwrap()];
+    let output = run(&import);
+    assert_eq!((output.status.code(), stderr(&output)), (Some(1), "apnsd: 1 of 2 apps could not be provisioned\n"));
+    let planned = "two: would be provisioned for sandbox with /a.pem\n";
+    let refused = "one: not provisioned: `relay` is not an environment: there are `fcm`, `production`, \
+                   `production-binary`, `sandbox`, `sandbox-binary`; --config names the file that has others\n";
+    assert_eq!(stdout(&output), format!("{refused}{planned}"));
+
+    let config = dir.path().join("apnsd.toml");
+    fs::write(&config, "[environments.relay]\ngateway = \"https://relay.example\"\n").unwrap();
+    let output = run(&[&import[..], &["--config", config.to_str().unwrap()]].concat());
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+    assert_eq!(stdout(&output), format!("one: would be provisioned for relay with /a.pem\n{planned}"));
+}
+
+#[test]
 fn an_import_stops_where_the_daemon_does_not_answer() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("apps.json");

@@ -50,6 +50,9 @@ fn texts(file: &File) -> BTreeSet<String> {
             ["bad_argument(", "InvalidArgument(", "try_later(", "TryLater(", ".fault(", "let text =", "let problem ="];
         texts.extend(file.texts_after(&beginnings));
     }
+    if file.name.starts_with("cli/") {
+        texts.extend(file.texts_after(&["Exit::Failed,", "Exit::Usage,", "Exit::Unreachable,", "Exit::Fault,"]));
+    }
     texts.retain(|text| has_words(text) && !NEVER_SAID.iter().any(|never| text.contains(never)));
     // The command line wraps faults in this; the last are for names that the code knows and forgot.
     texts.retain(|text| text != "… (fault …)" && !text.ends_with(": unknown"));

@@ -301,6 +301,27 @@ def test_every_entry_of_initial_is_provisioned_and_the_first_failure_told(world:
     assert arrives(world, "b3")
 
 
+def test_a_certificate_that_cannot_be_used_stops_neither_the_program_nor_the_other_apps(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    lose_state(world)
+    initial = [
+        ("first", world.certificate, "sandbox"),
+        ("old", "no certificate", "sandbox"),
+        ("last", world.certificate, "sandbox"),
+    ]
+    with caplog.at_level("WARNING", "apnsd"):
+        assert pyapns.configure({"HOST": world.url, "INITIAL": initial}) is True
+    assert known_apps(world) == ["first", "last"]
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert line.startswith("INITIAL: old cannot be provisioned: ")
+    assert "neither PEM text" in line
+    pyapns.notify("last", token("b4c1"), HELLO)
+    assert arrives(world, "b4c1")
+    with pytest.raises(xmlrpc.client.Fault, match="neither PEM text"):
+        pyapns.notify("old", token("b4c1"), HELLO)
+
+
 def test_a_call_that_nobody_configured_says_so() -> None:
     with pytest.raises(pyapns.APNSNotConfigured, match="configure"):
         pyapns.notify("myapp", token("a1"), HELLO)

@@ -12,9 +12,11 @@ use serde_json::{Map, Value as Json, json};
 
 use self::pyapns::Files;
 use super::call::Daemon;
+use super::check_config::{ConfigFile, refuse};
 use super::exit::{Exit, Failure};
 use super::output::{print, printable};
 use crate::clock::Clock;
+use crate::config::Environments;
 use crate::credentials::{self, CredentialOptions, source};
 use crate::xmlrpc::value::Value;
 
@@ -39,10 +41,12 @@ pub(super) struct Import {
     /// Send paths of certificates, not their content
     #[arg(long, requires = "pyapns")]
     paths: bool,
-    /// Only say what would be provisioned, as far as it is known here: a certificate that has expired is told, an
-    /// environment that the daemon does not know is not
+    /// Only say what would be provisioned, as far as it is known here: whether certificates can be used, and whether the
+    /// configuration has the environments
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    config: ConfigFile,
     /// Replace even certificates that end later
     #[arg(long)]
     force: bool,
@@ -66,13 +70,14 @@ struct Planned {
 /// Provisions one app after the other and says for each what happened; fails in the end where one did not succeed.
 pub(super) fn run(args: &Import) -> Result<(), Failure> {
     let apps = read(args).map_err(|problem| Failure::new(Exit::Failed, problem))?;
+    let environments = if args.dry_run { Some(environments(args)?) } else { None };
     let (mut done, mut failed) = (Vec::new(), 0);
     let mut stopped = None;
     for app in &apps {
-        let result = match &app.certificate {
-            Err(problem) => Err(problem.clone()),
-            Ok(certificate) if args.dry_run => judged(app, certificate),
-            Ok(certificate) => match provision(args, app, certificate) {
+        let result = match (&app.certificate, &environments) {
+            (Err(problem), _) => Err(problem.clone()),
+            (Ok(certificate), Some(environments)) => judged(app, certificate, environments),
+            (Ok(certificate), None) => match provision(args, app, certificate) {
                 Ok(()) => Ok(()),
                 Err(refused) if refused.exit == Exit::Fault => Err(refused.message),
                 // The daemon does not answer: neither will it for the others.
@@ -127,8 +132,21 @@ fn provision(args: &Import, app: &Planned, certificate: &str) -> Result<(), Fail
     args.daemon.ask("provision", params).map(drop)
 }
 
-/// Whether a certificate could be used, wherever that is. One in a file may be there for the daemon alone.
-fn judged(app: &Planned, certificate: &str) -> Result<(), String> {
+/// The environments that the daemon would have.
+fn environments(args: &Import) -> Result<Environments, Failure> {
+    let (config, _) = args.config.load().map_err(|refused| refuse(&refused))?;
+    Ok(config.environments)
+}
+
+/// Whether an environment is there and a certificate could be used. One in a file may be there for the daemon alone.
+fn judged(app: &Planned, certificate: &str, environments: &Environments) -> Result<(), String> {
+    if !environments.contains_key(app.environment.as_str()) {
+        let names: Vec<String> = environments.keys().map(|name| format!("`{name}`")).collect();
+        let (environment, known) = (&app.environment, names.join(", "));
+        return Err(format!(
+            "`{environment}` is not an environment: there are {known}; --config names the file that has others"
+        ));
+    }
     let bytes = match source::path(certificate) {
         None => certificate.as_bytes().to_vec(),
         Some(path) => match source::read_file(Path::new(path)) {

@@ -150,7 +150,7 @@ fn commands_that_make_no_sense_are_refused() {
 
 #[test]
 fn every_fault_of_the_help_is_known_and_every_known_fault_is_in_the_help() {
-    let help = include_str!("../help.md");
+    let help = include_str!("../../../docs/simulator.md");
     let mut shown = 0;
     for line in help.lines().filter(|line| line.starts_with("| `{\"") && !line.contains("BYTES")) {
         let Some(code) = line.strip_prefix("| `").and_then(|rest| rest.split_once('`')).map(|(code, _)| code) else {

@@ -1,5 +1,5 @@
 //! Device tokens that make a gateway do something: its table of known and unknown devices. For people it stands in
-//! `help.md`, section "Device tokens", and a test holds both equal.
+//! `docs/simulator.md`, section "Device tokens", and a test holds both equal.
 
 use super::fault::Ending;
 use crate::domain::apns::ApnsReason;
@@ -20,6 +20,9 @@ impl TokenRule {
     /// The rule for a token; see the table above.
     pub(in crate::simulator) fn of(token: &[u8]) -> Self {
         let [first, second, rest @ ..] = token else { return Self::Accept };
+        if !is_made_up(token) {
+            return Self::Accept;
+        }
         match (first, second) {
             (0xde, 0xad) => Self::Unregistered,
             (0xba, 0xd0) => Self::of_bad(0),
@@ -41,6 +44,12 @@ impl TokenRule {
             _ => Self::Accept,
         }
     }
+}
+
+/// Whether somebody wrote this token: bytes 17 to 20 are equal. Those of devices are random, and one in some thousand of
+/// them begins like a rule.
+fn is_made_up(token: &[u8]) -> bool {
+    token.get(16..20).is_some_and(|bytes| bytes.windows(2).all(|pair| pair[0] == pair[1]))
 }
 
 /// What the HTTP/2 provider API does with a token, once the request is good otherwise.
@@ -66,7 +75,7 @@ impl DeviceRule {
             documented.map_or(Self::Accept, |reason| Self::Reject(*reason))
         };
         match token {
-            [0xee, number, ..] => of_number(*number),
+            [0xee, number, ..] if is_made_up(token) => of_number(*number),
             _ => Self::alike(TokenRule::of(token)),
         }
     }
@@ -109,7 +118,7 @@ mod tests {
 
     /// The rules of the help text, by the hex digits with which a token begins.
     fn documented() -> Vec<(&'static str, TokenRule, DeviceRule)> {
-        let help = include_str!("../help.md");
+        let help = include_str!("../../../docs/simulator.md");
         let table = help.split("| token begins with |").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap();
         let mut rules = Vec::new();
         for row in table.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")) {
@@ -150,25 +159,43 @@ mod tests {
         let documented = documented();
         assert_eq!(documented.len(), 16);
         for prefix in (0..=u16::MAX).filter(|prefix| prefix >> 8 != 0xee) {
-            let token = [prefix.to_be_bytes(), [0xf0, 0x00]].concat();
+            let token = [&prefix.to_be_bytes()[..], &[0xf0; 1], &[0x00; 29]].concat();
             let digits = format!("{prefix:04x}f000");
             let expected = documented.iter().find(|(prefix, ..)| digits.starts_with(prefix));
             assert_eq!(TokenRule::of(&token), expected.map_or(TokenRule::Accept, |(_, rule, _)| *rule), "{digits}");
             assert_eq!(DeviceRule::of(&token), expected.map_or(DeviceRule::Accept, |(.., rule)| *rule), "{digits}");
         }
-        assert_eq!(TokenRule::of(&[0xba, 0xdf, 0x0f]), TokenRule::Accept);
+        assert_eq!(TokenRule::of(&[&[0xba, 0xdf, 0x0f][..], &[0; 29]].concat()), TokenRule::Accept);
         assert_eq!(TokenRule::of(&[0xba]), TokenRule::Accept);
     }
 
     #[test]
     fn reasons_have_their_numbers() {
-        let help = include_str!("../help.md");
+        let help = include_str!("../../../docs/simulator.md");
         for (number, reason) in ApnsReason::DOCUMENTED.into_iter().enumerate() {
             assert!(help.contains(&format!("| {number:02} {} |", reason.name())), "{number} {reason}");
             let byte = u8::from_str_radix(&format!("{number:02}"), 16).unwrap();
-            assert_eq!(DeviceRule::of(&[0xee, byte]), DeviceRule::Reject(reason));
-            assert_eq!(TokenRule::of(&[0xee, byte]), TokenRule::Accept);
+            assert_eq!(DeviceRule::of(&numbered(byte)), DeviceRule::Reject(reason));
+            assert_eq!(TokenRule::of(&numbered(byte)), TokenRule::Accept);
         }
-        assert!([0x0a, 0x32, 0x99, 0xa0, 0xff].iter().all(|byte| DeviceRule::of(&[0xee, *byte]) == DeviceRule::Accept));
+        assert!(
+            [0x0a, 0x32, 0x99, 0xa0, 0xff].iter().all(|byte| DeviceRule::of(&numbered(*byte)) == DeviceRule::Accept)
+        );
+    }
+
+    fn numbered(byte: u8) -> [u8; 32] {
+        let mut token = [0xaa; 32];
+        token[..2].copy_from_slice(&[0xee, byte]);
+        token
+    }
+
+    #[test]
+    fn a_token_of_a_device_is_accepted_whatever_it_begins_with() {
+        for prefix in [[0xba, 0xd8], [0xba, 0xda], [0xde, 0xad], [0xee, 0x18]] {
+            let random: Vec<u8> = prefix.into_iter().chain((1..=30).map(|at| at * 7)).collect();
+            assert_eq!((TokenRule::of(&random), DeviceRule::of(&random)), (TokenRule::Accept, DeviceRule::Accept));
+            let made_up = [&prefix[..], &[0xaa; 30]].concat();
+            assert_ne!(DeviceRule::of(&made_up), DeviceRule::Accept, "{prefix:02x?}");
+        }
     }
 }

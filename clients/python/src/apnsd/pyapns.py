@@ -120,7 +120,10 @@ def _aware(time: Any) -> Any:
 
 
 def configure(opts: Mapping[str, Any] | None) -> bool:
-    """Takes HOST, TIMEOUT and INITIAL, and provisions all apps of INITIAL; the first that fails is then raised.
+    """Takes HOST, TIMEOUT and INITIAL, and provisions all apps of INITIAL; the first failure is then raised.
+
+    A certificate that cannot be used, such as one that has expired, is no failure, as in pyapns: the logger `apnsd`
+    warns with the reason, the other apps work, and calls for this one raise it.
 
     `PYAPNS_CONFIG` of Django's settings comes before `opts`. Ignored unless ``OPTIONS["CONFIGURED"]`` is false.
     """
@@ -129,8 +132,24 @@ def configure(opts: Mapping[str, Any] | None) -> bool:
             client = _client()
             apps = apps_of_initial(OPTIONS["INITIAL"])
             _forget_provisioned(apps)
-            client.configure(apps)
+            _provision_all(client, apps)
     return bool(OPTIONS["CONFIGURED"])
+
+
+def _provision_all(client: Client, apps: Mapping[str, App]) -> None:
+    first: ApnsdError | None = None
+    for app_id, app in apps.items():
+        try:
+            client.configure({app_id: app})
+        except InvalidArguments as error:
+            if error.code is None:
+                first = first or error
+            else:  # The daemon judged the certificate.
+                log.warning("INITIAL: %s cannot be provisioned: %s", app_id, error.text)
+        except ApnsdError as error:
+            first = first or error
+    if first:
+        raise first
 
 
 def provision(
