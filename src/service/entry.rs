@@ -212,6 +212,15 @@ impl Provisioned {
     }
 }
 
+impl Provisioned {
+    /// The worker, where the app takes notifications; else why not.
+    pub(super) fn taking(&self) -> Result<&WorkerHandle, ServiceError> {
+        let worker = self.worker()?;
+        let status = worker.status();
+        if status.refuses { Err(ServiceError::NotConnected(status.cause)) } else { Ok(worker) }
+    }
+}
+
 impl Basis {
     /// Name of the environment; empty where even that is not known.
     pub(super) fn environment(&self) -> &Arc<str> {
