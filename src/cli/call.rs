@@ -1,5 +1,6 @@
 //! What the verbs that talk to a daemon have in common: where it is, one call, its failures.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use clap::Args;
@@ -14,15 +15,11 @@ use crate::xmlrpc::value::Value;
 /// The daemon to call, and the form of its answer.
 #[derive(Debug, Args)]
 pub(super) struct Daemon {
-    /// Where the daemon listens: http://HOST:PORT, https://USER:TOKEN@HOST:PORT or unix:/PATH
-    #[arg(
-        long,
-        env = "APNSD_URL",
-        hide_env_values = true,
-        default_value = "http://127.0.0.1:7077",
-        value_name = "URL"
-    )]
-    url: String,
+    /// Where the daemon listens: http://HOST:PORT, https://USER:TOKEN@HOST:PORT or unix:/PATH [env: APNSD_URL] [default:
+    /// http://127.0.0.1:7077]
+    // The variable is read here: clap would show what it sets as given, in the usage of every mistake.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
     /// How long to wait for its answer
     #[arg(long, default_value = "60s", value_name = "DURATION", value_parser = parse_duration)]
     timeout: Duration,
@@ -54,18 +51,26 @@ impl Daemon {
         params: Vec<Value<'_>>,
         takes: Duration,
     ) -> Result<Value<'static>, Failure> {
-        let client = Client::new(&self.url, self.timeout.saturating_add(takes)).map_err(failure)?;
+        let client = Client::new(&self.url(), self.timeout.saturating_add(takes)).map_err(failure)?;
         runtime()?.block_on(client.call(method, params)).map_err(failure)
+    }
+
+    fn url(&self) -> Cow<'_, str> {
+        match (&self.url, std::env::var_os("APNSD_URL")) {
+            (Some(url), _) => url.into(),
+            (None, Some(url)) => url.to_string_lossy().into_owned().into(),
+            (None, None) => "http://127.0.0.1:7077".into(),
+        }
     }
 
     /// A client for it.
     pub(super) fn client(&self) -> Result<Client, Failure> {
-        Client::new(&self.url, self.timeout).map_err(failure)
+        Client::new(&self.url(), self.timeout).map_err(failure)
     }
 
     /// A client that waits no longer than this for an answer.
     pub(super) fn client_within(&self, timeout: Duration) -> Result<Client, Failure> {
-        Client::new(&self.url, self.timeout.min(timeout)).map_err(failure)
+        Client::new(&self.url(), self.timeout.min(timeout)).map_err(failure)
     }
 
     /// Whether the answer is wanted as JSON.
@@ -102,14 +107,15 @@ pub(super) fn failure(error: ClientError) -> Failure {
     let message = error.to_string();
     match error {
         ClientError::Url => Failure::new(Exit::Usage, message),
-        ClientError::Connect { .. } => Failure::new(
+        ClientError::Connect { is_absent: true, .. } => Failure::new(
             Exit::Unreachable,
             format!("{message}; start the daemon with `apnsd serve`, or name the right one with --url"),
         ),
-        ClientError::Timeout { .. } | ClientError::Broken { .. } => Failure::new(Exit::Unreachable, message),
-        // A daemon says these itself: a body too slow or too large, no room for it.
-        ClientError::Http(408 | 413 | 503, _) => Failure::new(Exit::Unreachable, message),
-        ClientError::Http(401, _) => Failure::new(Exit::Unreachable, message),
+        ClientError::Connect { .. } | ClientError::Timeout { .. } | ClientError::Broken { .. } => {
+            Failure::new(Exit::Unreachable, message)
+        }
+        // A daemon says these itself: who calls, in what form, and that it has no room.
+        ClientError::Http(401 | 403 | 408 | 413 | 415 | 421 | 429 | 503, _) => Failure::new(Exit::Unreachable, message),
         ClientError::Http(..) | ClientError::Decode(_) => {
             Failure::new(Exit::Unreachable, format!("{message}; is this the URL of an apnsd? check --url"))
         }

@@ -30,10 +30,12 @@ pub enum Exit {
     InUse,
     /// The configuration has problems (`EX_CONFIG`): starting again does not help.
     Config,
+    /// Ended by Ctrl-C before it was done; the number is the shells' own for SIGINT.
+    Interrupted,
 }
 
 impl Exit {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Done,
         Self::Failed,
         Self::Usage,
@@ -45,6 +47,7 @@ impl Exit {
         Self::Data,
         Self::InUse,
         Self::Config,
+        Self::Interrupted,
     ];
 
     /// The number that the shell sees.
@@ -61,6 +64,7 @@ impl Exit {
             Self::Data => 65,
             Self::InUse => 75,
             Self::Config => 78,
+            Self::Interrupted => 130,
         }
     }
 
@@ -77,6 +81,7 @@ impl Exit {
             Self::Data => "the state directory has a damaged store, or one of a newer apnsd",
             Self::InUse => "another daemon uses the state directory",
             Self::Config => "the configuration has problems",
+            Self::Interrupted => "interrupted by Ctrl-C; the message says how far it came (`notify`)",
         }
     }
 }
@@ -100,7 +105,7 @@ impl From<&OpenError> for Exit {
 
 /// The list of exit codes, for the end of the help.
 pub(super) fn help() -> String {
-    let lines: Vec<String> = Exit::ALL.iter().map(|exit| format!("  {:>2}  {}", exit.code(), exit.meaning())).collect();
+    let lines: Vec<String> = Exit::ALL.iter().map(|exit| format!("  {:>3}  {}", exit.code(), exit.meaning())).collect();
     format!("Exit codes:\n{}", lines.join("\n"))
 }
 

@@ -4,6 +4,7 @@ mod long;
 mod progress;
 
 use clap::{ArgGroup, Args};
+use indicatif::HumanCount;
 
 use self::long::List;
 use super::call::Daemon;
@@ -65,7 +66,7 @@ pub(super) fn run(args: &Notify) -> Result<(), Failure> {
     if args.daemon.wants_json() {
         output::print(&render::json(&sent.to_value(&list.request_id)))?;
     } else if sent.stopped.is_none() && !args.quiet {
-        output::print(&format!("{accepted} {noun} accepted for {}\n", args.app_id))?;
+        output::print(&format!("{} {noun} accepted for {}\n", HumanCount(accepted), args.app_id))?;
     }
     sent.stopped.map_or(Ok(()), Err)
 }

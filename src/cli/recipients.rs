@@ -117,7 +117,9 @@ impl TokenFile {
                 Err(error) => return Some(Err(unreadable(&self.given, &error))),
             }
             self.line += 1;
-            match token(&bytes) {
+            // What editors of other systems put in front of UTF-8.
+            let line = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|_| self.line == 1).unwrap_or(&bytes);
+            match token(line) {
                 Ok(None) => {}
                 Ok(Some(token)) => return Some(Ok(Recipient { token, line: Some(self.line) })),
                 Err(text) => {
@@ -167,6 +169,12 @@ mod tests {
         let lines: Vec<Option<u64>> = read.iter().map(|recipient| recipient.line).collect();
         assert_eq!(lines, [None, Some(2), Some(4), Some(5)]);
         assert!(read[1..].iter().all(|recipient| recipient.token == token));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over() {
+        let (_dir, recipients) = recipients(format!("\u{feff}{}\n", "bb".repeat(32)).as_bytes());
+        assert_eq!(recipients.tokens().unwrap(), ["aa".to_owned(), "bb".repeat(32)]);
     }
 
     #[test]

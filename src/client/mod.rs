@@ -3,7 +3,10 @@
 //! Knows nothing of what the methods mean.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +16,8 @@ use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
+use rustls::{CertificateError, ClientConfig};
 use rustls_pki_types::ServerName;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -47,8 +50,10 @@ pub enum ClientError {
     Connect {
         /// Where.
         url: String,
-        /// The operating system's word.
+        /// The operating system's word, and what to do where that is known.
         cause: String,
+        /// Whether nobody listens there at all.
+        is_absent: bool,
     },
     /// No answer in time.
     #[error("no answer from {url} within {}; the call may have been carried out", seconds(.timeout))]
@@ -76,6 +81,17 @@ pub enum ClientError {
     #[error("{1} (fault {0})")]
     Fault(i32, String),
 }
+
+impl ClientError {
+    /// What happened, for a call that changes nothing: without the doubt whether it was carried out.
+    pub fn of_reading(&self) -> String {
+        let text = self.to_string();
+        text.strip_suffix(DOUBT).map_or_else(|| text.clone(), str::to_owned)
+    }
+}
+
+/// Behind what happened to a call whose answer was lost.
+const DOUBT: &str = "; the call may have been carried out";
 
 fn seconds(span: &Duration) -> String {
     format!("{} s", span.as_secs_f64())
@@ -109,17 +125,35 @@ impl Client {
     }
 
     async fn exchange(&self, body: String) -> Result<(StatusCode, Bytes), ClientError> {
-        let failed = |error: io::Error| ClientError::Connect { url: self.url.shown.clone(), cause: error.to_string() };
+        let failed = |error: io::Error| {
+            let is_absent = matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound);
+            ClientError::Connect { url: self.url.shown.clone(), cause: error.to_string(), is_absent }
+        };
         match &self.url.way {
-            Way::Unix(path) => self.ask(UnixStream::connect(path).await.map_err(failed)?, body).await,
+            Way::Unix(path) => {
+                let stream = UnixStream::connect(path).await.map_err(|error| match error.kind() {
+                    io::ErrorKind::PermissionDenied => self.unconnected(format!("{error}: {}", admission(path))),
+                    _ => failed(error),
+                })?;
+                self.ask(stream, body).await
+            }
             Way::Tcp { host, port, tls } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?;
                 match tls {
                     false => self.ask(stream, body).await,
-                    true => self.ask(shake_hands(host, stream).await.map_err(failed)?, body).await,
+                    true => {
+                        let shaken = shake_hands(host, stream).await;
+                        let stream = shaken.map_err(|error| self.unconnected(tls_problem(&error, host)))?;
+                        self.ask(stream, body).await
+                    }
                 }
             }
         }
+    }
+
+    /// No connection, although somebody listens.
+    fn unconnected(&self, cause: String) -> ClientError {
+        ClientError::Connect { url: self.url.shown.clone(), cause, is_absent: false }
     }
 
     async fn ask<S>(&self, stream: S, body: String) -> Result<(StatusCode, Bytes), ClientError>
@@ -127,7 +161,7 @@ impl Client {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let broken = |cause: String| ClientError::Broken { url: self.url.shown.clone(), cause };
-        let (mut sender, connection) =
+        let (mut sender, mut connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(error.to_string()))?;
         let mut request = Request::post(&self.url.path)
             .header(header::HOST, &self.url.authority)
@@ -145,8 +179,16 @@ impl Client {
             Ok((status, body.to_bytes()))
         };
         // The connection moves the bytes and ends with the answer; what ends it early, the answer tells too.
-        let (answer, _) = join(answer, connection).await;
-        answer
+        let connection = async move {
+            let _ = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+            connection.into_parts().read_buf
+        };
+        match join(answer, connection).await {
+            (Err(_), unread) if unread.starts_with(&TLS_ALERT) => Err(self.unconnected(
+                "TLS is spoken there, and the call was not carried out: write https:// in place of http://".to_owned(),
+            )),
+            (answer, _) => answer,
+        }
     }
 }
 
@@ -158,18 +200,63 @@ async fn shake_hands(host: &str, stream: TcpStream) -> io::Result<tokio_rustls::
         .with_root_certificates(system_roots().map_err(io::Error::other)?)
         .with_no_client_auth();
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(with_cure)
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
-/// The one refusal of a certificate that does not say what to do.
-fn with_cure(error: io::Error) -> io::Error {
-    // What webpki calls it; rustls has no name of its own for it.
-    match error.to_string().contains("CaUsedAsEndEntity") {
-        true => io::Error::other(
-            "the daemon's certificate is one of an authority (CA:TRUE), with which no server may show itself: make one \
-             with CA:FALSE, or have your authority sign one",
-        ),
-        false => error,
+/// How the answer of a server begins that speaks TLS and was not spoken to in TLS (RFC 8446, 5.1).
+const TLS_ALERT: [u8; 2] = [21, 3];
+
+/// Why TLS does not stand, with what to do.
+fn tls_problem(error: &io::Error, host: &str) -> String {
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(problem)) => untrusted(problem, host),
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "no TLS is spoken there, and the call was not carried out: write http:// in place of https://".to_owned()
+        }
+        Some(error) => format!("TLS failed: {error}"),
+        None => format!("the connection ended while TLS was agreed on ({error}): is it http:// there?"),
+    }
+}
+
+/// Why the daemon's certificate is not trusted, with what to do.
+fn untrusted(problem: &CertificateError, host: &str) -> String {
+    let problem = match problem {
+        CertificateError::UnknownIssuer => {
+            "is signed by an authority that is not trusted here: name a PEM file with that authority's certificate in \
+             SSL_CERT_FILE"
+                .to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!(
+                "is not for the name `{host}`: write a name that it is for into the URL, or have it made for this one"
+            )
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "has expired: renew it, or correct this machine's clock".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "is not valid yet: correct this machine's clock".to_owned()
+        }
+        // What webpki calls it; rustls has no name of its own for it.
+        problem if problem.to_string().contains("CaUsedAsEndEntity") => {
+            "is one of an authority (CA:TRUE), with which no server may show itself: make one with CA:FALSE, or have \
+             your authority sign one"
+                .to_owned()
+        }
+        problem => format!("cannot be trusted: {problem}"),
+    };
+    format!("the daemon's certificate {problem}")
+}
+
+/// Who may use a socket that this user may not.
+fn admission(socket: &Path) -> String {
+    let owner = std::fs::metadata(socket).ok().and_then(|found| uzers::get_group_by_gid(found.gid()));
+    match owner {
+        Some(group) => {
+            let group = group.name().to_string_lossy().into_owned();
+            format!("it is for the group `{group}`: `sudo usermod -aG {group} USER` lets a user in at the next login")
+        }
+        None => format!("`namei -l {}` shows which group is let in, and where", socket.display()),
     }
 }
 
@@ -275,7 +362,51 @@ mod tests {
         let url = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
         let result = Client::new(&url, LONG).unwrap().call("x", Vec::new()).await;
-        assert!(matches!(result, Err(ClientError::Connect { .. })), "{result:?}");
+        assert!(matches!(result, Err(ClientError::Connect { is_absent: true, .. })), "{result:?}");
+        let result = Client::new("unix:/nonexistent/apnsd.sock", LONG).unwrap().call("x", Vec::new()).await;
+        assert!(matches!(result, Err(ClientError::Connect { is_absent: true, .. })), "{result:?}");
+    }
+
+    #[tokio::test]
+    async fn http_and_https_taken_for_each_other_are_told_apart_from_a_lost_answer() {
+        let (result, _) = exchange("\u{15}\u{3}\u{3}\0\u{2}\u{2}\u{46}".to_owned(), LONG).await;
+        let told = result.unwrap_err().to_string();
+        let said = ": TLS is spoken there, and the call was not carried out: write https:// in place of http://";
+        assert!(told.starts_with("cannot connect to http://127.0.0.1:") && told.ends_with(said), "{told}");
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(&format!("https://{}", listener.local_addr().unwrap()), LONG).unwrap();
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        };
+        let (result, ()) = join(client.call("apnsd.apps", Vec::new()), serve).await;
+        let told = result.unwrap_err().to_string();
+        let said = ": no TLS is spoken there, and the call was not carried out: write http:// in place of https://";
+        assert!(told.ends_with(said), "{told}");
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_told_with_the_cure() {
+        let told = |problem| untrusted(&problem, "push.example");
+        assert_eq!(
+            told(CertificateError::UnknownIssuer),
+            "the daemon's certificate is signed by an authority that is not trusted here: name a PEM file with that \
+             authority's certificate in SSL_CERT_FILE"
+        );
+        assert_eq!(
+            told(CertificateError::NotValidForName),
+            "the daemon's certificate is not for the name `push.example`: write a name that it is for into the URL, or \
+             have it made for this one"
+        );
+    }
+
+    #[test]
+    fn a_call_that_changes_nothing_leaves_no_doubt() {
+        let broken = ClientError::Broken { url: "http://h".into(), cause: "reset".into() };
+        assert!(broken.to_string().ends_with("(reset); the call may have been carried out"));
+        assert_eq!(broken.of_reading(), "the connection to http://h broke before the answer (reset)");
     }
 
     #[tokio::test]

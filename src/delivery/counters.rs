@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::batch::Span;
-use crate::domain::outcome::Reason;
+use crate::domain::outcome::{Blame, Reason};
 use crate::domain::time::Timestamp;
 use crate::gateway::meter::Meter;
 use crate::telemetry::metrics::histogram::Histogram;
@@ -103,7 +103,10 @@ impl Counters {
 
     pub(super) fn add_rejected(&self, span: &Span, reason: Reason, now: Timestamp) {
         self.rejected.add(reason, span.len());
-        self.add_outcome(span, now);
+        // How long it took says nothing where somebody ended it.
+        if reason.blame() != Blame::Operator {
+            self.add_outcome(span, now);
+        }
     }
 
     pub(super) fn add_revised(&self, rows: u32) {

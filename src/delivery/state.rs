@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use crate::clock::Instant;
-use crate::domain::app::AppState;
+use crate::domain::app::{AppId, AppState};
 use crate::domain::outcome::{Blame, Reason};
 use crate::gateway::{CloseCause, alert};
 
@@ -81,6 +81,8 @@ enum Link {
 /// The state of one app's worker.
 #[derive(Clone, Debug)]
 pub(super) struct State {
+    /// Whose it is, for what is to be typed.
+    app: AppId,
     link: Link,
     pause: Option<Pause>,
     cause: String,
@@ -91,6 +93,8 @@ pub(super) struct State {
     probation: bool,
     /// Whether the credentials were ever good for a delivery.
     proven: bool,
+    /// Whether what came last was no failure: the next connection is only a matter of time.
+    is_calm: bool,
     /// Whether the gateway has answered anything on this connection.
     answered: bool,
     last_connect: Option<Instant>,
@@ -98,8 +102,9 @@ pub(super) struct State {
 
 impl State {
     /// A worker that connects at once.
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(app: AppId, now: Instant) -> Self {
         Self {
+            app,
             link: Link::Down { not_before: now, wanted: true },
             pause: None,
             cause: String::new(),
@@ -109,6 +114,7 @@ impl State {
             closed_in_row: 0,
             probation: false,
             proven: false,
+            is_calm: true,
             answered: false,
             last_connect: None,
         }
@@ -116,7 +122,7 @@ impl State {
 
     /// A worker with new credentials: it connects at once, unless an operator paused it.
     pub(super) fn renewed(&self, now: Instant) -> Self {
-        let mut renewed = Self { last_connect: self.last_connect, ..Self::new(now) };
+        let mut renewed = Self { last_connect: self.last_connect, ..Self::new(self.app.clone(), now) };
         if self.pause == Some(Pause::Operator) {
             renewed.pause();
         }
@@ -220,6 +226,7 @@ impl State {
 
     /// The connection, or the attempt, is over. `sent`: whether any row had gone out on it; `random` is from 0 to 1.
     pub(super) fn closed(&mut self, cause: &CloseCause, sent: bool, now: Instant, random: f64) {
+        self.is_calm = true;
         self.reconnect(now);
         match cause {
             CloseCause::Unreachable(text) | CloseCause::Untrusted(text) => self.back_off(text.clone(), now, random),
@@ -231,8 +238,9 @@ impl State {
                 self.pause_for(format!("the gateway refuses this app: {reason}. {}", reason.advice()), now);
             }
             CloseCause::Error(_) => self.failures = 0,
-            // One that closes every connection unheard would be called again and again.
             CloseCause::Shutdown if self.answered => self.failures = 0,
+            // One that closes every connection unheard would be called again and again. Once is no failure.
+            CloseCause::Shutdown if self.failures == 0 => self.wait(now, random),
             CloseCause::Shutdown => self.back_off(cause.to_string(), now, random),
             CloseCause::Silent { settled: true } => (),
             CloseCause::Silent { settled: false } => self.closed_early(sent, now, random),
@@ -248,7 +256,7 @@ impl State {
     /// An operator pauses the app.
     pub(super) fn pause(&mut self) {
         self.pause = Some(Pause::Operator);
-        self.cause = "paused by an operator: `apnsd resume` sends again".to_owned();
+        self.cause = format!("paused by an operator: `apnsd resume {}` sends again", self.app);
     }
 
     /// Somebody asks to try again at once: an operator, or a new provision.
@@ -261,6 +269,7 @@ impl State {
             self.cause.clear();
         }
         if let Link::Down { .. } = self.link {
+            self.is_calm = true;
             self.link = Link::Down { not_before: self.spaced(now), wanted: true };
         }
     }
@@ -290,9 +299,17 @@ impl State {
         match (self.pause, self.link) {
             (Some(_), _) => AppState::Paused,
             (None, Link::Down { wanted: false, .. }) => AppState::Idle,
-            (None, Link::Down { wanted: true, .. }) => AppState::Waiting,
-            (None, Link::Connecting | Link::Reconnecting) => AppState::Connecting,
+            (None, Link::Down { wanted: true, .. }) if !self.is_calm => AppState::Waiting,
+            (None, Link::Down { wanted: true, .. } | Link::Connecting | Link::Reconnecting) => AppState::Connecting,
             (None, Link::Up { .. } | Link::Retiring) => AppState::Connected,
+        }
+    }
+
+    /// When it is tried again by itself after a failure.
+    pub(super) fn next_attempt(&self) -> Option<Instant> {
+        match self.link {
+            Link::Down { not_before, wanted: true } if self.pause.is_none() && !self.is_calm => Some(not_before),
+            Link::Down { .. } | Link::Connecting | Link::Up { .. } | Link::Reconnecting | Link::Retiring => None,
         }
     }
 
@@ -333,6 +350,12 @@ impl State {
         if self.pause.is_none() {
             self.cause = cause;
         }
+        self.is_calm = false;
+        self.wait(now, random);
+    }
+
+    /// Waits before the next attempt, longer each time.
+    fn wait(&mut self, now: Instant, random: f64) {
         let wait = BACK_OFF_FIRST.saturating_mul(1 << self.failures.min(16)).min(BACK_OFF_MAX);
         let wait = wait.mul_f64(1.0 - BACK_OFF_JITTER + 2.0 * BACK_OFF_JITTER * random.clamp(0.0, 1.0));
         self.failures += 1;
@@ -346,7 +369,7 @@ impl State {
     fn pause_for(&mut self, cause: String, now: Instant) {
         if self.pause != Some(Pause::Operator) {
             self.pause = Some(Pause::Automatic);
-            self.cause = format!("{cause} (tried again every 5 minutes, and at once on `apnsd resume`)");
+            self.cause = format!("{cause} (tried again every 5 minutes, and at once on `apnsd resume {}`)", self.app);
         }
         match self.link {
             Link::Up { .. } | Link::Reconnecting | Link::Retiring => (),

@@ -20,6 +20,7 @@ use crate::clock::Instant;
 use crate::domain::app::AppState;
 use crate::domain::batch::{BatchId, Span};
 use crate::domain::outcome::{Outcome, Reason, Retry, Settled};
+use crate::domain::time::Timestamp;
 use crate::gateway::{CloseCause, Closed, Event, Gateway};
 use crate::shutdown::Shutdown;
 
@@ -27,6 +28,8 @@ use crate::shutdown::Shutdown;
 const SENT_LOOK: Duration = Duration::from_millis(10);
 /// How often a worker looks whether the store works again.
 const TROUBLE_LOOK: Duration = Duration::from_secs(1);
+/// Moments are shown in whole seconds: the one that is named is not before the attempt.
+const ROUNDED_UP: Duration = Duration::from_millis(999);
 
 /// One app's worker.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub(super) struct Worker {
     books: Books,
     reading: Reading,
     state: State,
+    /// When it is tried again after a failure, by the wall clock.
+    next_attempt: Option<Timestamp>,
     bad_tokens: BadTokens,
     setbacks: Setbacks,
     /// A gateway with new credentials, tried beside the present one.
@@ -72,7 +77,7 @@ impl Worker {
         mailbox: mpsc::Receiver<Command>,
         shutdown: Shutdown,
     ) -> (Self, watch::Receiver<WorkerStatus>) {
-        let state = State::new(books.clock.now());
+        let state = State::new(books.app.clone(), books.clock.now());
         let (status, watched) = watch::channel(WorkerStatus {
             state: state.shown(),
             cause: String::new(),
@@ -87,6 +92,7 @@ impl Worker {
             books,
             reading: Reading::default(),
             state,
+            next_attempt: None,
             bad_tokens: BadTokens::default(),
             setbacks: Setbacks::default(),
             candidate: None,
@@ -232,6 +238,8 @@ impl Worker {
         }
         let now = self.books.clock.now();
         self.state.closed(&closed.cause, sent, now, fastrand::f64());
+        self.next_attempt =
+            self.state.next_attempt().map(|at| self.books.clock.timestamp().plus(at.since(now) + ROUNDED_UP));
         if let Step::Wait(Some(until)) = self.state.step(now, true) {
             debug!(app = %self.books.app, wait = ?until.since(now), cause = self.state.cause(), "waits before it connects");
         }
@@ -406,7 +414,13 @@ impl Worker {
     fn shown(&self) -> (AppState, Cow<'_, str>) {
         match self.books.queue.trouble() {
             Some(trouble) if !self.state.is_paused() => (AppState::Paused, trouble.to_string().into()),
-            Some(_) | None => (self.state.shown(), self.state.cause().into()),
+            Some(_) | None => {
+                let (state, cause) = (self.state.shown(), self.state.cause());
+                match self.next_attempt {
+                    Some(at) if state == AppState::Waiting => (state, format!("{cause} (tried again at {at})").into()),
+                    Some(_) | None => (state, cause.into()),
+                }
+            }
         }
     }
 

@@ -73,6 +73,8 @@ pub enum Blame {
     App,
     /// The provider or the way to it.
     Provider,
+    /// Nobody: an operator wanted it so.
+    Operator,
 }
 
 /// A named reason for which something was rejected, retried or paused.
@@ -189,7 +191,8 @@ impl Reason {
             Self::MissingPayload | Self::InvalidPayloadSize | Self::ConnectionClosed => Blame::Message,
             Self::Expired | Self::ProtocolError => Blame::Message,
             Self::MissingTopic | Self::InvalidTopicSize => Blame::App,
-            Self::EnvironmentChanged | Self::Deprovisioned | Self::Purged => Blame::App,
+            Self::EnvironmentChanged | Self::Deprovisioned => Blame::App,
+            Self::Purged => Blame::Operator,
             Self::ProcessingError | Self::UnknownStatus(_) | Self::AttemptsExhausted => Blame::Provider,
         }
     }

@@ -33,6 +33,9 @@ pub(super) type Stream = tokio_rustls::client::TlsStream<TcpStream>;
 
 /// How long one address may take before the next one is tried beside it (RFC 8305 recommends 250 ms).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+/// Where to look when a name cannot be looked up, and when nobody answers.
+const LOOK_UP_HINT: &str = "is the host spelt right, and does this machine reach its DNS server?";
+const TCP_HINT: &str = "is the address right, and does a firewall let it out?";
 /// TCP keep-alive keeps idle connections in the tables of NATs and finds dead ones.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(60);
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
@@ -116,10 +119,11 @@ impl Connector {
     ) -> Result<(TcpStream, SocketAddr), CloseCause> {
         let [look_up, connection] = ["name look-up", "TCP connection"].map(|step| format!("{place}{step}"));
         let addresses = self.within(clock, deadline, &look_up, tokio::net::lookup_host(host)).await?;
-        let addresses: Vec<SocketAddr> = addresses.map_err(|error| self.unreachable(&look_up, &error))?.collect();
+        let addresses: Vec<SocketAddr> =
+            addresses.map_err(|error| self.unreachable(&look_up, &format!("{error}: {LOOK_UP_HINT}")))?.collect();
         debug!(app = %self.app, host = host.0, ?addresses, "connecting to one of the addresses");
         let tcp = self.within(clock, deadline, &connection, connect_to_any(addresses.into_iter(), clock)).await?;
-        let (tcp, peer) = tcp.map_err(|failures| self.unreachable(&connection, &failures))?;
+        let (tcp, peer) = tcp.map_err(|failures| self.unreachable(&connection, &format!("{failures}: {TCP_HINT}")))?;
         configure(&tcp, self.ack_timeout).map_err(|error| self.unreachable("socket options", &error))?;
         Ok((tcp, peer))
     }

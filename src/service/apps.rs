@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::entry::{Basis, Entry, Provisioned, Standing};
+use super::entry::{Basis, Entry, Label, Provisioned, Standing};
 use super::error::ServiceError;
 use super::status::AppStatus;
 use super::stored;
@@ -148,12 +148,12 @@ pub(super) fn status_of(entry: &Entry) -> Option<AppStatus> {
     let provisioned = entry.provisioned()?;
     let depth = entry.queue.depth();
     let environment = provisioned.standing.environment();
-    let (state, cause, since, credentials) = match &provisioned.standing {
+    let (state, cause, since, label) = match &provisioned.standing {
         Standing::Accepted { route, worker } => {
             let status = worker.status();
-            (status.state, status.cause, status.since, Some(Arc::clone(&route.credentials)))
+            (status.state, status.cause, status.since, Some(Label::of(&route.credentials)))
         }
-        Standing::Refused(refusal) => (AppState::Refused, refusal.cause.clone(), refusal.since, None),
+        Standing::Refused(refusal) => (AppState::Refused, refusal.cause.clone(), refusal.since, refusal.label.clone()),
     };
     let is_closed =
         environment.is_some_and(|environment| environment.is_closed_by_apple()) && state != AppState::Connected;
@@ -184,8 +184,8 @@ pub(super) fn status_of(entry: &Entry) -> Option<AppStatus> {
         accepted: entry.accepted.load(Ordering::Relaxed),
         delivered: entry.counters.delivered(),
         rejected: entry.counters.rejected(),
-        subject: credentials.as_ref().map(|credentials| credentials.subject().into_owned()).unwrap_or_default(),
-        expires: credentials.and_then(|credentials| credentials.not_after()),
+        expires: label.as_ref().and_then(|label| label.expires),
+        subject: label.map(|label| label.subject).unwrap_or_default(),
         secrets,
     })
 }

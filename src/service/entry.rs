@@ -10,6 +10,7 @@ use super::request::NotifyOptions;
 use super::standing::FileMarks;
 use super::stored::{Secrecy, Unreadable};
 use super::terms::{SectionDigest, Terms};
+use crate::credentials::Credentials;
 use crate::credentials::source::FileMark;
 use crate::delivery::WorkerHandle;
 use crate::delivery::counters::Counters;
@@ -96,6 +97,22 @@ pub(super) struct Refusal {
     pub(super) since: Timestamp,
     /// The app's row of the environments table; `None` where there is none.
     pub(super) environment: Option<Arc<Environment>>,
+    /// Which credentials were refused, where that could be read.
+    pub(super) label: Option<Label>,
+}
+
+/// What credentials say of themselves.
+#[derive(Clone, Debug)]
+pub(super) struct Label {
+    pub(super) subject: String,
+    /// When they end.
+    pub(super) expires: Option<Timestamp>,
+}
+
+impl Label {
+    pub(super) fn of(credentials: &Credentials) -> Self {
+        Self { subject: credentials.subject().into_owned(), expires: credentials.not_after() }
+    }
 }
 
 impl Entry {
@@ -209,6 +226,15 @@ impl Provisioned {
             Standing::Accepted { worker, .. } => Ok(worker),
             Standing::Refused(refusal) => Err(ServiceError::NotConnected(refusal.cause.clone())),
         }
+    }
+}
+
+impl Provisioned {
+    /// The worker, where the app takes notifications; else why not.
+    pub(super) fn taking(&self) -> Result<&WorkerHandle, ServiceError> {
+        let worker = self.worker()?;
+        let status = worker.status();
+        if status.refuses { Err(ServiceError::NotConnected(status.cause)) } else { Ok(worker) }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a verb can refuse. Texts are for the caller; the wire's numbers are chosen by the layer above.
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 /// Why a verb was refused. Nothing was done, queued or changed when one of these is returned; but a pause, a resume and
@@ -22,7 +24,7 @@ pub enum ServiceError {
     #[error("{0}")]
     InvalidArgument(String),
     /// The app cannot send: refused credentials, paused. The cause in words.
-    #[error("Connection to the APNS server could not be made. {0}")]
+    #[error("Connection to the APNS server could not be made. {}", sentence(.0))]
     NotConnected(String),
     /// Try later: the queue is full, the daemon stops, the store fails. The cause in words.
     #[error("{0}")]
@@ -36,6 +38,15 @@ impl ServiceError {
     }
 }
 
+/// A cause with a capital letter, where it begins with a word and not with a name.
+fn sentence(cause: &str) -> Cow<'_, str> {
+    let is_word = cause.split(' ').next().is_some_and(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()));
+    match cause.split_at_checked(1) {
+        Some((first, rest)) if is_word => (first.to_uppercase() + rest).into(),
+        Some(_) | None => cause.into(),
+    }
+}
+
 fn also(others: &[String]) -> String {
     match others {
         [] => String::new(),
@@ -46,6 +57,16 @@ fn also(others: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_begins_as_a_sentence_unless_a_name_stands_there() {
+        let told = |cause: &str| ServiceError::NotConnected(cause.to_owned()).to_string();
+        let made = "Connection to the APNS server could not be made.";
+        assert_eq!(told("the gateway refuses it"), format!("{made} The gateway refuses it"));
+        for cause in ["gateway.example:2195: TCP connection", "`x`", "", "100 rejected", "über"] {
+            assert_eq!(told(cause), format!("{made} {cause}"));
+        }
+    }
 
     #[test]
     fn texts_that_old_callers_know_are_unchanged() {

@@ -106,7 +106,7 @@ impl PushService {
                 let terms = Terms { since: self.0.clock.timestamp(), ..terms.clone() };
                 self.take_up(entry, terms, &present.environment, credentials, By::Operator).await
             }
-            Err(cause) => Err(Problem::Credentials(cause)),
+            Err(unusable) => Err(Problem::Credentials(unusable.cause)),
         };
         match taken {
             Ok(()) => {

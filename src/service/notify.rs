@@ -18,25 +18,55 @@ use crate::queue::QueueError;
 use crate::store::{Commit, RequestKey, StoreError};
 
 impl PushService {
-    /// Accepts notifications. All are checked first; nothing is queued when one is wrong.
+    /// Accepts notifications. All are checked first; nothing is queued when one is wrong. A call that was accepted before
+    /// under its `request_id` is told so whatever would refuse it now.
     pub async fn notify(&self, app: &App, request: Notify<'_>) -> Result<(), ServiceError> {
-        let (_, batch) = self.check(app, &request)?;
+        match self.accept(app, &request).await {
+            Err(error) => self.unless_repeated(app, &request, error).await,
+            Ok(()) => Ok(()),
+        }
+    }
+
+    async fn accept(&self, app: &App, request: &Notify<'_>) -> Result<(), ServiceError> {
+        let (_, batch) = self.check(app, request)?;
         let rows = batch.rows();
         if rows > 0 {
-            let commit = app.0.queue.accept(batch, key_of(&request)).await;
+            let commit = app.0.queue.accept(batch, key_of(request)).await;
             app.0.count_accepted(commit, rows)?;
         }
         Ok(())
+    }
+
+    /// What a call comes to that would be refused with this error: where the same was accepted before, it still is.
+    pub(super) async fn unless_repeated(
+        &self,
+        app: &App,
+        request: &Notify<'_>,
+        error: ServiceError,
+    ) -> Result<(), ServiceError> {
+        let is_for_now = match &error {
+            ServiceError::NotConnected(_) | ServiceError::TryLater(_) => true,
+            // What is no call at all says so itself.
+            ServiceError::InvalidArgument(_) => false,
+            ServiceError::UnknownApp | ServiceError::InvalidEnvironment { .. } => return Err(error),
+        };
+        let Some(key) = key_of(request) else { return Err(error) };
+        match self.0.store.requested(&app.0.id, key).await {
+            Ok(Some(Commit::Repeated)) => Ok(()),
+            Ok(Some(Commit::Conflict)) if is_for_now => Err(conflict()),
+            Ok(_) => Err(error),
+            Err(unread) => {
+                tracing::debug!(app = %app.0.id, "whether a call is a repeated one cannot be read: {unread}");
+                Err(error)
+            }
+        }
     }
 
     /// Checks a call as a whole; what it comes to, and the app that it is for, which takes it.
     pub(super) fn check(&self, app: &App, request: &Notify<'_>) -> Result<(Provisioned, Batch), ServiceError> {
         let provisioned = app.0.provisioned().ok_or(ServiceError::UnknownApp)?;
         let batch = self.build(app, &provisioned.defaults, request)?;
-        let status = provisioned.worker()?.status();
-        if status.refuses {
-            return Err(ServiceError::NotConnected(status.cause));
-        }
+        provisioned.taking()?;
         Ok((provisioned, batch))
     }
 
@@ -148,12 +178,14 @@ impl Entry {
                 Ok(true)
             }
             Commit::Repeated => Ok(false),
-            Commit::Conflict => {
-                let text = "request_id: another call with other content had this id within the last 15 minutes";
-                Err(ServiceError::InvalidArgument(text.to_owned()))
-            }
+            Commit::Conflict => Err(conflict()),
         }
     }
+}
+
+fn conflict() -> ServiceError {
+    let text = "request_id: another call with other content had this id within the last 15 minutes";
+    ServiceError::InvalidArgument(text.to_owned())
 }
 
 fn refused(error: QueueError) -> ServiceError {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 use tracing::{Instrument as _, warn};
 
-use super::entry::{Basis, Entry, Provisioned, Renewal, Standing};
+use super::entry::{Basis, Entry, Label, Provisioned, Renewal, Standing};
 use super::error::ServiceError;
 use super::request::{Provision, ProvisionOptions};
-use super::standing::{Judged, ca_mark, vanished};
+use super::standing::{Judged, Unusable, ca_mark, vanished};
 use super::terms::{SectionDigest, Terms};
 use super::{PushService, Repeat};
 use crate::credentials::Credentials;
@@ -140,14 +140,17 @@ impl PushService {
             Ok(environment) => environment,
             Err(_) if from_section => {
                 let cause = vanished(&terms.environment);
-                return self.refuse(entry, terms, None, cause).await.map(drop);
+                return self.refuse(entry, terms, None, cause.into()).await.map(drop);
             }
             Err(error) => return Err(error),
         };
         let Judged { marks, credentials } = self.judge(&terms, &environment).await;
-        let provided = match credentials {
-            Ok(credentials) => self.take_up(entry, terms.clone(), &environment, credentials, by).await,
-            Err(cause) => Err(Problem::Credentials(cause)),
+        let (provided, label) = match credentials {
+            Ok(credentials) => {
+                let label = Label::of(&credentials);
+                (self.take_up(entry, terms.clone(), &environment, credentials, by).await, Some(label))
+            }
+            Err(Unusable { cause, label }) => (Err(Problem::Credentials(cause)), label),
         };
         match provided {
             Ok(()) => {
@@ -159,7 +162,7 @@ impl PushService {
                 return Err(ServiceError::InvalidArgument(cause));
             }
             Err(Problem::Credentials(cause) | Problem::Trust(cause)) => {
-                if self.refuse(entry, terms, Some(environment), cause).await? {
+                if self.refuse(entry, terms, Some(environment), Unusable { cause, label }).await? {
                     entry.set_seen(marks);
                 }
             }
@@ -303,7 +306,7 @@ impl PushService {
         match self.start(entry, &terms, route.clone()).await {
             Ok(worker) => self.stand_accepted(entry, terms, route, worker),
             // Its files changed within this moment.
-            Err(error) => self.stand_refused(entry, terms, Some(route.environment), error.to_string()),
+            Err(error) => self.stand_refused(entry, terms, Some(route.environment), error.to_string().into()),
         }
         Ok(())
     }
@@ -322,7 +325,7 @@ impl PushService {
         entry: &Entry,
         mut terms: Terms,
         environment: Option<Arc<Environment>>,
-        cause: String,
+        unusable: Unusable,
     ) -> Result<bool, ServiceError> {
         let depth = entry.queue.depth();
         let is_better = |present: &Provisioned| match (&present.standing, &present.basis) {
@@ -333,8 +336,8 @@ impl PushService {
         };
         let present = entry.provisioned();
         if present.as_ref().is_some_and(is_better) {
-            warn!(app = %entry.id, "the new credentials are refused, the present ones stay: {cause}");
-            entry.set_renewal(Some(Renewal { cause, at: self.0.clock.timestamp() }));
+            warn!(app = %entry.id, "the new credentials are refused, the present ones stay: {}", unusable.cause);
+            entry.set_renewal(Some(Renewal { cause: unusable.cause, at: self.0.clock.timestamp() }));
             return Ok(false);
         }
         if let Some(present) = present.as_ref().and_then(|present| present.terms()) {
@@ -347,7 +350,7 @@ impl PushService {
         }
         let terms = Arc::new(terms);
         self.keep_terms(entry, &terms).await?;
-        self.stand_refused(entry, terms, environment, cause);
+        self.stand_refused(entry, terms, environment, unusable);
         Ok(true)
     }
 }

@@ -4,10 +4,10 @@ use std::sync::{Arc, PoisonError};
 
 use tracing::{error, info, warn};
 
-use super::entry::{Entry, Provisioned, Standing};
+use super::entry::{Entry, Label, Provisioned, Standing};
 use super::provision::{By, Problem};
 use super::request::Provision;
-use super::standing::{ca_mark, vanished};
+use super::standing::{Unusable, ca_mark, vanished};
 use super::terms::Terms;
 use super::{Environments, PushService, Settings, Setup};
 use crate::delivery::WorkerHandle;
@@ -48,7 +48,7 @@ impl PushService {
             Some(row) if *row == route.environment && ca_mark(row) == entry.seen_ca() => (),
             Some(row) => self.follow_row(entry, terms, route, worker, row).await,
             None => {
-                self.stand_refused(entry, Arc::clone(terms), None, vanished(&terms.environment));
+                self.stand_refused(entry, Arc::clone(terms), None, vanished(&terms.environment).into());
                 park(entry, worker).await;
             }
         }
@@ -67,6 +67,7 @@ impl PushService {
     ) {
         info!(app = %entry.id, environment = %row.name, gateway = %row.gateway, "the environment changed");
         let credentials = Arc::clone(&present.credentials);
+        let label = Label::of(&credentials);
         let taken = match credentials.judge(row, terms.options.topic.as_deref(), self.0.clock.timestamp()) {
             Ok(()) => self.take_up(entry, Terms::clone(terms), row, credentials, By::Operator).await,
             Err(error) => Err(Problem::Credentials(error.to_string())),
@@ -74,7 +75,8 @@ impl PushService {
         match taken {
             Ok(()) => self.keep_or_warn(entry).await,
             Err(Problem::Credentials(cause)) => {
-                self.stand_refused(entry, Arc::clone(terms), Some(Arc::clone(row)), cause);
+                let unusable = Unusable { cause, label: Some(label) };
+                self.stand_refused(entry, Arc::clone(terms), Some(Arc::clone(row)), unusable);
                 park(entry, worker).await;
                 self.try_again(entry).await;
             }

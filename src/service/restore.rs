@@ -86,6 +86,7 @@ impl PushService {
             cause: unreadable.cause.clone(),
             since: self.0.clock.timestamp(),
             environment: self.setup().environments.get(&*unreadable.environment).cloned(),
+            label: None,
         };
         entry.set_provisioned(Some(Provisioned {
             basis: Basis::Unreadable(Arc::new(unreadable)),

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::entry::Provisioned;
 use super::error::ServiceError;
 use super::notify::key_of;
 use super::request::Notify;
@@ -99,7 +100,8 @@ impl SendOutcome {
 impl PushService {
     /// Accepts notifications as [`PushService::notify`] does, sends them before what others wait for, and answers with
     /// what became of each, in order: as soon as all is known or the app is paused or refused, and after `timeout` at the
-    /// latest, or when the patience of its request is at an end. What has no outcome by then stays queued, also when the caller goes away.
+    /// latest, or when the patience of its request is at an end. What has no outcome by then stays queued, also when the
+    /// caller goes away.
     pub async fn send(
         &self,
         app: &App,
@@ -107,23 +109,44 @@ impl PushService {
         timeout: Duration,
         patience: &Patience,
     ) -> Result<Vec<Sent>, ServiceError> {
-        let (provisioned, batch) = self.check(app, &request)?;
+        let provisioned = app.0.provisioned().ok_or(ServiceError::UnknownApp)?;
+        let batch = self.build(app, &provisioned.defaults, &request)?;
         if batch.rows() as usize > SEND_TOKENS_MAX {
             return Err(ServiceError::InvalidArgument(too_many(batch.rows() as usize)));
         }
         let blank = unsent(&batch);
-        if blank.is_empty() {
-            return Ok(blank);
+        match self.send_batch(app, &provisioned, batch, (&request, timeout, patience)).await {
+            Ok(Some(known)) => {
+                let cause = self.cause(app);
+                Ok(blank.into_iter().zip(known).map(|(sent, known)| sent.with(known, cause.as_ref())).collect())
+            }
+            Ok(None) => Ok(repeated(blank)),
+            Err(error) => {
+                self.unless_repeated(app, &request, error).await?;
+                Ok(repeated(blank))
+            }
+        }
+    }
+
+    /// What becomes of the rows of a call as far as that is known in time; `None` where it was accepted before.
+    async fn send_batch(
+        &self,
+        app: &App,
+        provisioned: &Provisioned,
+        batch: Batch,
+        (request, timeout, patience): (&Notify<'_>, Duration, &Patience),
+    ) -> Result<Option<Vec<Known>>, ServiceError> {
+        let worker = provisioned.taking()?;
+        if batch.rows() == 0 {
+            return Ok(Some(Vec::new()));
         }
         let _turn = self.0.waiting.try_acquire().map_err(|_| ServiceError::try_later(too_many_wait("")))?;
-        let worker = provisioned.worker()?;
         let watch = worker.watch(&batch);
         let watch = watch.ok_or_else(|| ServiceError::try_later(too_many_wait(" of this app")))?;
         let rows = batch.rows();
-        let commit = app.0.queue.accept_express(batch, key_of(&request)).await;
+        let commit = app.0.queue.accept_express(batch, key_of(request)).await;
         if !app.0.count_accepted(commit, rows)? {
-            let repeated = |sent| Sent { id: None, outcome: SendOutcome::Repeated, ..sent };
-            return Ok(blank.into_iter().map(repeated).collect());
+            return Ok(None);
         }
         let began = self.0.clock.now();
         tokio::select! {
@@ -134,8 +157,7 @@ impl PushService {
             () = self.0.stopping.cancelled() => (),
         }
         patience.spend(self.0.clock.now().since(began));
-        let cause = self.cause(app);
-        Ok(blank.into_iter().zip(watch.known()).map(|(sent, known)| sent.with(known, cause.as_ref())).collect())
+        Ok(Some(watch.known()))
     }
 
     /// Why an app does not send, as its status says it.
@@ -151,6 +173,11 @@ impl PushService {
     pub fn stop_waiting(&self) {
         self.0.stopping.cancel();
     }
+}
+
+/// The rows of a call that was accepted before.
+fn repeated(blank: Vec<Sent>) -> Vec<Sent> {
+    blank.into_iter().map(|sent| Sent { id: None, outcome: SendOutcome::Repeated, ..sent }).collect()
 }
 
 fn too_many_wait(whose: &str) -> String {

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::PushService;
 use super::apps::CLOSED_BY_APPLE;
-use super::entry::{Entry, Provisioned, Refusal, Standing};
+use super::entry::{Entry, Label, Provisioned, Refusal, Standing};
 use super::request::ProvisionOptions;
 use super::terms::{Certificate, Terms};
 use crate::credentials::error::CredentialsError;
@@ -27,7 +27,22 @@ pub(super) struct Judged {
     /// Their files, as they were just before.
     pub(super) marks: FileMarks,
     /// What they are, or what is wrong with them.
-    pub(super) credentials: Result<Arc<Credentials>, String>,
+    pub(super) credentials: Result<Arc<Credentials>, Unusable>,
+}
+
+/// Credentials that cannot be used.
+#[derive(Clone, Debug)]
+pub(super) struct Unusable {
+    /// Why, in words with what to do.
+    pub(super) cause: String,
+    /// Which they are, where that could be read.
+    pub(super) label: Option<Label>,
+}
+
+impl From<String> for Unusable {
+    fn from(cause: String) -> Self {
+        Self { cause, label: None }
+    }
 }
 
 /// The files of an app's credentials as they were at some time; none where there is none.
@@ -54,19 +69,22 @@ impl PushService {
         let (certificate, options) = (terms.certificate.clone(), terms.options.clone());
         let environment = Arc::clone(environment);
         let (setup, now) = (self.setup(), self.0.clock.timestamp());
-        let unjudged = |cause: &str| Judged { marks: FileMarks::default(), credentials: Err(cause.to_owned()) };
+        let unjudged = |cause: &str| Judged { marks: FileMarks::default(), credentials: Err(cause.to_owned().into()) };
         let _turn = tokio::select! {
             turn = self.0.judging.acquire() => turn,
             () = self.0.delivery.shutdown.requested() => return unjudged("the daemon stops: provision again"),
         };
         let judge = move || {
             let marks = FileMarks::of(&certificate, &options);
-            let credentials = read(&certificate, &setup.certificate_dirs).and_then(|bytes| {
-                let credentials = parse(&bytes, &options)?;
-                credentials.judge(&environment, options.topic.as_deref(), now)?;
-                Ok(Arc::new(credentials))
+            let parsed = read(&certificate, &setup.certificate_dirs).and_then(|bytes| parse(&bytes, &options));
+            let unusable = |label, error| Unusable { cause: told(&certificate, &error), label };
+            let judged = parsed.map_err(|error| unusable(None, error)).and_then(|credentials| {
+                match credentials.judge(&environment, options.topic.as_deref(), now) {
+                    Ok(()) => Ok(Arc::new(credentials)),
+                    Err(error) => Err(unusable(Some(Label::of(&credentials)), error)),
+                }
             });
-            Judged { marks, credentials: credentials.map_err(|error| told(&certificate, &error)) }
+            Judged { marks, credentials: judged }
         };
         let judged = tokio::task::spawn_blocking(judge).await;
         judged.unwrap_or_else(|panic| unjudged(&format!("the certificate could not be read: {panic}")))
@@ -95,7 +113,7 @@ impl PushService {
     pub(super) async fn try_to_start(&self, entry: &Entry, terms: &Arc<Terms>) {
         let environment = self.setup().environments.get(&*terms.environment).cloned();
         let Some(environment) = environment else {
-            return self.stand_refused(entry, Arc::clone(terms), None, vanished(&terms.environment));
+            return self.stand_refused(entry, Arc::clone(terms), None, vanished(&terms.environment).into());
         };
         let Judged { marks, credentials } = self.judge(terms, &environment).await;
         entry.set_seen(marks);
@@ -105,13 +123,13 @@ impl PushService {
                 let ca = ca_mark(&environment);
                 let worker = self.start(entry, terms, route.clone()).await;
                 entry.set_seen_ca(ca);
-                worker.map(|worker| (route, worker)).map_err(|error| error.to_string())
+                worker.map(|worker| (route, worker)).map_err(|error| error.to_string().into())
             }
             Err(cause) => Err(cause),
         };
         match started {
             Ok((route, worker)) => self.stand_accepted(entry, Arc::clone(terms), route, worker),
-            Err(cause) => self.stand_refused(entry, Arc::clone(terms), Some(environment), cause),
+            Err(unusable) => self.stand_refused(entry, Arc::clone(terms), Some(environment), unusable),
         }
     }
 
@@ -149,7 +167,7 @@ impl PushService {
         entry: &Entry,
         terms: Arc<Terms>,
         environment: Option<Arc<Environment>>,
-        cause: String,
+        Unusable { cause, label }: Unusable,
     ) {
         let since = match entry.provisioned().map(|present| present.standing) {
             Some(Standing::Refused(before)) if before.cause == cause => before.since,
@@ -159,7 +177,7 @@ impl PushService {
             }
         };
         entry.set_renewal(None);
-        let standing = Standing::Refused(Refusal { cause, since, environment });
+        let standing = Standing::Refused(Refusal { cause, since, environment, label });
         entry.set_provisioned(Some(Provisioned::new(terms, standing)));
     }
 

@@ -106,8 +106,11 @@ async fn a_bad_certificate_makes_a_refused_app_that_says_why() {
     let status = service.status(&app).unwrap();
     assert_eq!(status.state, AppState::Refused);
     assert!(status.cause.contains("2020-01-01"), "{}", status.cause);
+    let ended = Timestamp::from_secs(1_577_836_800);
+    assert_eq!((status.subject.as_str(), status.expires), ("rcgen self signed cert", Some(ended)));
     let error = service.notify(&app, broadcast(&[TOKEN])).await.unwrap_err();
-    assert_eq!(error.to_string(), format!("Connection to the APNS server could not be made. {}", status.cause));
+    let sentence = status.cause[..1].to_uppercase() + &status.cause[1..];
+    assert_eq!(error.to_string(), format!("Connection to the APNS server could not be made. {sentence}"));
 }
 
 #[tokio::test]

@@ -10,9 +10,11 @@ use thiserror::Error;
 pub enum StoreError {
     /// No room: nothing more is accepted until there is. What waits is delivered meanwhile.
     #[error(
-        "the disk of {} is full ({free} bytes free, {min_free} are kept free by store.min_free): \
+        "the disk of {} is full ({} free, {} are kept free by store.min_free): \
          make room, the daemon goes on by itself",
-        dir.display()
+        dir.display(),
+        size(*free),
+        size(*min_free)
     )]
     Full {
         /// The state directory.
@@ -111,5 +113,14 @@ fn cure(error: &io::Error) -> &'static str {
         }
         // Of the operating system's kinds, which are many, no other tells what to do.
         _ => "see to the state directory and its disk",
+    }
+}
+
+/// Bytes as people read them, rounded down.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_048_576 => format!("{} KiB", bytes >> 10),
+        1_048_576..10_737_418_240 => format!("{} MiB", bytes >> 20),
+        _ => format!("{} GiB", bytes >> 30),
     }
 }

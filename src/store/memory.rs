@@ -88,11 +88,15 @@ impl Memory {
         if let Some(request) = request
             && let Some(before) = records.requests.enter(app, request, now)
         {
-            return if before == request.content { Commit::Repeated } else { Commit::Conflict };
+            return request.again(before);
         }
         let id = records.hold(app, Arc::clone(batch), None, Tries::default());
         then(id);
         Commit::Accepted(id)
+    }
+
+    pub(super) fn requested(&self, app: &AppId, request: RequestKey) -> Option<[u8; 16]> {
+        self.records().requests.find(app, request, self.clock.timestamp())
     }
 
     pub(super) fn settle(&self, span: &Span) {
@@ -309,12 +313,22 @@ impl Requests {
             }
             Turn::Drop => *self = Self { began: now, ..Self::default() },
         }
-        let key = (app.clone(), request.id);
-        let before = self.present.get(&key).or_else(|| self.previous.get(&key)).copied();
+        let before = self.find(app, request, now);
         if before.is_none() {
-            self.present.insert(key, request.content);
+            self.present.insert((app.clone(), request.id), request.content);
         }
         before
+    }
+
+    /// The content of the call that has this name, if there is one.
+    fn find(&self, app: &AppId, request: RequestKey, now: Timestamp) -> Option<[u8; 16]> {
+        let key = (app.clone(), request.id);
+        let present = || self.present.get(&key).copied();
+        match turn(self.began, now) {
+            Turn::Keep => present().or_else(|| self.previous.get(&key).copied()),
+            Turn::Rotate => present(),
+            Turn::Drop => None,
+        }
     }
 }
 

@@ -239,6 +239,16 @@ impl Store {
         }
     }
 
+    /// What [`Store::commit`] would answer to a call of this name that was made before: [`Commit::Repeated`] or
+    /// [`Commit::Conflict`]; `None` where none is known. Also while nothing more is accepted.
+    pub async fn requested(&self, app: &AppId, request: RequestKey) -> Result<Option<Commit>, StoreError> {
+        let before = match self {
+            Self::Memory(memory) => memory.requested(app, request),
+            Self::Sqlite(sqlite) => sqlite.requested(app, request).await?,
+        };
+        Ok(before.map(|before| request.again(before)))
+    }
+
     /// Rows that are done for good. Kept in memory at first and written together, at most `settle_flush` later.
     pub fn settle(&self, span: &Span) {
         match self {

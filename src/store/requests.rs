@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Commit;
 use crate::domain::time::Timestamp;
 
 /// A call is remembered at least this long, and at most twice as long: two generations, the older dropped whole.
@@ -14,6 +15,13 @@ pub struct RequestKey {
     pub id: [u8; 16],
     /// Digest of everything else that the call said.
     pub content: [u8; 16],
+}
+
+impl RequestKey {
+    /// What a call comes to that has the name of one with this content.
+    pub(super) fn again(&self, before: [u8; 16]) -> Commit {
+        if before == self.content { Commit::Repeated } else { Commit::Conflict }
+    }
 }
 
 /// What is to happen with the generations.

@@ -45,7 +45,7 @@ fn a_long_list_goes_out_in_calls_of_ten_thousand_and_a_lost_answer_is_asked_for_
     let daemon = Script::new(vec![done.clone(), lost.clone(), lost, done.clone(), done]);
     let output = notify(&daemon.url, &file, &["--request-id", "r1"]);
     assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
-    assert_eq!(stdout(&output), "20001 notifications accepted for shop\n");
+    assert_eq!(stdout(&output), "20,001 notifications accepted for shop\n");
     let requests = daemon.requests();
     let asked: Vec<_> = requests.iter().map(|request| name_and_size(request)).collect();
     let second = ("r1-1", 10_000);
@@ -62,9 +62,10 @@ fn a_list_that_is_accepted_in_part_is_told_with_the_line_to_go_on_from() {
         stderr(&output),
         format!(
             "apnsd: the queue is full (fault 500)\n\
-             10000 notifications are accepted for shop; from line 10002 on nothing is\n\
-             within 15 minutes, the same command with --request-id r1 sends the rest, and nothing twice\n\
-             later, send what is left: tail -n +10002 {file} | apnsd notify … --tokens -\n"
+             accepted for shop: 10,000, all before line 10002\n\
+             not accepted: the rest\n\
+             to send the rest, and nothing twice: the same command with --request-id r1, within 15 minutes\n\
+             later than that: tail -n +10002 {file} | apnsd notify … --tokens -\n"
         )
     );
     let output = notify(&Script::new(answers()).url, &file, &["--request-id", "r1", "--json"]);
@@ -92,9 +93,10 @@ fn a_pipe_is_sent_as_it_is_read_up_to_the_first_bad_line() {
         stderr(&output),
         format!(
             "apnsd: standard input:10003: a token has 32 to 100 bytes, this one has 2\n\
-             10000 notifications are accepted for shop; from line 10002 on nothing is\n\
-             within 15 minutes, the same command with --request-id {name} sends the rest, and nothing twice\n\
-             later, send what is left: tail -n +10002 | apnsd notify … --tokens -\n"
+             accepted for shop: 10,000, all before line 10002\n\
+             not accepted: the rest\n\
+             to send the rest, and nothing twice: the same command with --request-id {name}, within 15 minutes\n\
+             later than that: tail -n +10002 | apnsd notify … --tokens -\n"
         )
     );
 }
@@ -114,8 +116,8 @@ fn a_second_run_with_the_same_name_sends_nothing_twice() {
     world.done(&["pause", "shop"]);
     let (_dir, file) = list(20_001);
     let run = || world.done(&["notify", "shop", "--tokens", &file, "--alert", "x", "--request-id", "r1"]);
-    assert_eq!(run(), "20001 notifications accepted for shop\n");
-    assert_eq!(run(), "20001 notifications accepted for shop\n");
+    assert_eq!(run(), "20,001 notifications accepted for shop\n");
+    assert_eq!(run(), "20,001 notifications accepted for shop\n");
     let output = world.run(&["status", "shop", "--json"]);
     let status: serde_json::Value = serde_json::from_str(stdout(&output)).unwrap();
     assert_eq!(status["waiting"], 20_001);

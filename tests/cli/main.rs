@@ -209,6 +209,8 @@ fn every_failure_has_its_exit_code() {
     for (answer, said) in [
         ("404 Not Found", "HTTP status 404: nope; is this the URL of an apnsd? check --url"),
         ("413 Payload Too Large", "HTTP status 413: nope"),
+        ("403 Forbidden", "HTTP status 403: nope"),
+        ("429 Too Many Requests", "HTTP status 429: nope"),
         ("405 Method Not Allowed", "HTTP status 405; is this the URL of an apnsd? check --url"),
     ] {
         let body = if answer.starts_with("405") { "" } else { "nope" };
@@ -228,6 +230,9 @@ fn every_failure_has_its_exit_code() {
     let output = run(&["apps", "--url", &format!("http://{nobody}")]);
     assert_eq!(output.status.code(), Some(3));
     assert!(stderr(&output).contains("; start the daemon with `apnsd serve`, or name the"), "{}", stderr(&output));
+
+    let output = apnsd(&["resume"]).env("APNSD_URL", "http://127.0.0.1:1").output().unwrap();
+    assert!(stderr(&output).contains("\nUsage: apnsd resume <APP>\n"), "{}", stderr(&output));
 
     for wrong in [&["notify", "myapp"][..], &["apps", "--url", "localhost"], &["nothing"], &[]] {
         assert_eq!(run(wrong).status.code(), Some(2), "{wrong:?}");

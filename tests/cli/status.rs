@@ -25,7 +25,7 @@ fn daemon() -> String {
 const PAGE: [&str; 6] = [
     "ready: accepts calls on 127.0.0.1:7077",
     "apnsd 0.1.0, up for 0 s; accepted means: on disk",
-    "1 app, can send; 0 waiting, 0 in flight",
+    "1 app, which can send; 0 waiting, 0 in flight; delivered and rejected are counted since the start",
     "",
     "APP ID  STATE",
     "shop    idle",
@@ -53,7 +53,7 @@ fn what_cannot_send_has_its_cause_below_it_and_an_exit_code_of_its_own() {
     let told = stdout(&output);
     assert!(told.starts_with("ready: accepts calls on 127.0.0.1:"), "{told}");
     assert!(told.contains("; accepted means: on disk and synced; "), "{told}");
-    assert!(told.contains("\n1 app, cannot send; 0 waiting, 0 in flight\n\nAPP ID "), "{told}");
+    assert!(told.contains("\n1 app, which cannot send; 0 waiting, 0 in flight; "), "{told}");
     let cause = told.lines().last().unwrap();
     assert!(cause.starts_with("    ") && cause.contains("apnsd resume"), "{told}");
     assert_eq!(world.run(&["status", "shop"]).status.code(), Some(7));

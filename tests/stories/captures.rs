@@ -45,7 +45,7 @@ const DIFFERENCES: &[(&str, Difference)] = &[
     // The same code and sentence, and the cause: credentials are judged when they are provisioned.
     (
         "py2-notify-badpath",
-        Fault(500, "Connection to the APNS server could not be made. certificate path is not under"),
+        Fault(500, "Connection to the APNS server could not be made. Certificate path is not under"),
     ),
     // Methods that pyapns does not have.
     ("py2raw-listMethods", Contains("<value><string>notify</string></value>")),

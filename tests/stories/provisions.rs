@@ -124,7 +124,8 @@ async fn what_waits_for_a_vanished_environment_goes_out_when_it_is_there_again()
     let cause = text(&status, "cause");
     assert!(cause.starts_with("environment `sandbox-binary` is not in the configuration"), "{cause}");
     let error = world.notify(&tokens(1)).await.unwrap_err();
-    let expected = format!("Connection to the APNS server could not be made. {cause}");
+    let sentence = cause.replacen("environment", "Environment", 1);
+    let expected = format!("Connection to the APNS server could not be made. {sentence}");
     assert!(matches!(&error, ClientError::Fault(500, text) if *text == expected), "{error}");
     world.simulator.script().clear();
     reload(&world, |_| ()).await;

@@ -248,6 +248,7 @@ fn blame(reason: Reason) -> &'static str {
         Blame::Message => "message",
         Blame::App => "app",
         Blame::Provider => "provider",
+        Blame::Operator => "operator",
     }
 }
 

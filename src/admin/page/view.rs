@@ -133,8 +133,10 @@ fn credentials(app: &AppStatus, now: Timestamp) -> Light {
             _ => (Level::Good, format!("Valid until {}", day(end))),
         },
     };
-    let until =
-        app.expires.filter(|_| matches!(level, Level::Bad | Level::Warn)).map(|end| format!("until {}", day(end)));
+    let until = app.expires.filter(|_| matches!(level, Level::Bad | Level::Warn)).map(|end| match end > now {
+        true => format!("until {}", day(end)),
+        false => format!("ended {}", day(end)),
+    });
     let subject = Some(plain(&app.subject)).filter(|subject| !subject.is_empty());
     Light { level, word, detail: [subject, until].into_iter().flatten().collect::<Vec<_>>().join(", ") }
 }
@@ -191,6 +193,7 @@ impl RejectionView {
             Blame::Message => "this notification",
             Blame::App => "the app's set-up",
             Blame::Provider => "the provider",
+            Blame::Operator => "nobody: an operator did it",
         };
         Self {
             at: moment(rejection.timestamp),

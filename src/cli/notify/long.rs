@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use indicatif::ProgressBar;
+use indicatif::{HumanCount, ProgressBar};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::super::call::{Daemon, failure, is_passing, runtime};
@@ -166,33 +166,34 @@ impl List<'_> {
             Refused::Unknown(failure) => (failure, false),
         };
         let mut message = failure.message;
+        let of_part = HumanCount(PART as u64);
         if accepted > 0 {
-            message += &format!("\n{accepted} notifications are accepted for {}; ", self.app);
-            message += &match (line, is_known) {
-                (Some(line), true) => format!("from line {line} on nothing is"),
-                (Some(line), false) => {
-                    format!("of the {PART} from line {line} on that is not known, after them nothing is")
-                }
-                (None, true) => "the others are not".to_owned(),
-                (None, false) => format!("of the next {PART} that is not known, the others are not"),
-            };
+            message += &format!("\naccepted for {}: {}", self.app, HumanCount(accepted));
+            message += &line.map_or_else(String::new, |line| format!(", all before line {line}"));
+        }
+        if !is_known {
+            let from = line.map_or_else(String::new, |line| format!(" from line {line} on"));
+            message += &format!("\nnot known: the next call, of at most {of_part}{from}");
+        }
+        if accepted > 0 {
+            message += "\nnot accepted: the rest";
         }
         if accepted > 0 || !is_known {
             let id = &self.request_id;
             message += &format!(
-                "\nwithin 15 minutes, the same command with --request-id {id} sends the rest, and nothing twice"
+                "\nto send the rest, and nothing twice: the same command with --request-id {id}, within 15 minutes"
             );
         }
         if let (1.., Some(line), true) = (accepted, line, is_known) {
             let file = self.file.filter(|file| *file != STDIN).map_or(String::new(), |file| format!(" {file}"));
-            message += &format!("\nlater, send what is left: tail -n +{line}{file} | apnsd notify … --tokens -");
+            message += &format!("\nlater than that: tail -n +{line}{file} | apnsd notify … --tokens -");
         }
         Sent { accepted, next_line: line, stopped: Some(Failure::new(failure.exit, message)) }
     }
 }
 
 fn interrupted() -> Failure {
-    Failure::new(Exit::Failed, "interrupted")
+    Failure::new(Exit::Interrupted, "interrupted")
 }
 
 /// The next recipients, and what follows them; where a line is wrong, the first line of the part that it is in. Reading
@@ -247,9 +248,10 @@ mod tests {
             told("tokens.txt", 20_000, Some(20_003), Refused::Known(why())),
             "\
 the queue is full
-20000 notifications are accepted for shop; from line 20003 on nothing is
-within 15 minutes, the same command with --request-id r1 sends the rest, and nothing twice
-later, send what is left: tail -n +20003 tokens.txt | apnsd notify … --tokens -"
+accepted for shop: 20,000, all before line 20003
+not accepted: the rest
+to send the rest, and nothing twice: the same command with --request-id r1, within 15 minutes
+later than that: tail -n +20003 tokens.txt | apnsd notify … --tokens -"
         );
     }
 
@@ -259,10 +261,12 @@ later, send what is left: tail -n +20003 tokens.txt | apnsd notify … --tokens 
             told("-", 20_000, Some(20_003), Refused::Unknown(interrupted())),
             "\
 interrupted
-20000 notifications are accepted for shop; of the 10000 from line 20003 on that is not known, after them nothing is
-within 15 minutes, the same command with --request-id r1 sends the rest, and nothing twice"
+accepted for shop: 20,000, all before line 20003
+not known: the next call, of at most 10,000 from line 20003 on
+not accepted: the rest
+to send the rest, and nothing twice: the same command with --request-id r1, within 15 minutes"
         );
         let first = told("t", 0, Some(1), Refused::Unknown(interrupted()));
-        assert!(first.ends_with("the same command with --request-id r1 sends the rest, and nothing twice"), "{first}");
+        assert!(first.ends_with("the same command with --request-id r1, within 15 minutes"), "{first}");
     }
 }

@@ -62,12 +62,13 @@ fn head(answer: &Value<'_>, apps: &[Value<'_>], width: Option<usize>) -> String 
     let of_apps = match (apps.len(), apps.iter().filter(|app| !can_send(app)).count()) {
         (0, _) => "no apps yet: add one with `apnsd provision`".to_owned(),
         (count, stuck) => format!(
-            "{}, {}; {} waiting, {} in flight",
-            if count == 1 { "1 app".to_owned() } else { format!("{count} apps") },
-            match stuck {
-                0 => "can send".to_owned(),
-                stuck if stuck == count => "cannot send".to_owned(),
-                stuck => format!("of which {stuck} cannot send"),
+            "{}; {} waiting, {} in flight; delivered and rejected are counted since the start",
+            match (count, stuck) {
+                (1, 0) => "1 app, which can send".to_owned(),
+                (1, _) => "1 app, which cannot send".to_owned(),
+                (count, 0) => format!("{count} apps, all of which can send"),
+                (count, stuck) if stuck == count => format!("{count} apps, none of which can send"),
+                (count, stuck) => format!("{count} apps, of which {stuck} cannot send"),
             },
             sum("waiting"),
             sum("in_flight"),
@@ -191,7 +192,8 @@ mod tests {
             "\
 ready: accepts calls on 127.0.0.1:7077, unix:/run/a
 apnsd 0.1.0, up for 2 h; accepted means: on disk and synced
-2 apps, of which 1 cannot send; 14 waiting, 2 in flight
+2 apps, of which 1 cannot send; 14 waiting, 2 in flight;
+  delivered and rejected are counted since the start
 
 APP ID  ENVIRONMENT  STATE      WAITING  IN FLIGHT  DELIVERED  REJECTED  EXPIRES
 news    sandbox      paused           7          1          0         0  in 10 days
@@ -213,7 +215,7 @@ shop    sandbox      connected        7          1       1000         0  in 10 d
         assert!(!is_well(&answer));
         let text = page(&answer, None, None);
         assert!(text.starts_with("NOT READY, accepts nothing: the disk is full\n"), "{text}");
-        assert!(text.contains("\n1 app, can send; 7 waiting, 1 in flight\n"), "{text}");
+        assert!(text.contains("\n1 app, which can send; 7 waiting, 1 in flight; "), "{text}");
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl View {
                 // Another daemon may answer next, which counts anew.
                 self.last = None;
                 let lost = *self.lost.get_or_insert(at);
-                Ok(format!("{head}cannot reach it since {}: {error}\n", rough(at.since(lost))))
+                Ok(format!("{head}cannot reach it since {}: {}\n", rough(at.since(lost)), error.of_reading()))
             }
             Err(error) => Err(failure(error)),
         }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     fn refused() -> Result<Value<'static>, ClientError> {
-        Err(ClientError::Connect { url: "http://h".into(), cause: "refused".into() })
+        Err(ClientError::Connect { url: "http://h".into(), cause: "refused".into(), is_absent: true })
     }
 
     #[test]
@@ -127,6 +127,15 @@ mod tests {
         assert!(!text(app(200), 18).contains("/s"));
         assert!(text(app(202), 20).contains("\ndelivered/s  1\n"));
         assert_eq!(text(refused(), 22), "cannot reach it since 0 s: cannot connect to http://h: refused\n");
+    }
+
+    #[test]
+    fn a_look_that_is_lost_changed_nothing() {
+        let mut view = View { interval: Duration::from_secs(2), last: None, lost: None };
+        let broken = ClientError::Broken { url: "http://h".into(), cause: "reset".into() };
+        let text = view.text(Err(broken), Instant::default(), Timestamp::from_secs(0), None).unwrap();
+        let told = "cannot reach it since 0 s: the connection to http://h broke before the answer (reset)\n";
+        assert!(text.ends_with(told), "{text}");
     }
 
     #[test]

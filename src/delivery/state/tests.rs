@@ -9,14 +9,18 @@ const SECOND: Duration = Duration::from_secs(1);
 const MIDDLE: f64 = 0.5;
 
 const REFUSED: &str = "the gateway refused the certificate: certificate expired: renew it in Apple's developer account \
-                       (tried again every 5 minutes, and at once on `apnsd resume`)";
+                       (tried again every 5 minutes, and at once on `apnsd resume shop`)";
 
 fn at(millis: u64) -> Instant {
     Instant::from_start(Duration::from_millis(millis))
 }
 
+fn new() -> State {
+    State::new(AppId::parse("shop").unwrap(), at(0))
+}
+
 fn connected() -> State {
-    let mut state = State::new(at(0));
+    let mut state = new();
     state.connecting(at(0));
     state.connected(at(0));
     state
@@ -28,7 +32,7 @@ fn closed(state: &mut State, cause: CloseCause, sent: bool, now: Instant) {
 
 #[test]
 fn a_new_worker_connects_at_once_and_then_sends_what_is_due() {
-    let mut state = State::new(at(0));
+    let mut state = new();
     assert_eq!(state.step(at(0), false), Step::Connect);
     state.connecting(at(0));
     assert_eq!(state.step(at(1), true), Step::Wait(None));
@@ -40,7 +44,7 @@ fn a_new_worker_connects_at_once_and_then_sends_what_is_due() {
 
 #[test]
 fn failed_attempts_wait_1_2_4_seconds_and_at_most_two_minutes() {
-    let mut state = State::new(at(0));
+    let mut state = new();
     let mut waits = Vec::new();
     for _ in 0..9 {
         state.connecting(at(0));
@@ -55,7 +59,7 @@ fn failed_attempts_wait_1_2_4_seconds_and_at_most_two_minutes() {
 #[test]
 fn back_off_varies_by_a_fifth() {
     for (random, millis) in [(0.0, 800), (1.0, 1200)] {
-        let mut state = State::new(at(0));
+        let mut state = new();
         state.connecting(at(0));
         state.closed(&CloseCause::Unreachable(String::new()), false, at(0), random);
         assert_eq!(state.step(at(0), true), Step::Wait(Some(at(millis))));
@@ -76,7 +80,7 @@ fn an_error_packet_proves_the_path_and_reconnects_at_once_at_most_25_times_a_sec
 
 #[test]
 fn a_refused_certificate_pauses_and_is_tried_again_after_five_minutes() {
-    let mut state = State::new(at(0));
+    let mut state = new();
     state.connecting(at(0));
     closed(&mut state, CloseCause::Refused("certificate expired".into()), false, at(0));
     assert!(state.refuses());
@@ -92,7 +96,7 @@ fn a_refused_certificate_pauses_and_is_tried_again_after_five_minutes() {
 
 #[test]
 fn a_pause_outlasts_a_gateway_that_is_out_of_reach() {
-    let mut state = State::new(at(0));
+    let mut state = new();
     closed(&mut state, CloseCause::Refused("certificate expired".into()), false, at(0));
     state.connecting(at(300_000));
     closed(&mut state, CloseCause::Unreachable("down".into()), false, at(300_000));
@@ -111,7 +115,7 @@ fn a_status_that_blames_the_app_pauses_it() {
 
 #[test]
 fn three_closes_right_after_the_handshake_pause() {
-    let mut state = State::new(at(0));
+    let mut state = new();
     for _ in 0..2 {
         state.connecting(at(0));
         closed(&mut state, CloseCause::Silent { settled: false }, false, at(0));
@@ -197,8 +201,33 @@ fn an_operators_pause_lasts_until_resume_and_does_not_refuse_callers() {
     assert!(!state.refuses());
     assert_eq!(state.shown(), AppState::Paused);
     state.resume(at(5));
-    assert_eq!((state.shown(), state.cause()), (AppState::Waiting, ""));
+    assert_eq!((state.shown(), state.cause()), (AppState::Connecting, ""));
     assert_eq!(state.step(at(1000), true), Step::Connect);
+}
+
+#[test]
+fn a_connection_that_was_closed_without_a_failure_is_being_made_again() {
+    let mut state = connected();
+    closed(&mut state, CloseCause::Shutdown, false, at(10));
+    assert_eq!((state.shown(), state.cause(), state.next_attempt()), (AppState::Connecting, "", None));
+    assert_eq!(state.step(at(10), false), Step::Wait(Some(at(1010))));
+    state.connecting(at(1010));
+    state.connected(at(1010));
+    closed(&mut state, CloseCause::Shutdown, false, at(1020));
+    assert_eq!((state.shown(), state.cause()), (AppState::Waiting, "the gateway is shutting down"));
+    assert_eq!(state.next_attempt(), Some(at(3020)));
+
+    let mut state = connected();
+    state.delivered();
+    closed(&mut state, CloseCause::Silent { settled: true }, true, at(10));
+    assert_eq!((state.shown(), state.cause()), (AppState::Connecting, ""));
+}
+
+#[test]
+fn an_operators_pause_says_what_to_type() {
+    let mut state = new();
+    state.pause();
+    assert_eq!(state.cause(), "paused by an operator: `apnsd resume shop` sends again");
 }
 
 #[test]

@@ -146,7 +146,7 @@ impl Http2Gateway {
         }
         self.redial.failed(now);
         if self.serving() == 0 && self.attempt.is_none() {
-            let words = format!("{}: {why}, and nothing was delivered before", self.address);
+            let words = format!("{}: {why}, and nothing was delivered on this connection", self.address);
             self.end(CloseCause::Unreachable(words), self.settings.goaway_drain);
         }
     }

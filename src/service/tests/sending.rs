@@ -83,6 +83,29 @@ async fn a_repeated_send_is_told_as_such_at_once() {
     assert_eq!(service.status(&app).unwrap().waiting, 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_repeated_call_is_accepted_whatever_would_refuse_it_now() {
+    let (service, app) = with_app().await;
+    let named = |id: &str| with_options(NotifyOptions { request_id: Some(id.into()), ..NotifyOptions::default() });
+    service.notify(&app, named("one")).await.unwrap();
+    let full: Vec<&str> = vec![TOKEN; 99];
+    service.notify(&app, broadcast(&full)).await.unwrap();
+    let repeated = async || {
+        service.notify(&app, named("one")).await.unwrap();
+        let sent = service.send(&app, named("one"), TIMEOUT, &Patience::default()).await.unwrap();
+        assert_eq!((sent.len(), sent[0].outcome, sent[0].id), (1, SendOutcome::Repeated, None));
+        let other = Notify { options: named("one").options, ..broadcast(&[TOKEN, TOKEN]) };
+        let conflict = "request_id: another call with other content had this id within the last 15 minutes";
+        assert_eq!(invalid(service.notify(&app, other).await.unwrap_err()), conflict);
+        service.notify(&app, named("two")).await.unwrap_err()
+    };
+    let refusal = repeated().await;
+    assert!(refusal.to_string().starts_with("the queue of this app is full"), "{refusal}");
+    service.reload(environments(&["staging"], "binary://127.0.0.1:1"), Settings::default(), vec![]).await;
+    assert!(matches!(repeated().await, ServiceError::NotConnected(_)));
+    assert_eq!(service.status(&app).unwrap().waiting, 100);
+}
+
 #[tokio::test]
 async fn a_send_of_more_than_a_thousand_is_refused() {
     let (service, app) = with_app().await;

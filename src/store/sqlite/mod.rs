@@ -224,6 +224,11 @@ impl Sqlite {
         self.ask(Lane::Intake, |answer| Work::Insert(Box::new(insert), answer)).await
     }
 
+    pub(super) async fn requested(&self, app: &AppId, request: RequestKey) -> Result<Option<[u8; 16]>, StoreError> {
+        let (app, now) = (app.clone(), self.clock.timestamp());
+        self.readers.read(move |connection| read::requested(connection, &app, request, now)).await
+    }
+
     pub(super) fn settle(&self, span: &Span) {
         if !span.is_empty() {
             self.mailbox.settle(span.id, span.batch.rows(), span.rows.clone());

@@ -15,7 +15,8 @@ use crate::domain::feedback::{Cursor, FeedbackEntry, Page, Rejection};
 use crate::domain::time::Timestamp;
 use crate::store::progress::Progress;
 use crate::store::record::{self, reason_of, tries_of};
-use crate::store::{Backlog, Due, FeedbackSource, StoreError, Stored};
+use crate::store::requests::{Turn, turn};
+use crate::store::{Backlog, Due, FeedbackSource, RequestKey, StoreError, Stored};
 
 /// Queries at the same time.
 const READERS_MAX: usize = 2;
@@ -102,6 +103,31 @@ pub(super) fn apps(connection: &Connection) -> Result<Vec<(AppId, Vec<u8>)>, Pro
         apps.push((app_of(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?, row.get(1)?));
     }
     Ok(apps)
+}
+
+/// The content of the call that has this name, if there is one.
+pub(super) fn requested(
+    connection: &Connection,
+    app: &AppId,
+    request: RequestKey,
+    now: Timestamp,
+) -> Result<Option<[u8; 16]>, Problem> {
+    let Some((key, _)) = name(connection, app)? else { return Ok(None) };
+    let generation = "SELECT present, began FROM generations";
+    let (present, began): (i64, i64) = connection.query_row(generation, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let generations = match turn(Timestamp::from_millis(began), now) {
+        Turn::Keep => vec![present, 1 - present],
+        Turn::Rotate => vec![present],
+        Turn::Drop => Vec::new(),
+    };
+    for generation in generations {
+        let sql = format!("SELECT content FROM requests_{generation} WHERE app = ? AND id = ?");
+        let content = connection.query_row(&sql, params![key, request.id], |row| row.get(0)).optional()?;
+        if content.is_some() {
+            return Ok(content);
+        }
+    }
+    Ok(None)
 }
 
 /// A batch that is damaged is left out, and takes none of `bytes_max`.

@@ -47,7 +47,7 @@ impl Writing<'_> {
         if let Some(request) = insert.request
             && let Some(before) = self.enter_request(app, request, insert.now)?
         {
-            return Ok(if before == request.content { Commit::Repeated } else { Commit::Conflict });
+            return Ok(request.again(before));
         }
         if let Some((id, rows)) = &insert.leaves {
             self.settle(*id, rows)?;

@@ -249,7 +249,12 @@ async fn a_repeated_call_has_no_second_effect_for_15_minutes_and_is_forgotten_af
         let (one, two) = (app("one"), app("two"));
         let batch = batch(1, "{}");
         let ask = async |store: &Store, app: &AppId, key| store.commit(app, &batch, Some(key)).await.unwrap();
+        let known = async |store: &Store, app: &AppId, key| store.requested(app, key).await.unwrap();
+        assert_eq!(known(&store, &one, key(1, 1)).await, None);
         assert!(matches!(ask(&store, &one, key(1, 1)).await, Commit::Accepted(_)));
+        assert_eq!(known(&store, &one, key(1, 1)).await, Some(Commit::Repeated));
+        assert_eq!(known(&store, &one, key(1, 2)).await, Some(Commit::Conflict));
+        assert_eq!((known(&store, &two, key(1, 1)).await, known(&store, &one, key(2, 1)).await), (None, None));
         assert_eq!(ask(&store, &one, key(1, 1)).await, Commit::Repeated);
         assert_eq!(ask(&store, &one, key(1, 2)).await, Commit::Conflict);
         assert!(matches!(ask(&store, &two, key(1, 2)).await, Commit::Accepted(_)));
@@ -259,11 +264,15 @@ async fn a_repeated_call_has_no_second_effect_for_15_minutes_and_is_forgotten_af
         place.clock.set_wall(Timestamp::from_secs(1_000_000 + 29 * 60));
         assert_eq!(ask(&store, &one, key(1, 1)).await, Commit::Repeated);
         assert!(matches!(ask(&store, &one, key(3, 1)).await, Commit::Accepted(_)));
+        assert_eq!(known(&store, &one, key(1, 1)).await, Some(Commit::Repeated));
         place.clock.set_wall(Timestamp::from_secs(1_000_000 + 45 * 60));
+        assert_eq!(known(&store, &one, key(1, 1)).await, None);
+        assert_eq!(known(&store, &one, key(3, 1)).await, Some(Commit::Repeated));
         assert!(matches!(ask(&store, &one, key(1, 1)).await, Commit::Accepted(_)));
         assert_eq!(ask(&store, &one, key(3, 1)).await, Commit::Repeated);
         let store = reopened(place, store).await;
         place.clock.set_wall(Timestamp::from_secs(1_000_000 + 90 * 60));
+        assert_eq!(known(&store, &one, key(3, 1)).await, None);
         assert!(matches!(ask(&store, &one, key(3, 9)).await, Commit::Accepted(_)));
     })
     .await;

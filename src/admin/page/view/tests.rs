@@ -73,7 +73,7 @@ fn a_certificate_is_a_light_that_turns_with_its_days() {
     assert_eq!(with_days(8).level, Level::Warn);
     assert_eq!(with_days(7), light(Level::Bad, "Renew now: 7 days left", &format!("{subject}, until 2027-01-22")));
     assert_eq!(with_days(1).word, "Renew now: 1 day left");
-    assert_eq!(with_days(0), light(Level::Bad, "Has ended", &format!("{subject}, until 2027-01-15")));
+    assert_eq!(with_days(0), light(Level::Bad, "Has ended", &format!("{subject}, ended 2027-01-15")));
 }
 
 #[test]
@@ -82,6 +82,9 @@ fn a_key_has_no_end_and_what_is_refused_is_not_in_use() {
     assert_eq!(view(&key).credentials, light(Level::Good, "No end date", "key ABC of team DEF"));
     let refused = AppStatus { expires: None, subject: String::new(), ..app(AppState::Refused) };
     assert_eq!(view(&refused).credentials, light(Level::Bad, "Not in use", ""));
+    let ended = AppStatus { expires: Some(Timestamp::from_secs(1_577_836_800)), ..app(AppState::Refused) };
+    let told = light(Level::Bad, "Not in use", "Apple Push Services: com.example, ended 2020-01-01");
+    assert_eq!(view(&ended).credentials, told);
 }
 
 #[test]

@@ -331,8 +331,10 @@ async fn a_connection_that_delivered_nothing_ends_for_what_the_gateway_answered(
         quietly(&mut gateway, peer.refuse(streams[0], reason)).await;
         assert_eq!(settled(&mut gateway, 1).await, [transient(reason)]);
         let (_, cause) = closed(&mut gateway).await;
-        let words =
-            format!("https://{}: the gateway answered {reason}, and nothing was delivered before", server.address());
+        let words = format!(
+            "https://{}: the gateway answered {reason}, and nothing was delivered on this connection",
+            server.address()
+        );
         assert_eq!(cause, CloseCause::Unreachable(words));
     }
 }
