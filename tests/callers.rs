@@ -180,9 +180,9 @@ async fn a_renewed_certificate_counts_after_a_reload() {
     site.authority = Authority::new();
     assert!(site.connect_tls(1, None).await.is_err(), "the certificate is of the authority before");
     fs::write(site.dir.path().join("server.pem"), "half of it").unwrap();
-    site.reload(TLS).await;
-    let alive = ask(site.connect(0).await, "", &call("apnsd.apps", None)).await;
-    assert_eq!(alive.0, OK, "a file that is being written changes nothing");
+    let file = site.dir.path().join("apnsd.toml");
+    let refused = Config::load(Some(&file), std::iter::empty(), Clock::system().timestamp()).unwrap_err().to_string();
+    assert!(refused.contains("tls.certificate: "), "a file that is being written is no configuration: {refused}");
     fs::write(site.dir.path().join("server.pem"), site.authority.issue("localhost")).unwrap();
     site.reload(TLS).await;
     let (status, _) = ask(site.connect_tls(1, None).await.unwrap(), "", &call("apnsd.apps", None)).await;
@@ -318,9 +318,9 @@ async fn a_user_with_limits_is_told_to_slow_down_and_others_are_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_may_be_given_small_bodies_alone() {
     let token = Token::generate().unwrap();
-    let site = Site::start(&format!("{TLS}{}", user("small", &token, "body = \"100B\""))).await;
+    let site = Site::start(&format!("{TLS}{}", user("small", &token, "body = \"1KiB\""))).await;
     assert_eq!(ask(site.connect(0).await, &bearer(&token), &call("apnsd.apps", None)).await.0, OK);
-    let long = call("apnsd.status", Some(&"x".repeat(100)));
+    let long = call("apnsd.status", Some(&"x".repeat(1024)));
     assert_eq!(ask(site.connect(0).await, &bearer(&token), &long).await.0, "HTTP/1.1 413 Payload Too Large");
 }
 

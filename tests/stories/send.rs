@@ -130,7 +130,7 @@ async fn what_was_sent_to_a_paused_app_is_queued_and_goes_out_when_it_resumes() 
     let tokens = [token("aa", 1)];
     let rows = send_within_patience(&world, &tokens).await;
     assert_eq!(outcomes(&rows), ["queued"]);
-    assert_eq!(text(&rows[0], "cause"), "paused by an operator: `apnsd resume` sends again");
+    assert_eq!(text(&rows[0], "cause"), format!("paused by an operator: `apnsd resume {APP}` sends again"));
     world.client.call("apnsd.resume", vec![Value::string(APP)]).await.unwrap();
     let status = world.wait_until_status(|status| member(status, "delivered") == &Value::Int(1)).await;
     assert_eq!(member(&status, "waiting"), &Value::Int(0));
