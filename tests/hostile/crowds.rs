@@ -134,8 +134,7 @@ async fn ten_thousand_wrong_passwords_keep_no_good_caller_from_the_same_address_
         let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {series} in {page}")).parse().unwrap()
     };
-    let (wrong, none) = ("apnsd_logins_failed_total{cause=\"wrong\"}", "apnsd_logins_failed_total{cause=\"none\"}");
-    assert!(value(wrong) > 0 && value(none) > 0 && value(wrong) + value(none) >= unknown + turned_away, "{page}");
+    assert!(value("apnsd_logins_failed_total{cause=\"wrong\"}") >= unknown + turned_away, "{page}");
     assert!(value("apnsd_requests_refused_total{status=\"401\"}") >= unknown);
     assert!(value("apnsd_requests_refused_total{status=\"429\"}") >= turned_away);
 }
