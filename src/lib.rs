@@ -22,8 +22,10 @@
 //! - [`simulator`]: Apple's gateways on loopback, with faults on command.
 //! - [`config`]: one file and the environment, every key and its default.
 //! - [`daemon`]: builds and stops everything: the whole wiring in one place.
-//! - [`bench`](mod@bench): measures the daemon, and what the machine allows.
+//! - [`bench`]: measures the daemon, and what the machine allows.
 //! - [`cli`]: the command line.
+//!
+//! [`bench`]: mod@bench
 
 pub mod admin;
 pub mod bench;
