@@ -8,11 +8,9 @@ use super::call::Daemon;
 use super::exit::Failure;
 use super::render::{Columns, cell, items, member, table};
 use crate::clock::Clock;
+use crate::domain::app::RENEW_DAYS;
 use crate::domain::time::Timestamp;
 use crate::xmlrpc::value::Value;
-
-/// So many days before its end a certificate is to be renewed; the daemon begins to warn then.
-const RENEW_DAYS: i64 = 30;
 
 /// List all apps, one line each, for scripts; `apnsd status` tells people more
 #[derive(Debug, Args)]

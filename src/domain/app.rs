@@ -82,6 +82,9 @@ impl std::borrow::Borrow<str> for AppId {
     }
 }
 
+/// So many days before their end an app's credentials are to be renewed, and everybody who shows them says so.
+pub const RENEW_DAYS: i64 = 30;
+
 /// Whether an app's notifications go out, as its status tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AppState {

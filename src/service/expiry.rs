@@ -7,10 +7,11 @@ use tracing::warn;
 use super::PushService;
 use super::entry::{Entry, Standing};
 use crate::credentials::CertificateFacts;
+use crate::domain::app::RENEW_DAYS;
 use crate::domain::time::Timestamp;
 
 /// So many days before its end a certificate is spoken of; 0: it has ended.
-const DAYS: [i64; 4] = [0, 1, 7, 30];
+const DAYS: [i64; 4] = [0, 1, 7, RENEW_DAYS];
 
 /// How often all certificates are looked at. A day has one look at least, whatever the clock does meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(60 * 60);

@@ -2,15 +2,14 @@
 
 use super::chart::Chart;
 use super::words::{coarse_span, count, day, moment, plain, several, span};
-use crate::domain::app::{AppState, Protocol};
+use crate::domain::app::{AppState, Protocol, RENEW_DAYS};
 use crate::domain::feedback::Rejection;
 use crate::domain::outcome::Blame;
 use crate::domain::time::Timestamp;
 use crate::domain::token::MaskedToken;
 use crate::service::status::AppStatus;
 
-/// So many days before its end a credential is to be renewed, as the log says too; and so many are few.
-const RENEW_DAYS: i64 = 30;
+/// So many days before the end of a credential are few.
 const FEW_DAYS: i64 = 7;
 
 /// How something stands; always shown together with words.
